@@ -1,0 +1,50 @@
+# make help says what there is.
+SHELL := /bin/sh
+PY := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call clean
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+system: ## Install the Debian packages that are missing
+	@tests/lab/install.sh system
+
+venv: system ## Make .venv from the locked requirements
+	@tests/lab/install.sh venv
+
+rootfs: venv ## Build the lab's Debian root file system, if the cache has none
+	@$(PY) -m tests.lab.rootfs
+
+prompts: venv ## Build the voice prompts, if the cache has none
+	@.venv/bin/callplane prompts build
+
+format: venv ## Format the code
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+lint: venv ## Check style, types and import rules
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+unit: venv ## Tests that need no server
+	.venv/bin/pytest tests/unit $(ARGS)
+
+test: lint rootfs prompts ## All checks and all tests (as root; ARGS go to pytest)
+	.venv/bin/pytest $(ARGS)
+
+demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once ends after them)
+	@$(PY) -m tests.lab.demo $(ARGS)
+
+bench-call: rootfs prompts ## CPU per call, against Asterisk's own queue in the same run (as root)
+	@$(PY) -m tests.bench.call $(ARGS)
+
+bench: bench-call ## All benchmarks
+
+clean: ## Remove what was made in this directory; the cache stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,59 @@
+"""``callplane pop run``: the controller of one POP. All settings come from the environment (CALLPLANE_POP_*)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+import uvloop
+from pydantic import ValidationError
+
+from pbx import bootstrap
+from pbx.config import PopSettings
+from pbx.domain.errors import CallplaneError
+
+log = logging.getLogger("pbx")
+
+
+async def _run(settings: PopSettings) -> None:
+    pop, link = bootstrap.build(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await pop.start(link)
+    # What was built until now lives as long as the process: the collector need not look at it at every turn.
+    gc.collect()
+    gc.freeze()
+    log.info("POP %s waits for its media server on %s:%d", settings.id, settings.ari_host, settings.ari_port)
+    await stop.wait()
+    log.info("POP %s stops; bridged calls go on", settings.id)
+    await pop.stop()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="callplane pop", description=__doc__)
+    parser.add_argument("action", choices=["run"])
+    parser.parse_args(argv)
+    try:
+        settings = PopSettings()  # type: ignore[call-arg]  # from the environment
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        uvloop.run(_run(settings))
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"callplane pop: CALLPLANE_POP_{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201
+        return 2
+    except (CallplaneError, OSError, ValueError) as error:
+        print(f"callplane pop: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,397 @@
+"""``MediaEngine`` on Asterisk 22.5 or newer: ARI for calls, AMI for recording and for the phones' registrations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pbx.adapters.asterisk import models, phones
+from pbx.adapters.asterisk.ami import AmiLink
+from pbx.adapters.asterisk.ari import AriLink, Query, error_of
+from pbx.adapters.asterisk.recorder import Recorder
+from pbx.adapters.asterisk.tracker import ORIGINATED, Tracker
+from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
+from pbx.domain.consent import RecordingGrant
+from pbx.domain.e164 import E164, Cli
+from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineRefused, LegGone
+from pbx.domain.events import Event, PhoneReachable
+from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
+from pbx.ports.media_engine import Clock, EngineCapabilities, EngineListener, EngineSnapshot, LegSnapshot, PhoneAccount
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "callplane"
+LEASE = "CALLPLANE_LEASE"
+"""Global variable: epoch seconds until which the dialplan may hand legs to the controller."""
+LEASE_S = 4
+RENEW_S = 1.0
+GRACE_S = 1.0
+"""Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
+
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_channels = msgspec.json.Decoder(list[models.Channel])
+_bridges = msgspec.json.Decoder(list[models.Bridge])
+_endpoints = msgspec.json.Decoder(list[models.Endpoint])
+_application = msgspec.json.Decoder(models.Application)
+_info = msgspec.json.Decoder(models.AsteriskInfo)
+
+
+def _word(text: str, field: str) -> str:
+    if not _WORD.fullmatch(text):
+        raise BadValue(field, "is not a name of letters, digits, dots, dashes and underscores")
+    return text
+
+
+class AsteriskEngine:
+    """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number, ``codecs`` are
+    those of agents' phones, which are asked every ``qualify_s`` seconds whether they are there (0: never). ``nat``:
+    phones are called at the address they registered from, whatever contact they name."""
+
+    def __init__(
+        self,
+        *,
+        ari_host: str,
+        ari_port: int,
+        ari_user: str,
+        ari_password: str,
+        ami_host: str,
+        ami_port: int,
+        ami_user: str,
+        ami_password: str,
+        prompt_dir: Path,
+        country_of: Callable[[E164], str | None],
+        codecs: Sequence[str] = ("alaw", "ulaw"),
+        qualify_s: int = 30,
+        nat: bool = True,
+        clock: Clock = time.time,
+        request_timeout_s: float = 5.0,
+    ) -> None:
+        self._ari = AriLink(
+            host=ari_host,
+            port=ari_port,
+            user=ari_user,
+            password=ari_password,
+            application=APPLICATION,
+            on_event=lambda event: self._tracker.handle(event),
+            on_connected=self._connected,
+            on_down=self._down,
+            request_timeout_s=request_timeout_s,
+        )
+        self._ami = AmiLink(
+            host=ami_host,
+            port=ami_port,
+            user=ami_user,
+            password=ami_password,
+            on_event=self._ami_event,
+            on_up=self._ami_up,
+            action_timeout_s=request_timeout_s,
+        )
+        self._recorder = Recorder(self._ami)
+        self._tracker = Tracker(self._emit, self._take, self._refuse, self._forget_bridge, country_of)
+        self._prompt_dir, self._clock = prompt_dir, clock
+        self._codecs, self._qualify_s, self._nat = tuple(codecs), qualify_s, nat
+        self._listener: EngineListener | None = None
+        self._version = ""
+        self._renewal: asyncio.TimerHandle | None = None
+        self._checks: set[asyncio.Task[None]] = set()
+        self._reachable: set[str] = set()
+
+    @property
+    def capabilities(self) -> EngineCapabilities:
+        return EngineCapabilities(name="asterisk", version=self._version, queues_events_while_away=True)
+
+    @property
+    def recording_possible(self) -> bool:
+        """AMI is connected; without it everything but recording works."""
+        return self._ami.connected
+
+    @property
+    def ari_port(self) -> int:
+        return self._ari.port
+
+    async def start(self, listener: EngineListener) -> None:
+        """Listens for the media server. Raises OSError when the address cannot be had."""
+        self._listener = listener
+        await self._ari.start()
+        self._ami.start()
+
+    async def stop(self) -> None:
+        """Gives the lease back, so that callers who come now get the fallback at once."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        if self._ari.connected:
+            try:
+                await self._set_lease(0)
+            except EngineError as error:
+                log.info("the lease runs out by itself: %s", error)
+        for check in self._checks:
+            check.cancel()
+        await self._ami.stop()
+        await self._ari.stop()
+
+    def cut(self) -> None:
+        """Cuts the connection without a word, as a crash would (for tests)."""
+        self._ari.cut()
+
+    # --- legs ---------------------------------------------------------------------------------------------------------
+
+    def _known(self, leg_id: LegId) -> None:
+        # A leg that has left may still be in the dialplan's hands: nothing of ours may touch it there.
+        if leg_id not in self._tracker.legs:
+            raise LegGone("the leg is over")
+
+    async def answer(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._ari.request("POST", f"channels/{leg_id}/answer")
+
+    async def hang_up(self, leg_id: LegId, cause: HangupCause) -> None:
+        self._known(leg_id)
+        self._tracker.hanging_up(leg_id, cause)
+        await self._ari.request("DELETE", f"channels/{leg_id}", (("reason_code", str(int(cause))),))
+
+    async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
+        self._known(leg_id)
+        if not prompts:
+            raise BadValue("prompts", "are none")
+        media = ",".join(
+            f"sound:{self._prompt_dir}/{_word(p.language, 'language')}/{_word(p.prompt_id, 'prompt_id')}"
+            for p in prompts
+        )
+        self._tracker.playing(play_id, leg_id, len(prompts))
+        try:
+            await self._ari.request("POST", f"channels/{leg_id}/play/{play_id}", (("media", media),))
+        except (LegGone, EngineRefused, EngineGone):
+            self._tracker.not_playing(play_id)
+            raise
+
+    async def stop_play(self, play_id: PlayId) -> None:
+        play = self._tracker.plays.get(play_id)
+        if play is None:
+            raise LegGone("the play is over")
+        play.stopped = True
+        await self._ari.request("DELETE", f"playbacks/{play_id}")
+
+    async def start_music(self, leg_id: LegId, music_class: str) -> None:
+        self._known(leg_id)
+        query = (("mohClass", _word(music_class, "music_class")),)
+        self._tracker.legs[leg_id].music = True
+        await self._ari.request("POST", f"channels/{leg_id}/moh", query)
+
+    async def stop_music(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        self._tracker.legs[leg_id].music = False
+        await self._ari.request("DELETE", f"channels/{leg_id}/moh")
+
+    async def originate(self, leg: OriginateLeg) -> None:
+        self._known(leg.peer_leg_id)
+        if isinstance(leg.to, ToPhone):
+            endpoint, absent = f"PJSIP/{_word(leg.to.phone_id, 'phone_id')}", HangupCause.SUBSCRIBER_ABSENT
+        else:
+            endpoint = f"PJSIP/{leg.to.number}@{_word(leg.to.trunk, 'trunk')}"
+            absent = HangupCause.DESTINATION_OUT_OF_ORDER
+        query: Query = (
+            ("endpoint", endpoint),
+            ("app", APPLICATION),
+            ("appArgs", ORIGINATED),
+            ("timeout", str(max(1, math.ceil(leg.timeout_s)))),
+            ("originator", leg.peer_leg_id),
+            ("callerId", _caller_id(leg.cli)),
+        )
+        self._tracker.originating(leg.leg_id)
+        try:
+            response = await self._ari.send("POST", f"channels/{leg.leg_id}", query)
+        except EngineGone:
+            self._tracker.legs.pop(leg.leg_id, None)
+            raise
+        error = error_of(response)
+        if error is None:
+            return
+        if response.status_code == 500:
+            # "Allocation failed": there is no registered contact to ring.
+            self._tracker.end(leg.leg_id, self._clock(), absent)
+            return
+        self._tracker.legs.pop(leg.leg_id, None)
+        raise LegGone("the peer leg is over") if response.status_code == 400 else error
+
+    # --- bridges ------------------------------------------------------------------------------------------------------
+
+    async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None:
+        for leg_id in leg_ids:
+            self._known(leg_id)
+            leg = self._tracker.legs[leg_id]
+            if leg.music:
+                # The server would go on playing into the bridge.
+                leg.music = False
+                self._ari.send_unattended("DELETE", f"channels/{leg_id}/moh")
+        self._tracker.bridges[bridge_id] = set(leg_ids)
+        made = self._ari.send("POST", f"bridges/{bridge_id}", (("type", "mixing"),))
+        joined = self._ari.send("POST", f"bridges/{bridge_id}/addChannel", (("channel", ",".join(leg_ids)),))
+        error = error_of(await made)
+        response = await joined
+        if error is None:
+            error = error_of(response)
+            if error is not None:
+                self._ari.send_unattended("DELETE", f"bridges/{bridge_id}")
+                if response.status_code in (400, 422):
+                    error = LegGone("a leg of the bridge is over")
+        if error is not None:
+            self._tracker.bridges.pop(bridge_id, None)
+            raise error
+
+    async def destroy_bridge(self, bridge_id: BridgeId) -> None:
+        self._tracker.bridges.pop(bridge_id, None)
+        await self._ari.request("DELETE", f"bridges/{bridge_id}")
+
+    # --- recording ----------------------------------------------------------------------------------------------------
+
+    async def start_recording(
+        self, recording_id: RecordingId, leg_id: LegId, grant: RecordingGrant, path: Path
+    ) -> None:
+        if not isinstance(grant, RecordingGrant):
+            raise TypeError("nothing is recorded without a RecordingGrant")
+        self._known(leg_id)
+        await self._recorder.start(recording_id, leg_id, path)
+
+    async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        await self._recorder.stop(recording_id, leg_id)
+
+    # --- phones -------------------------------------------------------------------------------------------------------
+
+    async def put_phone(self, account: PhoneAccount) -> None:
+        await phones.put(self._ari, account, self._codecs, self._qualify_s, self._nat)
+
+    async def remove_phone(self, phone_id: PhoneId) -> None:
+        await phones.remove(self._ari, phone_id)
+
+    # --- snapshot -----------------------------------------------------------------------------------------------------
+
+    async def snapshot(self) -> EngineSnapshot:
+        return (await self._snapshot())[0]
+
+    async def _snapshot(self) -> tuple[EngineSnapshot, dict[str, bool]]:
+        """The snapshot, and for each leg in control whether it is an inbound one."""
+        uris = (f"applications/{APPLICATION}", "channels", "bridges", "endpoints/PJSIP")
+        application, channels, bridges, endpoints = await asyncio.gather(*(self._ari.request("GET", u) for u in uris))
+        ours = set(_application.decode(application).channel_ids)
+        bridge_list = _bridges.decode(bridges)
+        bridge_of = {leg_id: bridge.id for bridge in bridge_list for leg_id in bridge.channels}
+        legs, inbound = [], {}
+        for channel in _channels.decode(channels):
+            in_control = channel.dialplan.app_name == "Stasis" or channel.id in ours
+            bridge_id = bridge_of.get(channel.id)
+            legs.append(
+                LegSnapshot(
+                    leg_id=LegId(channel.id),
+                    answered=channel.state == "Up",
+                    bridge_id=BridgeId(bridge_id) if bridge_id is not None else None,
+                    in_control=in_control,
+                )
+            )
+            if in_control:
+                inbound[channel.id] = f"{APPLICATION},+" in channel.dialplan.app_data
+        reachable = frozenset(PhoneId(e.resource) for e in _endpoints.decode(endpoints) if e.state == "online")
+        return EngineSnapshot(tuple(legs), tuple(BridgeId(b.id) for b in bridge_list), reachable), inbound
+
+    # --- the links ----------------------------------------------------------------------------------------------------
+
+    def _emit(self, event: Event) -> None:
+        if self._listener is not None:
+            self._listener.engine_event(event)
+
+    def _take(self, leg_id: str) -> None:
+        """Lifts the limit that the dialplan set for a controller that never comes."""
+        self._ari.send_unattended(
+            "POST", f"channels/{leg_id}/variable", (("variable", "TIMEOUT(absolute)"), ("value", "0"))
+        )
+
+    def _refuse(self, leg_id: str) -> None:
+        cause = str(int(HangupCause.INVALID_NUMBER_FORMAT))
+        self._ari.send_unattended("DELETE", f"channels/{leg_id}", (("reason_code", cause),))
+
+    def _forget_bridge(self, bridge_id: str) -> None:
+        self._ari.send_unattended("DELETE", f"bridges/{bridge_id}")
+
+    async def _connected(self) -> None:
+        system = _info.decode(await self._ari.request("GET", "asterisk/info", (("only", "system"),))).system
+        self._version = system.version if system is not None else ""
+        snapshot, inbound = await self._snapshot()
+        missing = self._tracker.adopt(
+            (leg.leg_id, inbound[leg.leg_id], leg.answered, leg.bridge_id) for leg in snapshot.legs if leg.in_control
+        )
+        if missing:
+            self._run(self._give_up(missing), "asterisk-missing-legs")
+        self._reachable = set(snapshot.reachable_phones)
+        await self._set_lease(int(self._clock()) + LEASE_S)
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+        log.info("the media server is up: %d legs, %d bridges", len(snapshot.legs), len(snapshot.bridges))
+        if self._listener is not None:
+            self._listener.engine_up(snapshot)
+
+    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _give_up(self, missing: set[str]) -> None:
+        await asyncio.sleep(GRACE_S)
+        for leg_id in missing:
+            self._tracker.end(leg_id, self._clock(), HangupCause.TEMPORARY_FAILURE)
+
+    def _down(self, reason: str) -> None:
+        log.warning("the media server's connection is down: %s", reason)
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
+        if self._listener is not None:
+            self._listener.engine_down(reason)
+
+    async def _set_lease(self, until: int) -> None:
+        await self._ari.request("POST", "asterisk/variable", (("variable", LEASE), ("value", str(until))))
+
+    def _renew(self) -> None:
+        until = str(int(self._clock()) + LEASE_S)
+        self._ari.send_unattended("POST", "asterisk/variable", (("variable", LEASE), ("value", until)))
+        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+
+    def _ami_event(self, event: Mapping[str, str]) -> None:
+        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another.
+        if event.get("Event") == "PeerStatus" and event.get("ChannelType") == "PJSIP":
+            phone_id = event.get("Peer", "").removeprefix("PJSIP/")
+            self._phone(phone_id, event.get("PeerStatus") == "Reachable")
+
+    def _phone(self, phone_id: str, reachable: bool) -> None:
+        if reachable is (phone_id in self._reachable):
+            return
+        (self._reachable.add if reachable else self._reachable.discard)(phone_id)
+        self._emit(PhoneReachable(at=self._clock(), phone_id=PhoneId(phone_id), reachable=reachable))
+
+    def _ami_up(self) -> None:
+        """AMI keeps nothing for a client that is away: ask what has changed meanwhile."""
+        log.info("AMI is up")
+        if self._ari.connected:
+            self._run(self._compare_phones(), "asterisk-phones")
+
+    async def _compare_phones(self) -> None:
+        try:
+            reachable = (await self.snapshot()).reachable_phones
+        except EngineError as error:
+            log.info("phones are compared when the connection is back: %s", error)
+            return
+        for phone_id in sorted(reachable ^ self._reachable):
+            self._phone(phone_id, phone_id in reachable)
+
+
+def _caller_id(cli: Cli) -> str:
+    """What the phone shows. A withheld number stays withheld."""
+    number = cli.number if cli.number is not None else cli.kind.value
+    return f"<{number}>"

@@ -1,0 +1,87 @@
+"""Agents' accounts as PJSIP objects in the media server's memory (sorcery.conf), put over ARI: no file, no reload."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pbx.adapters.asterisk.ari import AriLink, error_of
+from pbx.domain.errors import BadValue, LegGone
+from pbx.domain.ids import PhoneId
+from pbx.ports.media_engine import PhoneAccount
+
+REALM = "callplane"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HA1 = re.compile(r"[0-9a-f]{32}")
+_BASE = "asterisk/config/dynamic/res_pjsip"
+
+Fields = dict[str, str]
+
+
+def check_phone_id(phone_id: str) -> None:
+    if not _ID.fullmatch(phone_id):
+        raise BadValue("phone_id", "is not a SIP user name of letters, digits, dots, dashes and underscores")
+
+
+def objects(account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: bool) -> list[tuple[str, Fields]]:
+    """The three objects of an account, in the order in which they may refer to one another."""
+    check_phone_id(account.phone_id)
+    if not _HA1.fullmatch(account.ha1):
+        raise BadValue("ha1", "is not 32 lower case hexadecimal digits")
+    name = re.sub(r"[^\w .,'-]", "", account.display_name)[:80]
+    auth = {"auth_type": "md5", "username": account.phone_id, "realm": REALM, "md5_cred": account.ha1}
+    aor = {
+        "max_contacts": "1",
+        "remove_existing": "yes",
+        "default_expiration": "120",
+        "minimum_expiration": "30",
+        "maximum_expiration": "600",
+        "qualify_frequency": str(qualify_s),
+        "qualify_timeout": "3.0",
+    }
+    endpoint = {
+        "context": "from-agent",
+        "transport": "udp",
+        "aors": account.phone_id,
+        "auth": account.phone_id,
+        "identify_by": "username",
+        "disallow": "all",
+        "allow": ",".join(codecs),
+        "direct_media": "no",
+        "dtmf_mode": "rfc4733",
+        "rtp_symmetric": "yes",
+        "force_rport": "yes",
+        "rewrite_contact": "yes" if nat else "no",
+        "rtp_timeout": "60",
+        "allow_subscribe": "no",
+        "allow_transfer": "no",
+        "send_connected_line": "no",
+        "callerid": f'"{name}" <{account.phone_id}>',
+    }
+    return [("auth", auth), ("aor", aor), ("endpoint", endpoint)]
+
+
+async def put(ari: AriLink, account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: bool) -> None:
+    # All three are on their way before the first is answered; the server takes them in their order.
+    sent = [
+        ari.send("PUT", f"{_BASE}/{kind}/{account.phone_id}", (), {"fields": _pairs(fields)})
+        for kind, fields in objects(account, codecs, qualify_s, nat)
+    ]
+    for future in sent:
+        error = error_of(await future)
+        if error is not None:
+            raise error
+
+
+async def remove(ari: AriLink, phone_id: PhoneId) -> None:
+    """Gone already is gone."""
+    check_phone_id(phone_id)
+    sent = [ari.send("DELETE", f"{_BASE}/{kind}/{phone_id}") for kind in ("endpoint", "aor", "auth")]
+    for future in sent:
+        error = error_of(await future)
+        if error is not None and not isinstance(error, LegGone):
+            raise error
+
+
+def _pairs(fields: Fields) -> list[dict[str, str]]:
+    return [{"attribute": key, "value": value} for key, value in fields.items()]

@@ -1,0 +1,71 @@
+"""The one place where a POP's parts are put together. Nothing is built at import."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from dialplans import numbering, pack, prompts
+from pbx.adapters.asterisk.engine import AsteriskEngine
+from pbx.adapters.journal.sqlite import SqliteJournal
+from pbx.adapters.link.nats import NatsLink
+from pbx.adapters.vault.disk import DiskVault
+from pbx.config import PopSettings
+from pbx.controller.config_store import ConfigStore
+from pbx.controller.pop import Pop
+from pbx.domain.consent import RegimeTable, regime_of
+from pbx.domain.errors import BadValue
+from pbx.domain.ids import PopId
+from pbx.ports.link import Link
+from pbx.recording.recorder import Recorder
+
+
+def prompt_index(directory: Path) -> dict[tuple[str, str], str]:
+    """(prompt id, language) -> sha256 of every prompt in ``directory``. Raises BadValue when there are none."""
+    try:
+        manifest = prompts.load_manifest(directory)
+    except (prompts.PromptError, OSError) as error:
+        raise BadValue("prompt_dir", f"{error}; make them with: callplane prompts build {directory}") from error
+    return {
+        (name, language): file.sha256 for language, files in manifest.prompts.items() for name, file in files.items()
+    }
+
+
+def regimes() -> RegimeTable:
+    """The regime of every country there is a pack for; any other place counts as the strictest that asks."""
+    return RegimeTable({country: regime_of(word) for country, word in pack.regime_words().items()})
+
+
+def build(settings: PopSettings) -> tuple[Pop, Link | None]:
+    """A POP that has not been started, and its link to the centre, if it has one.
+
+    Raises BadValue naming the setting that cannot be used.
+    """
+    pack.load_pack(settings.country)
+    if not settings.recording_dir.is_dir():
+        raise BadValue("CALLPLANE_POP_RECORDING_DIR", "is not a directory")
+    if bool(settings.bus_url) != bool(settings.key.get_secret_value()):
+        raise BadValue("CALLPLANE_POP_KEY", "goes together with CALLPLANE_POP_BUS_URL")
+    engine = AsteriskEngine(
+        ari_host=settings.ari_host,
+        ari_port=settings.ari_port,
+        ari_user=settings.ari_user,
+        ari_password=settings.ari_password.get_secret_value(),
+        ami_host=settings.ami_host,
+        ami_port=settings.ami_port,
+        ami_user=settings.ami_user,
+        ami_password=settings.ami_password.get_secret_value(),
+        prompt_dir=settings.prompt_dir,
+        country_of=numbering.country_of,
+        qualify_s=settings.qualify_s,
+        nat=settings.phones_behind_nat,
+    )
+    config = ConfigStore(regimes(), prompt_index(settings.prompt_dir))
+    journal = SqliteJournal(settings.state_dir / "journal.sqlite")
+    vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
+    recorder = Recorder(engine, vault, settings.recording_dir, time.time)
+    pop = Pop(PopId(settings.id), engine, journal, recorder, vault, config, time.time)
+    link: Link | None = None
+    if settings.bus_url:
+        link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal)
+    return pop, link

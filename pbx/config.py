@@ -1,0 +1,40 @@
+"""Settings of one POP's controller, from the environment (``CALLPLANE_POP_*``) or files named there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class PopSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="CALLPLANE_POP_", extra="forbid")
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    country: str = Field(pattern=r"^[A-Z]{2}$")
+    state_dir: Path
+    """Journal, configuration copy and finished recordings."""
+    prompt_dir: Path
+    recording_dir: Path
+    """Memory-backed directory that the media server writes to while a call is recorded."""
+    ari_host: str = "127.0.0.1"
+    ari_port: int = 8089
+    ari_user: str = "callplane"
+    ari_password: SecretStr
+    ami_host: str = "127.0.0.1"
+    ami_port: int = 5038
+    ami_user: str = "callplane"
+    ami_password: SecretStr
+    phones_behind_nat: bool = True
+    """Call phones at the address their registration came from, not at the one they named (RFC 5626, RFC 3581)."""
+    qualify_s: int = Field(default=30, ge=0, le=3600)
+    """How often registered phones are asked whether they are still there; 0: never."""
+    bus_url: str = ""
+    """``nats://host:4222`` or ``tls://...``; empty: this POP has no centre."""
+    key: SecretStr = SecretStr("")
+    """The POP's key, printed once by the centre when the POP was created."""
+    regions: list[str] = ["eu"]
+    """Regions whose recordings may rest at this POP (JSON list)."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

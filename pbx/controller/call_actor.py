@@ -1,0 +1,191 @@
+"""One call, one actor, one inbox: events go in, the core says what to do, the journal has it before it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pbx.controller.router import Router
+from pbx.controller.timers import Timers
+from pbx.domain import commands as cmd
+from pbx.domain.call import Call
+from pbx.domain.errors import EngineError, EngineUnknown, JournalError, LegGone
+from pbx.domain.events import CallEnded, CommandFailed, EndReason, Event, LegEnded, RecordingStarted, TimerFired
+from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import LegId
+from pbx.ports.journal import Journal
+from pbx.ports.media_engine import Clock, MediaEngine
+from pbx.recording.recorder import Recorder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an actor works with. ``own_leg`` tells the dispatcher whose events a leg's are; ``closed`` that the
+    call is over."""
+
+    engine: MediaEngine
+    journal: Journal
+    router: Router
+    recorder: Recorder
+    clock: Clock
+    own_leg: Callable[[LegId, CallActor], None]
+    closed: Callable[[CallActor], None]
+
+
+_SUBJECTS = {
+    cmd.AnswerLeg: "leg_id",
+    cmd.HangUpLeg: "leg_id",
+    cmd.OriginateLeg: "leg_id",
+    cmd.PlayPrompts: "play_id",
+    cmd.BridgeLegs: "bridge_id",
+    cmd.StartRecording: "recording_id",
+}
+"""Commands whose failure the core must know, and the field that says what they were about."""
+
+
+class CallActor:
+    def __init__(self, call: Call, services: Services) -> None:
+        self.call = call
+        self._services = services
+        self._inbox: deque[Event] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._timers = Timers(self._timer_fired)
+        self._background: set[asyncio.Task[None]] = set()
+        self.legs: set[LegId] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"call-{self.call.call_id}")
+
+    def post(self, event: Event) -> None:
+        """Put an event into the inbox; never blocks."""
+        self._inbox.append(event)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _timer_fired(self, name: str) -> None:
+        self.post(TimerFired(at=self._services.clock(), timer=name))
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while not self.call.ended:
+                if not self._inbox:
+                    self._wake = loop.create_future()
+                    await self._wake
+                    self._wake = None
+                await self._take(self._inbox.popleft())
+        except Exception:
+            # A defect of ours must cost this call only, and must not leave its legs waiting for ever.
+            log.exception("call %s stopped by a defect; its legs are hung up", self.call.call_id)
+            await self._give_up()
+        finally:
+            self._timers.cancel_all()
+            self._services.closed(self)
+
+    async def _take(self, event: Event) -> None:
+        commands = self.call.handle(event, self._services.clock())
+        written = [event, *(command.event for command in commands if isinstance(command, cmd.Record))]
+        journalled = await self._journal(written)
+        for command in commands:
+            if isinstance(command, cmd.StartRecording) and not journalled:
+                # No evidence on disk, no recording: it fails closed.
+                self.post(self._failure(command, "NotJournalled", unknown=False))
+            elif not isinstance(command, cmd.Record):
+                await self._perform(command)
+
+    async def _journal(self, events: list[Event]) -> bool:
+        """False when the disk refused: the call goes on, and the log says what is missing."""
+        try:
+            await self._services.journal.append(self.call.call_id, events)
+        except JournalError as error:
+            kinds = ", ".join(type(event).__name__ for event in events)
+            log.error("ALARM journal refused %s of call %s: %s", kinds, self.call.call_id, error)
+            return False
+        return True
+
+    async def _perform(self, command: cmd.Command) -> None:
+        match command:
+            case cmd.SetTimer(timer=timer, delay_s=delay_s):
+                self._timers.set(timer, delay_s)
+            case cmd.CancelTimer(timer=timer):
+                self._timers.cancel(timer)
+            case (
+                cmd.JoinQueue()
+                | cmd.LeaveQueue()
+                | cmd.AskPosition()
+                | cmd.AgentRings()
+                | cmd.EndOffer()
+                | cmd.ReleaseAgent()
+            ):
+                self._services.router.handle(self.call.call_id, command)
+            case cmd.StopRecording():
+                task = asyncio.get_running_loop().create_task(self._stop_recording(command))
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+            case cmd.Record():
+                return
+            case _:
+                try:
+                    await self._ask_engine(command)
+                except EngineError as error:
+                    if type(command) in _SUBJECTS:
+                        self.post(self._failure(command, type(error).__name__, isinstance(error, EngineUnknown)))
+                    elif not isinstance(error, LegGone):
+                        log.warning("call %s: %s failed: %s", self.call.call_id, type(command).__name__, error)
+
+    def _failure(self, command: cmd.Command, error: str, unknown: bool) -> CommandFailed:
+        name = type(command).__name__
+        subject = getattr(command, _SUBJECTS[type(command)])
+        return CommandFailed(at=self._services.clock(), command=name, subject=subject, error=error, unknown=unknown)
+
+    async def _ask_engine(self, command: cmd.EngineCommand) -> None:
+        engine = self._services.engine
+        match command:
+            case cmd.AnswerLeg(leg_id=leg_id):
+                await engine.answer(leg_id)
+            case cmd.HangUpLeg(leg_id=leg_id, cause=cause):
+                await engine.hang_up(leg_id, cause)
+            case cmd.PlayPrompts(leg_id=leg_id, play_id=play_id, prompts=prompts):
+                await engine.play(leg_id, play_id, prompts)
+            case cmd.StopPlay(play_id=play_id):
+                await engine.stop_play(play_id)
+            case cmd.StartMusic(leg_id=leg_id, music_class=music_class):
+                await engine.start_music(leg_id, music_class)
+            case cmd.StopMusic(leg_id=leg_id):
+                await engine.stop_music(leg_id)
+            case cmd.OriginateLeg(leg_id=leg_id):
+                self._services.own_leg(leg_id, self)
+                await engine.originate(command)
+            case cmd.BridgeLegs(bridge_id=bridge_id, leg_ids=leg_ids):
+                await engine.bridge(bridge_id, leg_ids)
+            case cmd.DestroyBridge(bridge_id=bridge_id):
+                await engine.destroy_bridge(bridge_id)
+            case cmd.StartRecording(recording_id=recording_id, leg_id=leg_id):
+                await self._services.recorder.start(recording_id, leg_id, command.grant, command.region)
+                self.post(RecordingStarted(at=self._services.clock(), recording_id=recording_id, leg_id=leg_id))
+            case cmd.StopRecording():
+                raise AssertionError("runs in the background")
+
+    async def _stop_recording(self, command: cmd.StopRecording) -> None:
+        self.post(await self._services.recorder.stop(command.recording_id, command.leg_id, command.discard))
+
+    async def _give_up(self) -> None:
+        for leg_id in sorted(self.call.legs):
+            try:
+                await self._services.engine.hang_up(leg_id, HangupCause.TEMPORARY_FAILURE)
+            except EngineError as error:
+                log.warning("call %s: a leg could not be hung up: %s", self.call.call_id, error)
+        self._services.router.drop_call(self.call.call_id)
+        now = self._services.clock()
+        failed = HangupCause.TEMPORARY_FAILURE
+        await self._journal([CallEnded(at=now, reason=EndReason.ENGINE_FAILED, cause=failed, ended_at=now)])
+
+    def leg_lost(self, leg_id: LegId) -> None:
+        """A snapshot does not have this leg any more."""
+        self.post(LegEnded(at=self._services.clock(), leg_id=leg_id, cause=HangupCause.NETWORK_OUT_OF_ORDER))

@@ -1,0 +1,127 @@
+"""The POP's configuration: wire entries turned into what the core works with, or refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pbx.domain.call_context import CallConfig
+from pbx.domain.consent import RegimeTable, regime_of
+from pbx.domain.e164 import E164, e164
+from pbx.domain.errors import BadValue
+from pbx.domain.flow import Flow, parse
+from pbx.domain.ids import AgentId, FlowId, PhoneId, QueueId
+from pbx.domain.queue import Did, Queue
+from pbx.ports.media_engine import PhoneAccount
+from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, FlowConfig, QueueConfig
+
+
+def _queue(config: QueueConfig) -> Queue:
+    return Queue(
+        queue_id=QueueId(config.queue_id),
+        requirement=frozenset(config.skills.items()),
+        ring_timeout_s=config.ring_timeout_s,
+        wrap_up_s=config.wrap_up_s,
+        music_class=config.music_class,
+        announce_every_s=config.announce_every_s,
+        recorded=config.recorded,
+        consent_floor=regime_of(config.consent_floor, "consent_floor"),
+        max_waiting=config.max_waiting,
+    )
+
+
+def _did(config: DidConfig) -> Did:
+    return Did(
+        number=e164(config.number),
+        flow_id=FlowId(config.flow_id),
+        country=config.country,
+        language=config.language,
+        region=config.region,
+    )
+
+
+class ConfigStore:
+    """What is in force. A value that cannot be applied leaves the former one in force and is named in ``errors``."""
+
+    def __init__(self, regimes: RegimeTable, prompts: Mapping[tuple[str, str], str]) -> None:
+        self.regimes = regimes
+        self.prompts = prompts
+        self.dids: dict[E164, Did] = {}
+        self.queues: Mapping[QueueId, Queue] = {}
+        """Replaced, not changed, when a queue changes: running calls keep the mapping they started with."""
+        self.flows: dict[FlowId, Flow] = {}
+        self.agents: dict[AgentId, AgentConfig] = {}
+        self.errors: dict[str, str] = {}
+        self.revision = 0
+        self._keys: dict[str, str] = {}
+
+    def put(self, key: str, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | None:
+        """Apply an entry; None when it was refused (see ``errors``)."""
+        self.revision = max(self.revision, entry.revision)
+        try:
+            value = self._read(entry)
+        except BadValue as error:
+            self.errors[key] = str(error)
+            return None
+        self.errors.pop(key, None)
+        match value:
+            case Did():
+                self.dids[value.number] = value
+                self._keys[key] = value.number
+            case Queue():
+                self.queues = {**self.queues, value.queue_id: value}
+                self._keys[key] = value.queue_id
+            case Flow():
+                self.flows[value.flow_id] = value
+                self._keys[key] = value.flow_id
+            case AgentConfig():
+                self.agents[AgentId(value.agent_id)] = value
+                self._keys[key] = value.agent_id
+        return value
+
+    def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig:
+        match entry.entity:
+            case DidConfig() as config:
+                return _did(config)
+            case QueueConfig() as config:
+                return _queue(config)
+            case FlowConfig() as config:
+                flow = parse(FlowId(config.flow_id), config.version, config.graph)
+                for language in flow.languages:
+                    for prompt in sorted(flow.prompt_ids()):
+                        if (prompt, language) not in self.prompts:
+                            raise BadValue("graph", f"prompt {prompt!r} does not exist in {language!r} at this POP")
+                return flow
+            case AgentConfig() as config:
+                return config
+
+    def remove(self, key: str) -> Did | Queue | Flow | AgentConfig | None:
+        """Take a key out of force; returns what it held."""
+        self.errors.pop(key, None)
+        kind, _, _ = key.partition(".")
+        name = self._keys.pop(key, None)
+        if name is None:
+            return None
+        match kind:
+            case "did":
+                return self.dids.pop(E164(name), None)
+            case "flow":
+                return self.flows.pop(FlowId(name), None)
+            case "agent":
+                return self.agents.pop(AgentId(name), None)
+            case _:
+                queues = dict(self.queues)
+                gone = queues.pop(QueueId(name), None)
+                self.queues = queues
+                return gone
+
+    def for_call(self, number: E164) -> CallConfig | None:
+        """The configuration a call to ``number`` starts with; None when no such DID, or no flow for it, is known."""
+        did = self.dids.get(number)
+        flow = self.flows.get(did.flow_id) if did else None
+        if did is None or flow is None:
+            return None
+        return CallConfig(did=did, flow=flow, queues=self.queues, prompts=self.prompts, regimes=self.regimes)
+
+
+def phone_of(agent: AgentConfig) -> PhoneAccount:
+    return PhoneAccount(PhoneId(agent.phone_id), agent.ha1, agent.name)

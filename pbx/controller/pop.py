@@ -1,0 +1,274 @@
+"""A POP at work: takes the media server's events to the right call, the centre's configuration and commands to
+where they belong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from pbx.controller.call_actor import CallActor, Services
+from pbx.controller.config_store import ConfigStore, phone_of
+from pbx.controller.phone_book import PhoneBook
+from pbx.controller.router import Router
+from pbx.domain import events as ev
+from pbx.domain.agent import Status
+from pbx.domain.call import Call
+from pbx.domain.errors import EngineError, JournalError
+from pbx.domain.flow import Flow
+from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, derive
+from pbx.domain.queue import Did, Queue
+from pbx.ports.journal import Journal
+from pbx.ports.link import Link
+from pbx.ports.media_engine import Clock, EngineSnapshot, MediaEngine
+from pbx.ports.vault import Vault
+from pbx.recording.recorder import Recorder
+from pbx.wire import messages as wire
+
+log = logging.getLogger(__name__)
+
+MAX_READ = 512 * 1024
+ORPHAN_GRACE_S = 3.0
+
+
+class Pop:
+    """Implements ``EngineListener`` and ``LinkHandler``."""
+
+    def __init__(
+        self,
+        pop_id: PopId,
+        engine: MediaEngine,
+        journal: Journal,
+        recorder: Recorder,
+        vault: Vault,
+        config: ConfigStore,
+        clock: Clock,
+    ) -> None:
+        self.pop_id = pop_id
+        self.engine = engine
+        self.journal = journal
+        self.config = config
+        self.clock = clock
+        self.engine_is_up = False
+        self.calls: dict[CallId, CallActor] = {}
+        self._vault = vault
+        self._legs: dict[LegId, CallActor] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._link: Link | None = None
+        self.router = Router(journal, clock, self._to_call)
+        self.phones = PhoneBook(engine)
+        self._services = Services(engine, journal, self.router, recorder, clock, self._own_leg, self._closed)
+
+    async def start(self, link: Link | None) -> None:
+        """Take up the configuration on this disk, then connect to the media server and to the centre."""
+        for key, entry in self.journal.config().items():
+            self._apply(key, entry)
+        self.journal.on_written(self._written)
+        self.phones.start()
+        await self.engine.start(self)
+        if link is not None:
+            self._link = link
+            await link.start(self)
+
+    async def stop(self) -> None:
+        """Stop deciding. Bridged calls go on in the media server."""
+        if self._link is not None:
+            await self._link.stop()
+        await self.phones.stop()
+        await self.engine.stop()
+        self.router.stop()
+        self.journal.close()
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def _own_leg(self, leg_id: LegId, actor: CallActor) -> None:
+        self._legs[leg_id] = actor
+        actor.legs.add(leg_id)
+
+    def _closed(self, actor: CallActor) -> None:
+        for leg_id in actor.legs:
+            self._legs.pop(leg_id, None)
+        self.calls.pop(actor.call.call_id, None)
+
+    def _written(self) -> None:
+        if self._link is not None:
+            self._link.events_waiting()
+
+    def _to_call(self, call_id: CallId, event: ev.Event) -> None:
+        actor = self.calls.get(call_id)
+        if actor is not None:
+            actor.post(event)
+
+    # --- EngineListener -----------------------------------------------------------------------------------------
+
+    def engine_event(self, event: ev.Event) -> None:
+        match event:
+            case ev.LegOffered():
+                self._offered(event)
+            case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
+                self.router.phone_reachable(phone_id, reachable)
+            case ev.LegsBridged(leg_ids=leg_ids):
+                self._to_leg(leg_ids[0], event)
+            case (
+                ev.LegEnded(leg_id=leg_id)
+                | ev.LegAnswered(leg_id=leg_id)
+                | ev.LegRinging(leg_id=leg_id)
+                | ev.DigitPressed(leg_id=leg_id)
+                | ev.PlayEnded(leg_id=leg_id)
+            ):
+                self._to_leg(leg_id, event)
+            case _:
+                log.warning("the media server's adapter sent a %s, which is nobody's", type(event).__name__)
+
+    def _to_leg(self, leg_id: LegId, event: ev.Event) -> None:
+        actor = self._legs.get(leg_id)
+        if actor is not None:
+            actor.post(event)
+
+    def _offered(self, event: ev.LegOffered) -> None:
+        if event.leg_id in self._legs:
+            return  # handed over twice
+        call_id = CallId(derive(event.at, self.pop_id, event.leg_id))
+        config = self.config.for_call(event.did)
+        if config is None:
+            self._spawn(self._refuse(call_id, event), f"refuse-{call_id}")
+            return
+        actor = CallActor(Call(call_id, event, config), self._services)
+        self.calls[call_id] = actor
+        self._own_leg(event.leg_id, actor)
+        actor.post(event)
+        actor.start()
+
+    async def _refuse(self, call_id: CallId, event: ev.LegOffered) -> None:
+        """A number nobody has configured: the caller hears that it does not exist, the record says so."""
+        cause = HangupCause.UNALLOCATED_NUMBER
+        ended = ev.CallEnded(at=self.clock(), reason=ev.EndReason.UNKNOWN_DID, cause=cause, ended_at=self.clock())
+        try:
+            await self.journal.append(call_id, (event, ended))
+        except JournalError as error:
+            log.error("ALARM journal refused call %s: %s", call_id, error)
+        try:
+            await self.engine.hang_up(event.leg_id, cause)
+        except EngineError as error:
+            log.warning("call %s to an unknown DID could not be refused: %s", call_id, error)
+
+    def _spawn(self, job: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(job, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def engine_up(self, snapshot: EngineSnapshot) -> None:
+        """Legs the media server no longer has are ended; those it has and nobody here knows are looked at again
+        after a moment, because the news of their coming may still be on its way."""
+        self.engine_is_up = True
+        live = {leg.leg_id for leg in snapshot.legs}
+        for leg_id, actor in list(self._legs.items()):
+            if leg_id not in live:
+                actor.leg_lost(leg_id)
+        if orphans := {leg.leg_id for leg in snapshot.legs if leg.in_control} - self._legs.keys():
+            self._spawn(self._end_orphans(orphans), "orphans")
+        for agent in list(self.router.acd.agents.values()):
+            self.router.phone_reachable(agent.phone_id, agent.phone_id in snapshot.reachable_phones)
+        self.phones.put_all()
+        log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))
+
+    async def _end_orphans(self, suspects: set[LegId]) -> None:
+        """Hang up legs that wait for a controller which does not know them. Bridged ones go on: people who talk to
+        each other are left alone."""
+        await asyncio.sleep(ORPHAN_GRACE_S)
+        try:
+            for leg in (await self.engine.snapshot()).legs:
+                lost = leg.leg_id in suspects and leg.leg_id not in self._legs
+                if lost and leg.in_control and leg.bridge_id is None:
+                    await self.engine.hang_up(leg.leg_id, HangupCause.RECOVERY_ON_TIMER_EXPIRY)
+        except EngineError as error:
+            log.warning("orphan legs could not be hung up: %s", error)
+
+    def engine_down(self, reason: str) -> None:
+        self.engine_is_up = False
+        log.error("media server lost: %s", reason)
+
+    # --- LinkHandler --------------------------------------------------------------------------------------------
+
+    def config_changed(self, key: str, entry: wire.ConfigEntry | None) -> None:
+        if entry is None:
+            self._remove(key)
+            self.journal.delete_config(key)
+        elif self._apply(key, entry):
+            self.journal.put_config(key, entry)
+
+    def _apply(self, key: str, entry: wire.ConfigEntry) -> bool:
+        value = self.config.put(key, entry)
+        match value:
+            case None:
+                log.error("configuration %s was refused: %s", key, self.config.errors[key])
+                return False
+            case Queue():
+                self.router.put_queue(value)
+            case wire.AgentConfig():
+                agent_id = AgentId(value.agent_id)
+                former = self.router.agent(agent_id)
+                if former is not None and former.phone_id != value.phone_id:
+                    self.phones.remove(former.phone_id)
+                self.router.put_agent(agent_id, PhoneId(value.phone_id), value.skills, value.country)
+                self.phones.put(phone_of(value))
+            case Did() | Flow():
+                pass  # looked up when a call begins
+        return True
+
+    def _remove(self, key: str) -> None:
+        match self.config.remove(key):
+            case Queue(queue_id=queue_id):
+                self.router.remove_queue(queue_id)
+            case wire.AgentConfig() as agent:
+                self.router.remove_agent(AgentId(agent.agent_id))
+                self.phones.remove(PhoneId(agent.phone_id))
+            case _:
+                pass  # calls under way keep the flow and the DID they started with
+
+    async def command(self, request: wire.CommandRequest) -> wire.CommandReply:
+        match request.command:
+            case wire.SetAgentStatus(agent_id=agent_id, status=status, reason=reason):
+                return self._set_status(AgentId(agent_id), status, reason)
+            case wire.HangUpCall(call_id=call_id):
+                return self._tell_call(CallId(call_id), ev.HangUpAsked(at=self.clock(), by="api"))
+            case wire.StopCallRecording(call_id=call_id, by=by):
+                return self._tell_call(CallId(call_id), ev.RecordingStopAsked(at=self.clock(), by=by))
+            case wire.ReadRecording() as read:
+                return await self._read(read)
+
+    def _set_status(self, agent_id: AgentId, status: str, reason: str | None) -> wire.CommandReply:
+        if self.router.agent(agent_id) is None:
+            return wire.CommandReply(error_id="unknown-agent", detail=f"agent {agent_id} is not at this POP")
+        if status not in Status.__members__:
+            known = ", ".join(Status.__members__)
+            return wire.CommandReply(error_id="bad-status", detail=f"status must be one of {known}")
+        self.router.set_status(agent_id, Status[status], reason)
+        return wire.CommandReply()
+
+    def _tell_call(self, call_id: CallId, event: ev.Event) -> wire.CommandReply:
+        actor = self.calls.get(call_id)
+        if actor is None:
+            return wire.CommandReply(error_id="unknown-call", detail=f"call {call_id} is not live at this POP")
+        actor.post(event)
+        return wire.CommandReply()
+
+    async def _read(self, read: wire.ReadRecording) -> wire.CommandReply:
+        from_byte, length = max(0, read.offset), min(max(0, read.length), MAX_READ)
+        try:
+            blob, size = await asyncio.to_thread(self._vault.read, RecordingId(read.recording_id), from_byte, length)
+        except KeyError:
+            return wire.CommandReply(error_id="unknown-recording", detail="this POP does not have that recording")
+        return wire.CommandReply(blob=blob, total_size=size)
+
+    def heartbeat(self) -> wire.Heartbeat:
+        return wire.Heartbeat(
+            pop_id=self.pop_id,
+            at=self.clock(),
+            revision=self.config.revision,
+            engine_up=self.engine_is_up,
+            live_calls=len(self.calls),
+            unsent_events=self.journal.unsent_count(),
+            config_errors=dict(self.config.errors),
+        )

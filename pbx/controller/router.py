@@ -1,0 +1,91 @@
+"""This POP's queues: the ACD with its timers and its journal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from pbx.controller.timers import Timers
+from pbx.domain import commands as cmd
+from pbx.domain.acd import Acd, Changed, Decision, ToCall
+from pbx.domain.agent import Agent, Status
+from pbx.domain.events import Event
+from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
+from pbx.domain.queue import Queue
+from pbx.ports.journal import Journal
+from pbx.ports.media_engine import Clock
+
+log = logging.getLogger(__name__)
+
+
+def _complain(written: asyncio.Future[None]) -> None:
+    if not written.cancelled() and (error := written.exception()) is not None:
+        log.error("ALARM journal refused an agent's change: %s", error)
+
+
+class Router:
+    """Carries out what the ACD decides, at once and in order.
+
+    An agent's change is handed to the journal before the offer reaches the call, and the call's actor waits for the
+    journal before it rings the phone: the change is on disk no later than the offer.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, to_call: Callable[[CallId, Event], None]) -> None:
+        self.acd = Acd()
+        self._journal = journal
+        self._clock = clock
+        self._to_call = to_call
+        self._timers = Timers(self._timer)
+        self._remembered = {AgentId(event.agent_id): event for event in journal.agents()}
+        """What the agents of the last run had chosen; taken up when their configuration arrives."""
+
+    def _carry_out(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case ToCall(call_id=call_id, event=event):
+                    self._to_call(call_id, event)
+                case Changed(event=event):
+                    asyncio.ensure_future(self._journal.append(None, (event,))).add_done_callback(_complain)
+                case cmd.SetTimer(timer=timer, delay_s=delay_s):
+                    self._timers.set(timer, delay_s)
+                case cmd.CancelTimer(timer=timer):
+                    self._timers.cancel(timer)
+
+    def _timer(self, name: str) -> None:
+        self._carry_out(self.acd.timer(name, self._clock()))
+
+    def handle(self, call_id: CallId, command: cmd.RouterCommand) -> None:
+        self._carry_out(self.acd.handle(call_id, command, self._clock()))
+
+    def drop_call(self, call_id: CallId) -> None:
+        """The call is no more, whatever it was doing: its place and its agent are free."""
+        self._carry_out(self.acd.drop_call(call_id, self._clock()))
+
+    def put_queue(self, queue: Queue) -> None:
+        self._carry_out(self.acd.put_queue(queue, self._clock()))
+
+    def remove_queue(self, queue_id: QueueId) -> None:
+        self._carry_out(self.acd.remove_queue(queue_id, self._clock()))
+
+    def put_agent(self, agent_id: AgentId, phone_id: PhoneId, skills: dict[str, int], country: str | None) -> None:
+        self._carry_out(self.acd.put_agent(agent_id, phone_id, skills, country, self._clock()))
+        known = self._remembered.pop(agent_id, None)
+        if known is not None:
+            self.set_status(agent_id, Status(known.status), known.reason)
+
+    def remove_agent(self, agent_id: AgentId) -> None:
+        self._carry_out(self.acd.remove_agent(agent_id, self._clock()))
+
+    def set_status(self, agent_id: AgentId, status: Status, reason: str | None) -> None:
+        """Raises KeyError for an agent this POP does not have."""
+        self._carry_out(self.acd.set_status(agent_id, status, reason, self._clock()))
+
+    def phone_reachable(self, phone_id: PhoneId, reachable: bool) -> None:
+        self._carry_out(self.acd.phone_reachable(phone_id, reachable, self._clock()))
+
+    def agent(self, agent_id: AgentId) -> Agent | None:
+        return self.acd.agents.get(agent_id)
+
+    def stop(self) -> None:
+        self._timers.cancel_all()

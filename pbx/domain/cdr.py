@@ -1,0 +1,160 @@
+"""Call detail record: one row per call, derived from its events and nothing else.
+
+POP and centre run the same projection over the same events, so that their records are equal by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pbx.domain import events as ev
+from pbx.domain.e164 import CliKind
+from pbx.domain.ids import CallId
+
+
+@dataclass(slots=True)
+class OfferRecord:
+    offer_id: str
+    agent_id: str
+    offered_at: float
+    outcome: str | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class ConsentRecord:
+    """Evidence for one call; ``granted`` says which way it went, ``reason`` why it was refused."""
+
+    granted: bool
+    regime: str
+    jurisdictions: tuple[str, ...]
+    at: float
+    reason: str | None = None
+    prompt_id: str | None = None
+    prompt_sha256: str | None = None
+    language: str | None = None
+    played_ms: int = 0
+    digit: str | None = None
+
+
+@dataclass(slots=True)
+class RecordingRecord:
+    recording_id: str
+    started_at: float
+    region: str | None = None
+    duration_ms: int | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    discarded: bool = False
+
+
+@dataclass(slots=True)
+class Cdr:
+    """Times are seconds since the epoch, UTC; None where it did not come to it."""
+
+    call_id: str
+    did: str | None = None
+    cli: str | None = None
+    """E.164, ``withheld`` or ``unknown``."""
+    caller_country: str | None = None
+    trunk: str | None = None
+    offered_at: float | None = None
+    answered_at: float | None = None
+    flow_id: str | None = None
+    flow_version: int | None = None
+    language: str | None = None
+    nodes: list[str] = field(default_factory=list)
+    queue_id: str | None = None
+    queued_at: float | None = None
+    agent_id: str | None = None
+    talk_started_at: float | None = None
+    ended_at: float | None = None
+    end_reason: str | None = None
+    cause: int | None = None
+    offers: list[OfferRecord] = field(default_factory=list)
+    consents: list[ConsentRecord] = field(default_factory=list)
+    recordings: list[RecordingRecord] = field(default_factory=list)
+
+    @property
+    def wait_s(self) -> float | None:
+        """From entering the queue to the agent, or to the end of a call that never reached one."""
+        if self.queued_at is None:
+            return None
+        until = self.talk_started_at if self.talk_started_at is not None else self.ended_at
+        return None if until is None else until - self.queued_at
+
+    @property
+    def talk_s(self) -> float | None:
+        if self.talk_started_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.talk_started_at
+
+    @property
+    def abandoned(self) -> bool:
+        """The caller hung up while waiting in a queue."""
+        waited = self.queued_at is not None and self.talk_started_at is None
+        return waited and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
+
+
+def project(call_id: CallId, events: Iterable[ev.Event]) -> Cdr:
+    """The record of one call from its events in the order of their writing."""
+    cdr = Cdr(call_id)
+    for event in events:
+        _apply(cdr, event)
+    return cdr
+
+
+def _apply(cdr: Cdr, event: ev.Event) -> None:
+    match event:
+        case ev.LegOffered():
+            cdr.did, cdr.trunk, cdr.caller_country = event.did, event.trunk, event.caller_country
+            cdr.cli = event.cli.number if event.cli.kind is CliKind.NUMBER else event.cli.kind.value
+            cdr.offered_at = event.at
+        case ev.FlowStarted():
+            cdr.flow_id, cdr.flow_version, cdr.language = event.flow_id, event.version, event.language
+        case ev.LegAnswered():
+            cdr.answered_at = cdr.answered_at if cdr.answered_at is not None else event.at
+        case ev.NodeEntered():
+            cdr.nodes.append(event.node)
+        case ev.LanguageChosen():
+            cdr.language = event.language
+        case ev.QueueJoined():
+            cdr.queue_id, cdr.queued_at = event.queue_id, event.at
+        case ev.OfferMade():
+            cdr.offers.append(OfferRecord(event.offer_id, event.agent_id, event.at))
+        case ev.OfferEnded():
+            for offer in cdr.offers:
+                if offer.offer_id == event.offer_id:
+                    offer.outcome, offer.ended_at = event.outcome.value, event.at
+        case ev.TalkStarted():
+            cdr.agent_id, cdr.queue_id, cdr.talk_started_at = event.agent_id, event.queue_id, event.at
+        case ev.ConsentGranted() | ev.ConsentRefused():
+            cdr.consents.append(_consent(event))
+        case ev.RecordingStarted():
+            cdr.recordings.append(RecordingRecord(event.recording_id, event.at))
+        case ev.RecordingEnded():
+            for recording in cdr.recordings:
+                if recording.recording_id == event.recording_id:
+                    recording.region, recording.sha256 = event.region, event.sha256
+                    recording.duration_ms, recording.size_bytes = event.duration_ms, event.size_bytes
+                    recording.discarded = event.discarded
+        case ev.CallEnded():
+            cdr.ended_at, cdr.end_reason, cdr.cause = event.ended_at, event.reason.value, int(event.cause)
+        case _:
+            return
+
+
+def _consent(event: ev.ConsentGranted | ev.ConsentRefused) -> ConsentRecord:
+    return ConsentRecord(
+        granted=isinstance(event, ev.ConsentGranted),
+        regime=event.regime,
+        jurisdictions=event.jurisdictions,
+        at=event.at,
+        reason=event.reason if isinstance(event, ev.ConsentRefused) else None,
+        prompt_id=event.prompt_id,
+        prompt_sha256=event.prompt_sha256,
+        language=event.language,
+        played_ms=event.played_ms,
+        digit=event.digit,
+    )

@@ -1,0 +1,194 @@
+"""Commands: what the core wants done, imperative, immutable. The call actor performs them in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pbx.domain.consent import RecordingGrant
+from pbx.domain.e164 import E164, Cli
+from pbx.domain.events import Event, OfferOutcome
+from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One recorded announcement in one language. ``sha256`` names the exact recording (evidence)."""
+
+    prompt_id: str
+    language: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write a finding to the journal before the commands after this one are performed."""
+
+    event: Event
+
+
+# --- for the media server ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLeg:
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpLeg:
+    leg_id: LegId
+    cause: HangupCause
+
+
+@dataclass(frozen=True, slots=True)
+class PlayPrompts:
+    leg_id: LegId
+    play_id: PlayId
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlay:
+    play_id: PlayId
+
+
+@dataclass(frozen=True, slots=True)
+class StartMusic:
+    leg_id: LegId
+    music_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopMusic:
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class ToPhone:
+    phone_id: PhoneId
+
+
+@dataclass(frozen=True, slots=True)
+class ToTrunk:
+    trunk: str
+    number: E164
+
+
+@dataclass(frozen=True, slots=True)
+class OriginateLeg:
+    """Ring ``to`` under the id ``leg_id``. The media server gives up after ``timeout_s`` with NO_ANSWER."""
+
+    leg_id: LegId
+    to: ToPhone | ToTrunk
+    cli: Cli
+    timeout_s: float
+    peer_leg_id: LegId
+    """The leg it will be bridged with; lets the engine choose a codec both have."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeLegs:
+    bridge_id: BridgeId
+    leg_ids: tuple[LegId, LegId]
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyBridge:
+    bridge_id: BridgeId
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecording:
+    """Record the conversation of ``leg_id`` in stereo: what that leg says left, what it hears right."""
+
+    recording_id: RecordingId
+    leg_id: LegId
+    grant: RecordingGrant
+    region: str
+    """Where the recording may rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording:
+    recording_id: RecordingId
+    leg_id: LegId
+    discard: bool = False
+    """Destroy what was captured: a party refused or withdrew."""
+
+
+# --- for the controller --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Fire ``TimerFired(timer)`` once after ``delay_s``; setting it again replaces it."""
+
+    timer: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    timer: str
+
+
+# --- for the router ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JoinQueue:
+    queue_id: QueueId
+    entered_at: float
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveQueue:
+    queue_id: QueueId
+
+
+@dataclass(frozen=True, slots=True)
+class AskPosition:
+    queue_id: QueueId
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRings:
+    """The agent's phone has begun to ring."""
+
+    offer_id: OfferId
+    agent_id: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class EndOffer:
+    """How the offer ended. After ANSWERED the agent is ON_CALL until ReleaseAgent."""
+
+    offer_id: OfferId
+    agent_id: AgentId
+    outcome: OfferOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAgent:
+    """The conversation is over: the agent goes to WRAP_UP."""
+
+    agent_id: AgentId
+
+
+EngineCommand = (
+    AnswerLeg
+    | HangUpLeg
+    | PlayPrompts
+    | StopPlay
+    | StartMusic
+    | StopMusic
+    | OriginateLeg
+    | BridgeLegs
+    | DestroyBridge
+    | StartRecording
+    | StopRecording
+)
+RouterCommand = JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent
+Command = EngineCommand | RouterCommand | Record | SetTimer | CancelTimer

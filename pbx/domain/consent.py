@@ -1,0 +1,106 @@
+"""Consent to recording: regimes, which one rules a call, and the only maker of a ``RecordingGrant``.
+
+A regime says what a jurisdiction asks before a call may be recorded. The strictest of all parties' regimes and of
+the queue's floor rules the call; a place nobody knows, and a withheld CLI, count as the strictest configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from pbx.domain.errors import BadValue
+from pbx.domain.ids import CallId, LegId
+
+
+class Regime(IntEnum):
+    """Weakest first, so that ``max`` is the strictest."""
+
+    NONE = 0
+    NOTICE = 1
+    """The caller must be told; staying on the line is enough."""
+    OPT_OUT = 2
+    """Told, and able to refuse."""
+    OPT_IN = 3
+    """An act of agreement. Silence is no."""
+    PROHIBITED = 4
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+def regime_of(word: str, field_name: str = "regime") -> Regime:
+    """The regime named ``word``. Raises BadValue naming ``field_name``."""
+    try:
+        return Regime[word.upper()]
+    except KeyError:
+        known = ", ".join(r.word for r in Regime)
+        raise BadValue(field_name, f"is not a recording regime; known are {known}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeTable:
+    """Regime per country (ISO 3166-1 alpha-2). ``unknown`` rules every place that is not in the table."""
+
+    by_country: Mapping[str, Regime]
+    unknown: Regime = Regime.OPT_IN
+
+    def of(self, country: str | None) -> Regime:
+        return self.unknown if country is None else self.by_country.get(country, self.unknown)
+
+    def strictest(self, countries: Iterable[str | None], floor: Regime = Regime.NONE) -> Regime:
+        """The regime that rules a call whose parties are in ``countries``, never weaker than ``floor``."""
+        regimes = [self.of(country) for country in countries]
+        return max(floor, *(regimes or [self.unknown]))
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEvidence:
+    """What was really played and pressed. ``completed``: the prompt ran to its last sample."""
+
+    prompt_id: str
+    prompt_sha256: str
+    language: str
+    played_ms: int
+    completed: bool
+    digit: str | None
+    at: float
+
+
+_MINT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingGrant:
+    """Permission to record one party on one call. Only ``grant`` below makes one; the recorder takes nothing else."""
+
+    call_id: CallId
+    leg_id: LegId
+    regime: Regime
+    evidence: ConsentEvidence | None
+    granted_at: float
+    _mint: object = field(repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self._mint is not _MINT:
+            raise TypeError("a RecordingGrant is made by pbx.domain.consent.grant only")
+
+
+def grant(
+    call_id: CallId,
+    leg_id: LegId,
+    regime: Regime,
+    evidence: ConsentEvidence | None,
+    now: float,
+) -> RecordingGrant | None:
+    """The grant that ``evidence`` earns under ``regime``, or None. Fails closed: what is not proven is refused."""
+    if regime is Regime.PROHIBITED:
+        return None
+    if regime is not Regime.NONE:
+        if evidence is None or not evidence.completed:
+            return None
+        if regime is Regime.OPT_IN and evidence.digit is None:
+            return None
+    return RecordingGrant(call_id, leg_id, regime, evidence, now, _MINT)

@@ -1,0 +1,305 @@
+"""Events: what has happened, past tense, immutable. ``at`` is the time of the fact, seconds since the epoch, UTC.
+
+Three origins. *Facts* come from outside (media server, timers, router, API) and drive the call; *findings* are
+what the core concluded and wants written down (``Record`` command); both go to the journal before anything is
+done about them. A replay feeds the facts again and makes the findings anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pbx.domain.e164 import E164, Cli
+from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    at: float
+
+
+# --- facts: the media server -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegOffered(Event):
+    """A carrier's leg reached the POP and was handed to the controller; it is not yet answered."""
+
+    leg_id: LegId
+    did: E164
+    cli: Cli
+    caller_country: str | None
+    """ISO 3166-1 alpha-2 of the CLI, upper case; None where it cannot be told."""
+    trunk: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRinging(Event):
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegAnswered(Event):
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegEnded(Event):
+    leg_id: LegId
+    cause: HangupCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitPressed(Event):
+    leg_id: LegId
+    digit: str
+    """One of ``0-9*#A-D``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayEnded(Event):
+    """The prompts of one PlayPrompts are over. ``played_ms`` was really sent; ``completed``: to the last sample."""
+
+    leg_id: LegId
+    play_id: PlayId
+    played_ms: int
+    completed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegsBridged(Event):
+    bridge_id: BridgeId
+    leg_ids: tuple[LegId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStarted(Event):
+    recording_id: RecordingId
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingEnded(Event):
+    """The recorder has closed, placed and measured the recording, or destroyed it (``discarded``)."""
+
+    recording_id: RecordingId
+    region: str
+    duration_ms: int
+    size_bytes: int
+    sha256: str
+    discarded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneReachable(Event):
+    """A phone registered (or its registration ended). Not tied to a call."""
+
+    phone_id: PhoneId
+    reachable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandFailed(Event):
+    """The media server refused a command, or the connection dropped before the answer (``unknown``)."""
+
+    command: str
+    subject: str
+    """The id of the leg, play, bridge or recording that the command was about."""
+    error: str
+    unknown: bool
+
+
+# --- facts: controller, router, operators ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired(Event):
+    timer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueJoined(Event):
+    """The router has the waiting call. ``position`` counts from 1."""
+
+    queue_id: QueueId
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRefused(Event):
+    """The router does not take the call: ``full``, ``unknown_queue``, ``no_agent`` (policy)."""
+
+    queue_id: QueueId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionTold(Event):
+    queue_id: QueueId
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferMade(Event):
+    """The router reserved an agent for this call."""
+
+    offer_id: OfferId
+    queue_id: QueueId
+    agent_id: AgentId
+    phone_id: PhoneId
+    agent_country: str | None
+    epoch: int
+    ring_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferWithdrawn(Event):
+    """The agent is no longer to be had (logged out, phone gone) before the answer."""
+
+    offer_id: OfferId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingStopAsked(Event):
+    """Somebody wants the recording of this call stopped: ``agent``, ``supervisor``, ``api``."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HangUpAsked(Event):
+    """The centre or the controller asks to end the call."""
+
+    by: str
+
+
+# --- findings ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowStarted(Event):
+    flow_id: FlowId
+    version: int
+    language: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEntered(Event):
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageChosen(Event):
+    language: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuChosen(Event):
+    node: str
+    digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuFailed(Event):
+    """The caller pressed wrong digits, or none, as often as the node allows."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentGranted(Event):
+    """The evidence: which prompt, how much of it was really played, what was pressed. ``digit`` is None where the
+    regime asks for no act."""
+
+    regime: str
+    jurisdictions: tuple[str, ...]
+    prompt_id: str
+    prompt_sha256: str
+    language: str
+    played_ms: int
+    digit: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentRefused(Event):
+    """``reason``: ``digit``, ``silence``, ``prompt_cut``, ``prohibited``, ``hangup``,
+    ``agent_jurisdiction``, ``withdrawn``."""
+
+    regime: str
+    jurisdictions: tuple[str, ...]
+    reason: str
+    prompt_id: str | None = None
+    prompt_sha256: str | None = None
+    language: str | None = None
+    played_ms: int = 0
+    digit: str | None = None
+
+
+class OfferOutcome(Enum):
+    ANSWERED = "answered"
+    NO_ANSWER = "no_answer"
+    """RONA: ring on no answer."""
+    BUSY = "busy"
+    REJECTED = "rejected"
+    UNREACHABLE = "unreachable"
+    CALLER_GONE = "caller_gone"
+    WITHDRAWN = "withdrawn"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferEnded(Event):
+    offer_id: OfferId
+    agent_id: AgentId
+    outcome: OfferOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalkStarted(Event):
+    agent_id: AgentId
+    queue_id: QueueId
+
+
+class EndReason(Enum):
+    CALLER_HUNG_UP = "caller_hung_up"
+    AGENT_HUNG_UP = "agent_hung_up"
+    FLOW_ENDED = "flow_ended"
+    OVERFLOWED = "overflowed"
+    UNKNOWN_DID = "unknown_did"
+    ENGINE_FAILED = "engine_failed"
+    ASKED = "asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded(Event):
+    """The last event of every call; exactly one. It is written when all legs are gone and the recording is placed;
+    ``ended_at`` is when the caller's leg ended."""
+
+    reason: EndReason
+    cause: HangupCause
+    ended_at: float
+
+
+# --- agents (not tied to a call) -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentChanged(Event):
+    agent_id: AgentId
+    status: str
+    reason: str | None
+    state: str
+
+
+FACTS: tuple[type[Event], ...] = (
+    LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
+    RecordingEnded, PhoneReachable, CommandFailed, TimerFired, QueueJoined, QueueRefused, PositionTold, OfferMade,
+    OfferWithdrawn, RecordingStopAsked, HangUpAsked,
+)  # fmt: skip
+FINDINGS: tuple[type[Event], ...] = (
+    FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
+    TalkStarted, CallEnded, AgentChanged,
+)  # fmt: skip
+BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

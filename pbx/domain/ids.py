@@ -1,0 +1,53 @@
+"""Identifiers: ULIDs, each kind with its own type.
+
+A ULID (https://github.com/ulid/spec) is 48 bits of milliseconds since the epoch and 80 bits
+that tell apart what was made in the same millisecond, written in Crockford's base 32. The core
+makes its ids itself without a random source: ``derive`` hashes what the new thing belongs to, so
+that a replay of the same events gives the same ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NewType
+
+PopId = NewType("PopId", str)
+"""The POP's name, lower case letters, digits and dashes: ``de-fra-1``."""
+CallId = NewType("CallId", str)
+LegId = NewType("LegId", str)
+"""The media server's own unique id of a leg; where Callplane originates the leg, it chose that id."""
+BridgeId = NewType("BridgeId", str)
+PlayId = NewType("PlayId", str)
+OfferId = NewType("OfferId", str)
+RecordingId = NewType("RecordingId", str)
+AgentId = NewType("AgentId", str)
+PhoneId = NewType("PhoneId", str)
+"""The SIP user name under which an agent's phone registers."""
+QueueId = NewType("QueueId", str)
+FlowId = NewType("FlowId", str)
+EventId = NewType("EventId", str)
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_VALUES = frozenset(ALPHABET)
+
+
+def ulid(at: float, tail: int) -> str:
+    """The ULID of time ``at`` (seconds since the epoch) with ``tail`` as its lower 80 bits.
+
+    Raises ValueError when either does not fit its bits.
+    """
+    ms = int(at * 1000)
+    if not 0 <= ms < 1 << 48 or not 0 <= tail < 1 << 80:
+        raise ValueError("a ULID takes 48 bits of milliseconds and 80 bits of tail")
+    value = ms << 80 | tail
+    return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -5, -5))
+
+
+def derive(at: float, *parts: str | int) -> str:
+    """A ULID of time ``at`` whose tail is a hash of ``parts``: same parts, same id."""
+    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=10).digest()
+    return ulid(at, int.from_bytes(digest, "big"))
+
+
+def is_ulid(text: str) -> bool:
+    return len(text) == 26 and text[0] in "01234567" and _VALUES.issuperset(text)

@@ -1,0 +1,188 @@
+"""Waiting for an agent: music, announcements, offers, and the bridge that ends the wait."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from pbx.domain import commands as cmd
+from pbx.domain import events as ev
+from pbx.domain.call_context import CallContext
+from pbx.domain.call_steps import BaseStep, Go, Outcome
+from pbx.domain.e164 import Cli
+from pbx.domain.flow import EnterQueue, position_prompt
+from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import BridgeId, LegId, derive
+from pbx.domain.queue import Queue
+
+_OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
+    HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
+    HangupCause.USER_BUSY: ev.OfferOutcome.BUSY,
+    HangupCause.CALL_REJECTED: ev.OfferOutcome.REJECTED,
+    HangupCause.NO_USER_RESPONSE: ev.OfferOutcome.UNREACHABLE,
+    HangupCause.SUBSCRIBER_ABSENT: ev.OfferOutcome.UNREACHABLE,
+    HangupCause.NO_ROUTE: ev.OfferOutcome.UNREACHABLE,
+    HangupCause.UNALLOCATED_NUMBER: ev.OfferOutcome.UNREACHABLE,
+    HangupCause.DESTINATION_OUT_OF_ORDER: ev.OfferOutcome.UNREACHABLE,
+}
+"""How an agent's leg that never answered ended -> outcome of the offer; any other cause is FAILED."""
+
+
+class Phase(Enum):
+    JOINING = "joining"
+    WAITING = "waiting"
+    OFFERED = "offered"
+    """An agent's phone is being rung."""
+    BRIDGING = "bridging"
+    """The agent answered; the legs are about to hear each other."""
+
+
+class QueueStep(BaseStep):
+    """``agent`` and ``bridge_id`` are for the conversation that follows; ``connected`` says that it may begin."""
+
+    def __init__(self, context: CallContext, node: EnterQueue, cli: Cli) -> None:
+        super().__init__(context)
+        self.node = node
+        self.cli = cli
+        self.queue: Queue | None = context.config.queues.get(node.queue_id)
+        self.phase = Phase.JOINING
+        self.offer: ev.OfferMade | None = None
+        self.agent_leg: LegId | None = None
+        self.bridge_id: BridgeId | None = None
+        self.connected = False
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+
+    def enter(self, now: float) -> Outcome:
+        if self.queue is None:
+            return Go(self.node.on_refused)
+        self.context.typed_ahead = None
+        self.context.do(cmd.JoinQueue(self.node.queue_id, entered_at=now))
+        return None
+
+    def joined(self, position: int, now: float) -> Outcome:
+        if self.phase is not Phase.JOINING:
+            return None
+        self.phase = Phase.WAITING
+        if self.node.max_wait_s is not None:
+            self.context.set_timer("max_wait", self.node.max_wait_s)
+        prompts = [self.node.welcome_prompt] if self.node.welcome_prompt else []
+        if self.node.announce_position:
+            prompts.append(position_prompt(position))
+        if prompts:
+            self.context.play(*map(self.context.prompt, prompts))
+        else:
+            self._music()
+        return None
+
+    def refused(self) -> Outcome:
+        return Go(self.node.on_refused) if self.phase is Phase.JOINING or self.phase is Phase.WAITING else None
+
+    def played(self, played_ms: int, completed: bool, now: float) -> Outcome:
+        if self.phase is not Phase.BRIDGING:
+            self._music()
+        return None
+
+    def _music(self) -> None:
+        if self.queue is not None:
+            self.context.start_music(self.queue.music_class)
+            if self.node.announce_position:
+                self.context.set_timer("announce", self.queue.announce_every_s)
+
+    def timer(self, purpose: str, now: float) -> Outcome:
+        if purpose == "announce" and self.queue is not None:
+            if self.phase is Phase.WAITING:
+                self.context.do(cmd.AskPosition(self.node.queue_id))
+            else:
+                self.context.set_timer("announce", self.queue.announce_every_s)
+        if purpose == "max_wait" and self.node.on_timeout is not None:
+            if self.phase in (Phase.OFFERED, Phase.BRIDGING):
+                self.context.set_timer("max_wait", 1.0)  # an agent is being rung: do not take the call away now
+                return None
+            self.context.do(cmd.LeaveQueue(self.node.queue_id))
+            self.context.silence()
+            self.context.cancel_timers()
+            return Go(self.node.on_timeout)
+        return None
+
+    def told_position(self, position: int) -> None:
+        if self.phase is Phase.WAITING:
+            self.context.play(self.context.prompt(position_prompt(position)))
+
+    # --- offers -------------------------------------------------------------------------------------------------
+
+    def offered(self, offer: ev.OfferMade, now: float) -> None:
+        if self.offer is not None:
+            raise AssertionError("the ACD made a second offer for a call that has one")
+        self.phase = Phase.OFFERED
+        self.offer = offer
+        self.agent_leg = LegId(derive(now, "leg", self.context.call_id, offer.offer_id))
+        self.context.do(
+            cmd.OriginateLeg(
+                leg_id=self.agent_leg,
+                to=cmd.ToPhone(offer.phone_id),
+                cli=self.cli,
+                timeout_s=offer.ring_timeout_s,
+                peer_leg_id=self.context.leg_id,
+            )
+        )
+
+    def rings(self) -> None:
+        if self.offer is not None and self.phase is Phase.OFFERED:
+            self.context.do(cmd.AgentRings(self.offer.offer_id, self.offer.agent_id))
+
+    def agent_answered(self, now: float) -> None:
+        if self.phase is not Phase.OFFERED or self.agent_leg is None:
+            return
+        self.phase = Phase.BRIDGING
+        self.context.silence()
+        self.context.cancel_timers()
+        self.bridge_id = BridgeId(derive(now, "bridge", self.context.call_id, self.agent_leg))
+        self.context.do(cmd.BridgeLegs(self.bridge_id, (self.context.leg_id, self.agent_leg)))
+
+    def bridged(self, now: float) -> None:
+        if self.phase is Phase.BRIDGING:
+            self.end_offer(ev.OfferOutcome.ANSWERED, now)
+            self.connected = True
+
+    def agent_leg_ended(self, cause: HangupCause, now: float) -> None:
+        """Before the bridge: the offer came to nothing; the call keeps its place."""
+        failed = self.phase is Phase.BRIDGING
+        outcome = ev.OfferOutcome.FAILED if failed else _OUTCOMES.get(cause, ev.OfferOutcome.FAILED)
+        self.give_up_offer(outcome, now)
+
+    def withdrawn(self, now: float) -> None:
+        if self.phase is Phase.OFFERED and self.agent_leg is not None:
+            self.context.do(cmd.HangUpLeg(self.agent_leg, HangupCause.NORMAL_CLEARING))
+            self.give_up_offer(ev.OfferOutcome.WITHDRAWN, now)
+
+    def bridge_failed(self, now: float) -> None:
+        if self.phase is Phase.BRIDGING and self.agent_leg is not None:
+            self.context.do(cmd.HangUpLeg(self.agent_leg, HangupCause.TEMPORARY_FAILURE))
+            self.give_up_offer(ev.OfferOutcome.FAILED, now)
+
+    def give_up_offer(self, outcome: ev.OfferOutcome, now: float) -> None:
+        if self.bridge_id is not None:
+            self.context.do(cmd.DestroyBridge(self.bridge_id))
+        music = self.phase is Phase.BRIDGING
+        self.phase = Phase.WAITING
+        self.agent_leg = self.bridge_id = None
+        self.end_offer(outcome, now)
+        if music:
+            self._music()
+
+    def end_offer(self, outcome: ev.OfferOutcome, now: float) -> None:
+        if self.offer is None:
+            return
+        offer, self.offer = self.offer, None
+        ended = ev.OfferEnded(at=now, offer_id=offer.offer_id, agent_id=offer.agent_id, outcome=outcome)
+        self.context.record(ended)
+        self.context.do(cmd.EndOffer(offer.offer_id, offer.agent_id, outcome))
+
+    def abandon(self, now: float) -> None:
+        if self.bridge_id is not None:
+            self.context.do(cmd.DestroyBridge(self.bridge_id))
+            self.bridge_id = None
+        if self.offer is not None:
+            self.end_offer(ev.OfferOutcome.CALLER_GONE, now)
+        self.context.do(cmd.LeaveQueue(self.node.queue_id))
+        super().abandon(now)

@@ -1,0 +1,45 @@
+"""The port to the journal: every event of this POP, written before it is acted on, kept until the centre has it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from pbx.domain.events import AgentChanged, Event
+from pbx.domain.ids import CallId
+from pbx.wire.messages import ConfigEntry, EventEnvelope
+
+
+class Journal(Protocol):
+    @property
+    def journal_id(self) -> str:
+        """A ULID, made with the journal's file."""
+
+    def on_written(self, heard: Callable[[], None]) -> None:
+        """``heard`` is called after every commit of events, in the event loop: there is something to send."""
+
+    def append(self, call_id: CallId | None, events: Iterable[Event]) -> Awaitable[None]:
+        """Write ``events``; the awaitable is done when they are committed. Nothing may be acted on before.
+        It raises JournalError when the disk refuses; then none of them was written."""
+
+    def read_call(self, call_id: CallId) -> list[EventEnvelope]:
+        """All events of one call in the order of their writing."""
+
+    def agents(self) -> list[AgentChanged]:
+        """The last known status and state of every agent."""
+
+    def unsent(self, limit: int) -> list[EventEnvelope]:
+        """The oldest events that the centre has not acknowledged, at most ``limit``, in order of seq."""
+
+    def mark_sent(self, up_to_seq: int) -> None: ...
+
+    def unsent_count(self) -> int: ...
+
+    def put_config(self, key: str, entry: ConfigEntry) -> None:
+        """Keep the last configuration on this disk: a POP starts from it when the centre is away."""
+
+    def delete_config(self, key: str) -> None: ...
+
+    def config(self) -> dict[str, ConfigEntry]: ...
+
+    def close(self) -> None: ...

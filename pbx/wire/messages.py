@@ -1,0 +1,163 @@
+"""Messages between a POP and the centre, version 1. JSON by msgspec; unknown fields are ignored, so that either
+side may be the newer one. Subjects and buckets are named in ``pbx.wire.subjects``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+WIRE_VERSION = 1
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """Base of all messages."""
+
+
+# --- configuration, centre -> POP: one key per entity in the POP's key-value bucket -----------------------------
+
+
+class DidConfig(Wire, frozen=True, tag="did"):
+    number: str
+    """E.164."""
+    flow_id: str
+    country: str
+    """ISO 3166-1 alpha-2, upper case."""
+    language: str
+    """BCP 47, the language in which the flow starts: ``de``."""
+    time_zone: str
+    region: str
+    """Where recordings of this DID's calls may rest: ``eu``."""
+
+
+class QueueConfig(Wire, frozen=True, tag="queue"):
+    queue_id: str
+    name: str
+    skills: dict[str, int]
+    """Skill -> minimum proficiency 1-5 an agent must have."""
+    ring_timeout_s: float = 20.0
+    wrap_up_s: float = 10.0
+    music_class: str = "default"
+    announce_every_s: float = 30.0
+    recorded: bool = True
+    """False: nothing is ever recorded in this queue."""
+    consent_floor: str = "none"
+    """The regime below which this queue never goes."""
+    max_waiting: int = 1000
+
+
+class AgentConfig(Wire, frozen=True, tag="agent"):
+    agent_id: str
+    name: str
+    phone_id: str
+    ha1: str
+    """Hex MD5 of ``phone_id:callplane:password``; the password itself is never sent."""
+    skills: dict[str, int]
+    country: str
+
+
+class FlowConfig(Wire, frozen=True, tag="flow"):
+    flow_id: str
+    version: int
+    graph: dict[str, Any]
+    """As ``pbx.domain.flow.parse`` reads it."""
+
+
+class PromptConfig(Wire, frozen=True, tag="prompt"):
+    prompt_id: str
+    language: str
+    sha256: str
+    duration_ms: int
+
+
+EntityConfig = DidConfig | QueueConfig | AgentConfig | FlowConfig
+
+
+class ConfigEntry(Wire, frozen=True):
+    """What one key holds. ``revision`` counts over the whole configuration of the POP."""
+
+    revision: int
+    entity: EntityConfig
+
+
+# --- events, POP -> centre -----------------------------------------------------------------------------------------
+
+
+class EventEnvelope(Wire, frozen=True):
+    """One event of the POP's journal. ``seq`` counts from 1 without a gap in one POP's journal; (pop_id, seq) is
+    the event's identity, whatever is delivered twice."""
+
+    seq: int
+    call_id: str | None
+    """None for events of agents and of the POP itself."""
+    kind: str
+    """Name of the class in ``pbx.domain.events``."""
+    at: float
+    data: msgspec.Raw
+    """The event's fields as JSON."""
+
+
+class EventBatch(Wire, frozen=True):
+    pop_id: str
+    journal_id: str
+    """A ULID made when the journal's file was created: a POP that lost its disk starts at seq 1 under a new one."""
+    events: list[EventEnvelope]
+    version: int = WIRE_VERSION
+
+
+class Heartbeat(Wire, frozen=True):
+    pop_id: str
+    at: float
+    revision: int
+    """The newest configuration revision this POP has applied."""
+    engine_up: bool
+    live_calls: int
+    unsent_events: int
+    config_errors: dict[str, str] = {}
+    """Configuration key -> why this POP could not apply it."""
+
+
+# --- commands, centre -> POP: requests with a deadline and an idempotency key ---------------------------------------
+
+
+class SetAgentStatus(Wire, frozen=True, tag="set_agent_status"):
+    agent_id: str
+    status: str
+    """``LOGGED_OUT``, ``AVAILABLE``, ``NOT_READY``."""
+    reason: str | None = None
+
+
+class HangUpCall(Wire, frozen=True, tag="hang_up_call"):
+    call_id: str
+
+
+class StopCallRecording(Wire, frozen=True, tag="stop_call_recording"):
+    call_id: str
+    by: str
+
+
+class ReadRecording(Wire, frozen=True, tag="read_recording"):
+    recording_id: str
+    offset: int
+    length: int
+    """At most 512 KiB are sent."""
+
+
+PopCommand = SetAgentStatus | HangUpCall | StopCallRecording | ReadRecording
+
+
+class CommandRequest(Wire, frozen=True):
+    idempotency_key: str
+    deadline_at: float
+    """After this time (seconds since the epoch) the POP must not begin to carry it out."""
+    command: PopCommand
+
+
+class CommandReply(Wire, frozen=True):
+    """``error_id`` is None on success. ``blob`` carries a recording's bytes (base64 in JSON)."""
+
+    error_id: str | None = None
+    detail: str = ""
+    blob: bytes = b""
+    total_size: int = 0

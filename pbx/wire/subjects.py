@@ -1,0 +1,30 @@
+"""Names on the bus. A POP's login may touch only what carries its own id."""
+
+from __future__ import annotations
+
+EVENT_STREAM = "EVENTS"
+EVENT_SUBJECTS = "callplane.*.events"
+
+
+def events(pop_id: str) -> str:
+    """JetStream subject of a POP's event batches."""
+    return f"callplane.{pop_id}.events"
+
+
+def heartbeat(pop_id: str) -> str:
+    return f"callplane.{pop_id}.heartbeat"
+
+
+def commands(pop_id: str) -> str:
+    """Request subject on which a POP takes commands."""
+    return f"callplane.{pop_id}.commands"
+
+
+def config_bucket(pop_id: str) -> str:
+    """Key-value bucket with one key per entity: ``did.49305550100``, ``queue.<id>``, ``agent.<id>``, ``flow.<id>``."""
+    return f"config_{pop_id}"
+
+
+def inbox_prefix(pop_id: str) -> str:
+    """Prefix of the POP's reply inboxes, so that no POP can read another's replies."""
+    return f"_INBOX_{pop_id}"

@@ -1,0 +1,122 @@
+"""Country pack and POP in, files for the media server out: pure, and the same bytes whoever asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel
+
+from dialplans.numbering import E164, NumberRefused, check_did, forms, premium_regex
+from dialplans.pack import CountryPack
+from dialplans.schema import Pop
+
+TEMPLATES_DIR = Path(__file__).parent / "templates"
+
+APPLICATION = "callplane"
+"""Stasis application the controller registers."""
+TAKEOVER_LIMIT_S = 10
+"""Seconds a leg waits for a controller that holds a valid lease before it goes to the fallback."""
+PRIVATE_NAMES = ("withheld", "anonymous", "restricted", "private")
+"""User parts with which far ends say that the number is withheld. The first is the dialplan's own word."""
+
+_BREAKS_A_LINE = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029;\[\]{}\"\\]|\$\(")
+_IPV6_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_PATH = re.compile(r"/[A-Za-z0-9._/-]*")
+_AREA_CODE = re.compile(r"([1-9][0-9]{0,5})?")
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+
+
+class RenderError(ValueError):
+    """A POP that cannot be rendered. ``field`` names the value at fault."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+def _strings(value: object, where: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _strings(getattr(value, name), f"{where}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _strings(item, f"{where}.{index}")
+
+
+def check(pack: CountryPack, pop: Pop) -> None:
+    """Raises RenderError for the first value of ``pop`` that no file may hold or that contradicts the pack."""
+    for where, text in _strings(pop, "pop"):
+        found = _BREAKS_A_LINE.search(text)
+        if found and not (where.endswith(".host") and _IPV6_HOST.fullmatch(text)):
+            raise RenderError(where, f"holds {found.group()!r}, which would break a configuration line")
+    if pop.country != pack.iso_alpha2:
+        raise RenderError("pop.country", f"is {pop.country}, the pack is {pack.iso_alpha2}'s")
+    if not _AREA_CODE.fullmatch(pop.area_code):
+        raise RenderError("pop.area_code", "is not an area code without the trunk prefix")
+    for name in ("prompt_dir", "recording_dir"):
+        if not _PATH.fullmatch(getattr(pop, name)):
+            raise RenderError(f"pop.{name}", "is not an absolute path of letters, digits, dots, dashes and slashes")
+    if pop.overflow_number is not None:
+        if not E164.fullmatch(pop.overflow_number):
+            raise RenderError("pop.overflow_number", "is not E.164")
+        try:
+            check_did(pop.overflow_number)
+        except NumberRefused as error:
+            raise RenderError("pop.overflow_number", error.reason) from error
+        if not pop.trunks:
+            raise RenderError("pop.overflow_number", "cannot be dialled: the POP has no trunk")
+    language = pop.overflow_prompt_language
+    if language is not None and not _LANGUAGE.fullmatch(language):
+        raise RenderError("pop.overflow_prompt_language", "is not a language code such as de")
+    names = [trunk.name for trunk in pop.trunks]
+    if len(set(names)) != len(names):
+        raise RenderError("pop.trunks", "two trunks have the same name")
+    endpoints = [trunk.endpoint for trunk in pop.trunks]
+    if len(set(endpoints)) != len(endpoints):
+        raise RenderError("pop.trunks", "a trunk's username is another one's username or name")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    # The output is configuration, not HTML; values that could break a line are refused by check().
+    return Environment(  # noqa: S701
+        loader=FileSystemLoader(TEMPLATES_DIR),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=False,
+        lstrip_blocks=False,
+    )
+
+
+def render(pack: CountryPack, pop: Pop, engine: str = "asterisk") -> dict[str, bytes]:
+    """File name under the media server's configuration directory -> bytes, sorted by name.
+
+    Templates get ``pop``, ``pack`` and what the dialplan needs of the numbering plan; an unknown name in a template is
+    an error. Raises RenderError when the POP cannot be rendered."""
+    check(pack, pop)
+    environment = _environment()
+    context = {
+        "pop": pop,
+        "pack": pack,
+        "forms": forms(pack, pop.area_code),
+        "country_code": str(pack.numbering.e164_country_code),
+        "premium": premium_regex(pack.iso_alpha2),
+        "emergency": pack.numbering.emergency_numbers,
+        "private": PRIVATE_NAMES,
+        "fallback_language": pop.overflow_prompt_language or pack.languages[0],
+        "application": APPLICATION,
+        "takeover_s": TAKEOVER_LIMIT_S,
+    }
+    names = environment.list_templates(filter_func=lambda name: name.startswith(f"{engine}/") and name.endswith(".j2"))
+    files: dict[str, bytes] = {}
+    for name in sorted(names):
+        text = environment.get_template(name).render(context)
+        files[name.removeprefix(f"{engine}/").removesuffix(".j2")] = text.encode()
+    return files

@@ -1,0 +1,76 @@
+"""What a country pack and a POP must say before anything is rendered. Bad input is refused with the field named."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Trunk(Strict):
+    """A carrier's SIP interconnect at a POP, identified by the addresses it sends from or by user name and password."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    addresses: list[str] = []
+    """Addresses or networks of the carrier's signalling. None for one that authenticates by password."""
+    host: str | None = None
+    """Where our own calls go: host or host:port. Without one the far end registers, and calls go to where it is."""
+    username: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    """The far end's digest user. It is the endpoint's name, so no agent's phone may be called the same."""
+    password: str | None = Field(default=None, min_length=8)
+    codecs: list[str] = ["alaw", "ulaw"]
+
+    @model_validator(mode="after")
+    def _identified_one_way(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together: give both or none")
+        if self.username is not None and self.addresses:
+            raise ValueError("give either addresses or username and password: a known address is not asked for one")
+        if self.username is None and not self.addresses:
+            raise ValueError("addresses: needed for a trunk without username and password")
+        if self.username is None and self.host is None:
+            raise ValueError("host: needed for a trunk without username and password")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        """Name of its endpoint in the media server."""
+        return self.username or self.name
+
+
+class Pop(Strict):
+    """All that the rendered files of one POP depend on besides its country's pack."""
+
+    pop_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    country: str = Field(pattern=r"^[A-Z]{2}$")
+    area_code: str = ""
+    """National area code without the trunk prefix (``30`` for Berlin): completes local-format numbers."""
+    sip_address: str
+    """Address on which the media server listens for SIP and RTP."""
+    sip_port: int = 5060
+    rtp_first_port: int = 10000
+    rtp_last_port: int = 20000
+    trunks: list[Trunk] = []
+    overflow_number: str | None = None
+    """E.164; dialled over the first trunk when no controller answers."""
+    overflow_prompt_language: str | None = None
+    """Language of the announcement before the overflow; the country's first where none is named."""
+    controller_host: str = "127.0.0.1"
+    controller_ari_port: int = 8089
+    """Where the controller listens for the media server's outbound websocket."""
+    ari_user: str = "callplane"
+    ari_password: str
+    """Made per POP; the media server presents it to the controller."""
+    ami_port: int = 5038
+    ami_user: str = "callplane"
+    ami_password: str
+    prompt_dir: str = "/var/lib/callplane/prompts"
+    """Holds LANGUAGE/PROMPT_ID.alaw and .ulaw for every prompt, and music/default/; readable by the media server."""
+    recording_dir: str = "/run/callplane/recordings"
+    """Memory-backed; the media server writes here while a call is recorded."""
+    max_calls: int = 2000
+    bind_address: str = "0.0.0.0"  # noqa: S104  (the interface is chosen by sip_address on multi-homed hosts)

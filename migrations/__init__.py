@@ -1,0 +1,1 @@
+"""Schema migrations of the centre's database, run by Alembic from these files."""

@@ -1,0 +1,263 @@
+"""The centre's connection to the bus. One session per connection: when it breaks, a new one is made from nothing,
+so that no state of an old connection can survive into the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from orchestrator.adapters.bus.accounts import CENTRE_INBOX
+from orchestrator.domain.problems import PopTimeout, PopUnreachable
+from pbx.wire import subjects
+from pbx.wire.config_bucket import OPERATION_HEADER, REVISION_HEADER
+from pbx.wire.messages import CommandReply, CommandRequest, Heartbeat
+
+log = logging.getLogger(__name__)
+
+BATCH = 20
+"""Messages fetched, stored and acknowledged together."""
+ERRORS = (NatsError, OSError, TimeoutError)
+
+
+class BusDown(Exception):
+    """No connection, or it broke before the acknowledgement. Try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message of the event stream, not yet acknowledged."""
+
+    subject: str
+    data: bytes
+    sequence: int
+    message: Msg | None = None
+
+    async def ack(self) -> None:
+        """Raises BusDown when the connection is gone; the message comes again then."""
+        await self._answer(None)
+
+    async def nak(self) -> None:
+        """Have it delivered again in a second."""
+        await self._answer(1.0)
+
+    async def _answer(self, again_in_s: float | None) -> None:
+        if self.message is None:
+            return
+        try:
+            if again_in_s is None:
+                await self.message.ack()
+            else:
+                await self.message.nak(delay=again_in_s)
+        except ERRORS as error:
+            raise BusDown from error
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    url: str
+    user: str | None = None
+    password: str | None = None
+
+
+class Bus:
+    """``run`` keeps it connected. The rest raises BusDown when there is no connection."""
+
+    def __init__(self, address: Address, on_heartbeat: Callable[[Heartbeat], None]) -> None:
+        self._address = address
+        self._on_heartbeat = on_heartbeat
+        self._client: Client | None = None
+        self._js: JetStreamContext | None = None
+        self._consumer: JetStreamContext.PullSubscription | None = None
+        self._connected = asyncio.Event()
+        self._closed = asyncio.Event()
+        self.session = 0
+        """Counts connections: what was true of the last one has to be looked at again."""
+
+    @property
+    def connected(self) -> bool:
+        return self._connected.is_set()
+
+    async def wait_connected(self) -> None:
+        await self._connected.wait()
+
+    async def run(self) -> None:
+        """Connect, and again whenever the connection ends, until cancelled."""
+        pause_s, told = 0.05, False
+        while True:
+            try:
+                await self._connect()
+                pause_s, told = 0.05, False
+                await self._closed.wait()
+                log.warning("connection to the bus lost")
+            except ERRORS as error:
+                if not told:
+                    log.error("cannot reach the bus (%s); trying on", type(error).__name__)
+                told = True
+            finally:
+                await self._drop()
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 2.0)
+
+    async def _connect(self) -> None:
+        self._closed = closed = asyncio.Event()
+
+        async def on_closed() -> None:
+            closed.set()
+
+        async def on_error(error: Exception) -> None:
+            log.debug("bus: %s", error)
+
+        self._client = await nats.connect(
+            self._address.url,
+            user=self._address.user,
+            password=self._address.password,
+            name="callplane-centre",
+            inbox_prefix=CENTRE_INBOX,
+            allow_reconnect=False,
+            connect_timeout=3,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            closed_cb=on_closed,
+            disconnected_cb=on_closed,
+            error_cb=on_error,
+        )
+        self._js = self._client.jetstream(timeout=5)
+        await self._ensure_stream(self._js)
+        self._consumer = await self._js.pull_subscribe_bind(consumer="ingest", stream=subjects.EVENT_STREAM)
+        await self._client.subscribe("callplane.*.heartbeat", cb=self._heartbeat)
+        await self._client.flush(3)
+        self.session += 1
+        self._connected.set()
+        log.info("connected to the bus")
+
+    async def _drop(self) -> None:
+        self._connected.clear()
+        client, self._client, self._js, self._consumer = self._client, None, None, None
+        if client is not None:
+            await client.close()
+
+    async def _ensure_stream(self, js: JetStreamContext) -> None:
+        """A work queue: an event stays until it is in the database, however long that is away."""
+        stream = StreamConfig(
+            name=subjects.EVENT_STREAM,
+            subjects=[subjects.EVENT_SUBJECTS],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            duplicate_window=120.0,
+        )
+        try:
+            await js.stream_info(subjects.EVENT_STREAM)
+        except NotFoundError:
+            await js.add_stream(stream)
+        # As many unacknowledged as one fetch takes: nothing newer overtakes what has to be delivered again.
+        consumer = ConsumerConfig(
+            durable_name="ingest", ack_policy=AckPolicy.EXPLICIT, ack_wait=30.0, max_ack_pending=BATCH
+        )
+        await js.add_consumer(subjects.EVENT_STREAM, consumer)
+
+    async def _heartbeat(self, message: Msg) -> None:
+        try:
+            heartbeat = msgspec.json.decode(message.data, type=Heartbeat)
+        except msgspec.MsgspecError as error:
+            log.error("unreadable heartbeat on %s: %s", message.subject, error)
+            return
+        if subjects.heartbeat(heartbeat.pop_id) != message.subject:
+            log.error("a heartbeat on %s names another POP", message.subject)
+            return
+        self._on_heartbeat(heartbeat)
+
+    # --- configuration ---------------------------------------------------------------------------------------------
+
+    def _up(self) -> tuple[Client, JetStreamContext]:
+        if self._client is None or self._js is None or not self.connected:
+            raise BusDown
+        return self._client, self._js
+
+    async def ensure_bucket(self, pop_id: str) -> bool:
+        """True when the bucket was not there and has been made: it is empty then."""
+        _, js = self._up()
+        bucket = subjects.config_bucket(pop_id)
+        try:
+            try:
+                await js.stream_info(f"KV_{bucket}")
+                return False
+            except NotFoundError:
+                await js.add_stream(
+                    name=f"KV_{bucket}",
+                    subjects=[f"$KV.{bucket}.>"],
+                    max_msgs_per_subject=1,
+                    storage=StorageType.FILE,
+                    allow_direct=True,
+                    allow_rollup_hdrs=True,
+                    deny_delete=True,
+                )
+                return True
+        except ERRORS as error:
+            raise BusDown from error
+
+    async def put(self, pop_id: str, key: str, revision: int, payload: bytes | None) -> None:
+        """Set (or, with None, delete) a key; returns when it is stored."""
+        _, js = self._up()
+        headers = {REVISION_HEADER: str(revision)}
+        if payload is None:
+            headers[OPERATION_HEADER] = "DEL"
+        try:
+            await js.publish(f"$KV.{subjects.config_bucket(pop_id)}.{key}", payload or b"", headers=headers)
+        except ERRORS as error:
+            raise BusDown from error
+
+    async def drop_bucket(self, pop_id: str) -> None:
+        _, js = self._up()
+        try:
+            await js.delete_stream(f"KV_{subjects.config_bucket(pop_id)}")
+        except NotFoundError:
+            log.info("the bucket of POP %s was gone already", pop_id)
+        except ERRORS as error:
+            raise BusDown from error
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    async def next_batches(self, wait_s: float = 5.0) -> list[Delivered]:
+        """The oldest messages of the event stream; empty when none came in ``wait_s``."""
+        self._up()
+        consumer = self._consumer
+        if consumer is None:
+            raise BusDown
+        try:
+            messages = await consumer.fetch(BATCH, timeout=wait_s)
+        except TimeoutError:
+            return []
+        except ERRORS as error:
+            raise BusDown from error
+        return [Delivered(m.subject, m.data, m.metadata.sequence.stream, m) for m in messages]
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    async def request(self, pop_id: str, request: CommandRequest, timeout_s: float) -> CommandReply:
+        """Raises PopUnreachable (nobody took it) or PopTimeout (nobody knows)."""
+        try:
+            client, _ = self._up()
+            message = await client.request(subjects.commands(pop_id), msgspec.json.encode(request), timeout=timeout_s)
+        except (BusDown, NoRespondersError):
+            raise PopUnreachable(f"POP {pop_id} is not connected") from None
+        except TimeoutError:
+            raise PopTimeout(f"POP {pop_id} did not answer within {timeout_s:g} s") from None
+        except (NatsError, OSError) as error:
+            raise PopTimeout(f"the connection broke before POP {pop_id} answered ({type(error).__name__})") from None
+        try:
+            return msgspec.json.decode(message.data, type=CommandReply)
+        except msgspec.MsgspecError:
+            raise PopTimeout(f"POP {pop_id} sent an answer that cannot be read") from None

@@ -1,0 +1,199 @@
+"""Tables of the centre. Times are seconds since the epoch, UTC, as everywhere between POP and centre.
+
+Events are kept as they came; ``calls`` and ``recordings`` are projections of them and can be made again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts rows only in a column declared INTEGER PRIMARY KEY."""
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class PopRow(Base):
+    __tablename__ = "pops"
+
+    pop_id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    country: Mapped[str] = mapped_column(String(2))
+    nkey: Mapped[str] = mapped_column(String(60), unique=True)
+    """Public half of the POP's key."""
+    config_revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The newest revision written for this POP; counted in the transaction that writes the change."""
+    created_at: Mapped[float] = mapped_column(Double)
+    heartbeat: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """The last one that was kept (at most a few seconds old), so that a restarted centre knows who was there."""
+    last_seen_at: Mapped[float | None] = mapped_column(Double)
+
+
+class QueueRow(Base):
+    __tablename__ = "queues"
+
+    queue_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """The fields of ``pbx.wire.messages.QueueConfig``."""
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class FlowRow(Base):
+    __tablename__ = "flows"
+
+    flow_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    published_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class FlowVersionRow(Base):
+    __tablename__ = "flow_versions"
+
+    flow_id: Mapped[str] = mapped_column(ForeignKey("flows.flow_id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    graph: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class DidRow(Base):
+    __tablename__ = "dids"
+
+    number: Mapped[str] = mapped_column(String(16), primary_key=True)
+    pop_id: Mapped[str] = mapped_column(ForeignKey("pops.pop_id"), index=True)
+    flow_id: Mapped[str] = mapped_column(ForeignKey("flows.flow_id"), index=True)
+    country: Mapped[str] = mapped_column(String(2))
+    language: Mapped[str] = mapped_column(String(35))
+    time_zone: Mapped[str] = mapped_column(String(64))
+    region: Mapped[str] = mapped_column(String(31))
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class AgentRow(Base):
+    __tablename__ = "agents"
+
+    agent_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    pop_id: Mapped[str] = mapped_column(ForeignKey("pops.pop_id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    phone_id: Mapped[str] = mapped_column(String(63), unique=True)
+    ha1: Mapped[str] = mapped_column(String(32))
+    skills: Mapped[dict[str, int]] = mapped_column(JSON)
+    country: Mapped[str] = mapped_column(String(2))
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class TokenRow(Base):
+    __tablename__ = "tokens"
+
+    token_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[str] = mapped_column(String(31))
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class EventRow(Base):
+    """``id`` is the cursor of the live stream; (pop_id, journal_id, seq) is the event's identity."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        UniqueConstraint("pop_id", "journal_id", "seq"),
+        Index(None, "call_id", "pop_id", "seq"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    pop_id: Mapped[str] = mapped_column(String(31))
+    journal_id: Mapped[str] = mapped_column(String(26))
+    seq: Mapped[int] = mapped_column(BigInteger)
+    call_id: Mapped[str | None] = mapped_column(String(26))
+    kind: Mapped[str] = mapped_column(String(63))
+    at: Mapped[float] = mapped_column(Double)
+    data: Mapped[str] = mapped_column(Text)
+    """The event's fields, the JSON text as it came."""
+
+
+class RejectedBatchRow(Base):
+    """What a POP sent and nobody could read: kept for a human, never dropped."""
+
+    __tablename__ = "rejected_batches"
+
+    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    subject: Mapped[str] = mapped_column(String(200))
+    reason: Mapped[str] = mapped_column(Text)
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[float] = mapped_column(Double)
+
+
+class CallRow(Base):
+    """``cdr`` is ``pbx.domain.cdr.Cdr`` as JSON; the columns beside it are for searching."""
+
+    __tablename__ = "calls"
+
+    call_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    pop_id: Mapped[str] = mapped_column(String(31), index=True)
+    did: Mapped[str | None] = mapped_column(String(16), index=True)
+    queue_id: Mapped[str | None] = mapped_column(String(63), index=True)
+    agent_id: Mapped[str | None] = mapped_column(String(26), index=True)
+    offered_at: Mapped[float | None] = mapped_column(Double, index=True)
+    ended_at: Mapped[float | None] = mapped_column(Double)
+    cdr: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class RecordingRow(Base):
+    __tablename__ = "recordings"
+
+    recording_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    call_id: Mapped[str] = mapped_column(String(26), index=True)
+    pop_id: Mapped[str] = mapped_column(String(31))
+    started_at: Mapped[float] = mapped_column(Double)
+    region: Mapped[str | None] = mapped_column(String(31))
+    duration_ms: Mapped[int | None] = mapped_column(BigInteger)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    discarded: Mapped[bool] = mapped_column()
+
+
+class OutboxRow(Base):
+    """A change on its way to a POP's bucket; deleted when the bus has acknowledged it."""
+
+    __tablename__ = "config_outbox"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+    """An id is never used again: a publisher deletes by id what it has sent."""
+
+    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    pop_id: Mapped[str] = mapped_column(String(31), index=True)
+    key: Mapped[str] = mapped_column(String(100))
+    """Empty: the POP is gone, drop its bucket."""
+    revision: Mapped[int] = mapped_column(BigInteger)
+    payload: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """A ``ConfigEntry``; None deletes the key."""
+
+
+class SettingRow(Base):
+    __tablename__ = "settings"
+
+    key: Mapped[str] = mapped_column(String(63), primary_key=True)
+    value: Mapped[Any] = mapped_column(JSON)

@@ -1,0 +1,270 @@
+"""What the API answers. Times are RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from orchestrator.adapters.db.models import (
+    AgentRow,
+    CallRow,
+    DidRow,
+    EventRow,
+    FlowVersionRow,
+    PopRow,
+    QueueRow,
+    RecordingRow,
+    TokenRow,
+)
+from orchestrator.domain.resources import AgentSpec, DidSpec, FlowSpec, PopSpec, QueueSpec, Strict
+from orchestrator.services.paging import Page, PageRequest
+from orchestrator.services.presence import Presence
+
+
+def _time(value: Any) -> Any:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
+
+
+At = Annotated[datetime, BeforeValidator(_time)]
+Item = TypeVar("Item", bound=BaseModel)
+Row = TypeVar("Row")
+
+
+class PageQuery(Strict):
+    limit: int = Field(default=100, ge=1, le=1000)
+    cursor: str | None = Field(default=None, max_length=200)
+
+    def page(self) -> PageRequest:
+        return PageRequest(self.limit, self.cursor)
+
+
+class PageOf(BaseModel, Generic[Item]):
+    items: list[Item]
+    next_cursor: str | None
+    """Give it as ``cursor`` for the next page; null on the last one."""
+
+
+def page_of(page: Page[Row], convert: Callable[[Row], Item]) -> PageOf[Item]:
+    return PageOf[Item].model_construct(items=[convert(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+class Pop(PopSpec):
+    created_at: At
+    connected: bool
+    last_seen_at: At | None
+    config_revision: int
+    """The newest revision written for this POP."""
+    applied_revision: int | None
+    """The newest that it reported as applied; null while it was never heard of."""
+    revision_lag: int | None
+    engine_up: bool | None
+    live_calls: int | None
+    unsent_events: int | None
+    config_errors: dict[str, str]
+    """Configuration key -> why the POP could not apply it."""
+    bus_nkey: str
+    """Public half of the POP's key, its name on the bus."""
+
+
+class PopCreated(Pop):
+    key: str
+    """Shown this once: the POP's CALLPLANE_POP_KEY."""
+
+
+def pop_fields(row: PopRow, presence: Presence) -> dict[str, Any]:
+    beat = presence.heartbeat
+    return {
+        "pop_id": row.pop_id,
+        "name": row.name,
+        "country": row.country,
+        "created_at": row.created_at,
+        "connected": presence.connected,
+        "last_seen_at": presence.last_seen_at,
+        "config_revision": row.config_revision,
+        "applied_revision": beat.revision if beat else None,
+        "revision_lag": max(0, row.config_revision - beat.revision) if beat else None,
+        "engine_up": beat.engine_up if beat else None,
+        "live_calls": beat.live_calls if beat else None,
+        "unsent_events": beat.unsent_events if beat else None,
+        "config_errors": beat.config_errors if beat else {},
+        "bus_nkey": row.nkey,
+    }
+
+
+class Did(DidSpec):
+    created_at: At
+
+
+def did_of(row: DidRow) -> Did:
+    return Did.model_validate({name: getattr(row, name) for name in Did.model_fields})
+
+
+class Queue(QueueSpec):
+    created_at: At
+
+
+def queue_of(row: QueueRow) -> Queue:
+    return Queue.model_validate({"queue_id": row.queue_id, "created_at": row.created_at, **row.config})
+
+
+class Agent(AgentSpec):
+    agent_id: str
+    phone_id: str
+    created_at: At
+
+
+class SipAccount(BaseModel):
+    phone_id: str
+    realm: str
+    password: str
+    """Shown this once; only its hash is kept."""
+
+
+class AgentCreated(Agent):
+    sip: SipAccount
+
+
+def agent_fields(row: AgentRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in Agent.model_fields}
+
+
+class Flow(FlowSpec):
+    version: int
+    published_at: At
+
+
+def flow_of(row: FlowVersionRow) -> Flow:
+    return Flow(flow_id=row.flow_id, version=row.version, graph=row.graph, published_at=row.created_at)  # type: ignore[arg-type]
+
+
+class Offer(BaseModel):
+    offer_id: str
+    agent_id: str
+    offered_at: At
+    outcome: str | None
+    ended_at: At | None
+
+
+class Consent(BaseModel):
+    """Evidence: which prompt, how much of it was really played, what was pressed."""
+
+    granted: bool
+    regime: str
+    jurisdictions: list[str]
+    at: At
+    reason: str | None
+    prompt_id: str | None
+    prompt_sha256: str | None
+    language: str | None
+    played_ms: int
+    digit: str | None
+
+
+class CallRecording(BaseModel):
+    recording_id: str
+    started_at: At
+    region: str | None
+    duration_ms: int | None
+    size_bytes: int | None
+    sha256: str | None
+    discarded: bool
+
+
+class Call(BaseModel):
+    """The call detail record, derived from the call's events. A call without ``ended_at`` is live."""
+
+    call_id: str
+    pop_id: str
+    did: str | None
+    cli: str | None
+    caller_country: str | None
+    trunk: str | None
+    offered_at: At | None
+    answered_at: At | None
+    flow_id: str | None
+    flow_version: int | None
+    language: str | None
+    nodes: list[str]
+    queue_id: str | None
+    queued_at: At | None
+    agent_id: str | None
+    talk_started_at: At | None
+    ended_at: At | None
+    end_reason: str | None
+    cause: int | None
+    """Q.850."""
+    wait_s: float | None
+    talk_s: float | None
+    abandoned: bool
+    offers: list[Offer]
+    consents: list[Consent]
+    recordings: list[CallRecording]
+
+
+def call_of(row: CallRow) -> Call:
+    return Call.model_validate({"pop_id": row.pop_id, **row.cdr})
+
+
+class Recording(BaseModel):
+    recording_id: str
+    call_id: str
+    pop_id: str
+    started_at: At
+    region: str | None
+    duration_ms: int | None
+    size_bytes: int | None
+    sha256: str | None
+    discarded: bool
+
+
+def recording_of(row: RecordingRow) -> Recording:
+    return Recording.model_validate({name: getattr(row, name) for name in Recording.model_fields})
+
+
+class Event(BaseModel):
+    id: int
+    """Cursor of the live stream."""
+    pop_id: str
+    seq: int
+    call_id: str | None
+    kind: str
+    at: At
+    data: dict[str, Any]
+
+
+def event_of(row: EventRow, data: dict[str, Any]) -> Event:
+    return Event(
+        id=row.id,
+        pop_id=row.pop_id,
+        seq=row.seq,
+        call_id=row.call_id,
+        kind=row.kind,
+        at=row.at,  # type: ignore[arg-type]
+        data=data,
+    )
+
+
+class Token(BaseModel):
+    token_id: str
+    name: str
+    role: str
+    created_at: At
+
+
+class TokenCreated(Token):
+    token: str
+    """Shown this once; only its hash is kept."""
+
+
+def token_fields(row: TokenRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in Token.model_fields}
+
+
+class Health(BaseModel):
+    status: str
+    """``ok`` or ``degraded``: the API works, but POPs are not heard."""
+    bus: bool
+    database: bool

@@ -1,0 +1,81 @@
+"""/api/v1/agents"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from orchestrator.adapters.db.models import AgentRow
+from orchestrator.api.registry import Registry
+from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, SipAccount, agent_fields, page_of
+from orchestrator.domain.access import SIP_REALM
+from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus
+from orchestrator.services import agents, commands
+from orchestrator.services.context import Services
+from orchestrator.services.paging import page
+from pbx.wire.messages import SetAgentStatus
+
+
+def _agent(row: AgentRow) -> Agent:
+    return Agent.model_validate(agent_fields(row))
+
+
+def _created(row: AgentRow, password: str) -> AgentCreated:
+    sip = SipAccount(phone_id=row.phone_id, realm=SIP_REALM, password=password)
+    return AgentCreated.model_validate({**agent_fields(row), "sip": sip})
+
+
+async def find(services: Services, query: PageQuery) -> PageOf[Agent]:
+    """List agents."""
+    async with services.database.read() as session:
+        return page_of(await page(session, select(AgentRow), AgentRow.agent_id, query.page()), _agent)
+
+
+async def get(services: Services, agent_id: str) -> Agent:
+    """One agent."""
+    async with services.database.read() as session:
+        return _agent(await agents.get(session, agent_id))
+
+
+async def create(services: Services, body: AgentSpec) -> AgentCreated:
+    """Create an agent. The answer holds the phone's SIP account; the password is shown only here."""
+    async with services.units.begin() as unit:
+        row, password = await agents.create(unit, body)
+    return _created(row, password)
+
+
+async def change(services: Services, agent_id: str, body: AgentChange) -> Agent:
+    """Change an agent. The phone keeps its SIP account."""
+    async with services.units.begin() as unit:
+        return _agent(await agents.change(unit, agent_id, body))
+
+
+async def new_password(services: Services, agent_id: str) -> AgentCreated:
+    """Give the agent's phone a new password; the former one stops working."""
+    async with services.units.begin() as unit:
+        row, password = await agents.new_password(unit, agent_id)
+    return _created(row, password)
+
+
+async def set_status(services: Services, agent_id: str, body: AgentStatus) -> None:
+    """Set what the agent chose: logged out, available, or not ready with a reason. The agent's POP does it."""
+    async with services.database.read() as session:
+        row = await agents.get(session, agent_id)
+    command = SetAgentStatus(agent_id=agent_id, status=body.status, reason=body.reason)
+    await commands.send(services.bus, row.pop_id, command)
+
+
+async def delete(services: Services, agent_id: str) -> None:
+    """Delete an agent."""
+    async with services.units.begin() as unit:
+        await agents.delete(unit, agent_id)
+
+
+def routes(registry: Registry) -> None:
+    one = "/api/v1/agents/{agent_id}"
+    registry.route("GET", "/api/v1/agents", tag="agents")(find)
+    registry.route("POST", "/api/v1/agents", tag="agents", status=201, problems=(409,))(create)
+    registry.route("GET", one, tag="agents")(get)
+    registry.route("PUT", one, tag="agents")(change)
+    registry.route("DELETE", one, tag="agents", status=204)(delete)
+    registry.route("POST", one + "/password", tag="agents", status=201)(new_password)
+    registry.route("POST", one + "/status", tag="agents", status=204, problems=(409, 504))(set_status)

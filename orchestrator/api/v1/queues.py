@@ -1,0 +1,52 @@
+"""/api/v1/queues"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from orchestrator.adapters.db.models import QueueRow
+from orchestrator.api.registry import Registry
+from orchestrator.api.schemas import PageOf, PageQuery, Queue, page_of, queue_of
+from orchestrator.domain.resources import QueueChange, QueueSpec
+from orchestrator.services import queues
+from orchestrator.services.context import Services
+from orchestrator.services.paging import page
+
+
+async def find(services: Services, query: PageQuery) -> PageOf[Queue]:
+    """List queues."""
+    async with services.database.read() as session:
+        return page_of(await page(session, select(QueueRow), QueueRow.queue_id, query.page()), queue_of)
+
+
+async def get(services: Services, queue_id: str) -> Queue:
+    """One queue."""
+    async with services.database.read() as session:
+        return queue_of(await queues.get(session, queue_id))
+
+
+async def create(services: Services, body: QueueSpec) -> Queue:
+    """Create a queue."""
+    async with services.units.begin() as unit:
+        return queue_of(await queues.create(unit, body))
+
+
+async def change(services: Services, queue_id: str, body: QueueChange) -> Queue:
+    """Change a queue. Fields left out take their defaults."""
+    async with services.units.begin() as unit:
+        return queue_of(await queues.change(unit, queue_id, body))
+
+
+async def delete(services: Services, queue_id: str) -> None:
+    """Delete a queue that no flow enters."""
+    async with services.units.begin() as unit:
+        await queues.delete(unit, queue_id)
+
+
+def routes(registry: Registry) -> None:
+    one = "/api/v1/queues/{queue_id}"
+    registry.route("GET", "/api/v1/queues", tag="queues")(find)
+    registry.route("POST", "/api/v1/queues", tag="queues", status=201, problems=(409,))(create)
+    registry.route("GET", one, tag="queues")(get)
+    registry.route("PUT", one, tag="queues")(change)
+    registry.route("DELETE", one, tag="queues", status=204, problems=(409,))(delete)

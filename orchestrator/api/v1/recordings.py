@@ -1,0 +1,95 @@
+"""/api/v1/recordings: metadata, and the bytes as they come from the POP."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from aiohttp import web
+from pydantic import Field
+from sqlalchemy import select
+
+from orchestrator.adapters.db.models import RecordingRow
+from orchestrator.api.errors import problem_response
+from orchestrator.api.registry import Registry
+from orchestrator.api.schemas import PageOf, PageQuery, Recording, page_of, recording_of
+from orchestrator.domain.problems import NotFound, Problem
+from orchestrator.services import recordings
+from orchestrator.services.context import Services
+from orchestrator.services.paging import page
+
+log = logging.getLogger(__name__)
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+class RecordingQuery(PageQuery):
+    call_id: str | None = Field(default=None, max_length=26)
+
+
+async def find(services: Services, query: RecordingQuery) -> PageOf[Recording]:
+    """List recordings, newest first."""
+    statement = select(RecordingRow)
+    if query.call_id is not None:
+        statement = statement.where(RecordingRow.call_id == query.call_id)
+    async with services.database.read() as session:
+        rows = await page(session, statement, RecordingRow.recording_id, query.page(), newest_first=True)
+    return page_of(rows, recording_of)
+
+
+async def get(services: Services, recording_id: str) -> Recording:
+    """One recording's metadata."""
+    async with services.database.read() as session:
+        return recording_of(await recordings.get(session, recording_id))
+
+
+async def content(services: Services, request: web.Request, recording_id: str) -> web.StreamResponse:
+    """The recording itself, streamed from its POP; caller left, agent right. One byte range may be asked for."""
+    async with services.database.read() as session:
+        row = await recordings.get(session, recording_id)
+    if row.discarded:
+        raise NotFound("recording_content", recording_id)
+    found = _RANGE.fullmatch(request.headers.get("Range", ""))
+    first, last = found.groups() if found else ("", "")
+    start = int(first) if first else 0
+    length = int(last) - start + 1 if first and last else None
+    if found and not first and not last:
+        found = None
+    if length is not None and length < 1:
+        return problem_response(416, "bad_range", "the range ends before it begins")
+    if found and not first:  # the last so many bytes: ask for the size first
+        head = await recordings.open_content(services.bus, row, 0, 1)
+        start = max(0, head.total_size - int(last))
+    opened = await recordings.open_content(services.bus, row, start, length)
+    total = opened.total_size
+    if found and start >= total:
+        refused = problem_response(416, "bad_range", f"the recording has {total} bytes")
+        refused.headers["Content-Range"] = f"bytes */{total}"
+        return refused
+    end = total if length is None else min(total, start + length)
+    response = web.StreamResponse(status=206 if found else 200)
+    response.content_type = "audio/wav"
+    response.content_length = end - start
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Cache-Control"] = "no-store"
+    if found:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
+    await response.prepare(request)
+    try:
+        async for chunk in recordings.rest(services.bus, row, opened, end):
+            await response.write(chunk)
+    except Problem as problem:
+        # Too late for a problem's response: the client must see that the body is cut, not a shorter recording.
+        log.warning("recording %s was cut while it was read: %s", recording_id, problem.error_id)
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
+
+
+def routes(registry: Registry) -> None:
+    one = "/api/v1/recordings/{recording_id}"
+    registry.route("GET", "/api/v1/recordings", tag="recordings")(find)
+    registry.route("GET", one, tag="recordings")(get)
+    registry.route("GET", one + "/content", tag="recordings", media_type="audio/wav", problems=(409, 416, 504))(content)

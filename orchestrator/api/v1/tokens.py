@@ -1,0 +1,45 @@
+"""/api/v1/tokens"""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import select
+
+from orchestrator.adapters.db.models import TokenRow
+from orchestrator.api.registry import Registry
+from orchestrator.api.schemas import PageOf, PageQuery, Token, TokenCreated, page_of, token_fields
+from orchestrator.domain.resources import Name, Strict
+from orchestrator.services import tokens
+from orchestrator.services.context import Services
+from orchestrator.services.paging import page
+
+
+class TokenSpec(Strict):
+    name: Name
+
+
+async def find(services: Services, query: PageQuery) -> PageOf[Token]:
+    """List tokens, without their secrets."""
+    async with services.database.read() as session:
+        rows = await page(session, select(TokenRow), TokenRow.token_id, query.page())
+    return page_of(rows, lambda row: Token.model_validate(token_fields(row)))
+
+
+async def create(services: Services, body: TokenSpec) -> TokenCreated:
+    """Create a token. The answer holds it, and only this one."""
+    async with services.database.write() as session:
+        row, token = await tokens.create(session, body.name, time.time())
+    return TokenCreated.model_validate({**token_fields(row), "token": token})
+
+
+async def delete(services: Services, token_id: str) -> None:
+    """Revoke a token at once."""
+    async with services.database.write() as session:
+        await tokens.delete(session, token_id)
+
+
+def routes(registry: Registry) -> None:
+    registry.route("GET", "/api/v1/tokens", tag="tokens")(find)
+    registry.route("POST", "/api/v1/tokens", tag="tokens", status=201)(create)
+    registry.route("DELETE", "/api/v1/tokens/{token_id}", tag="tokens", status=204)(delete)

@@ -1,0 +1,181 @@
+"""The centre's composition root: the only place where its parts are made and joined."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from orchestrator.adapters.bus.accounts import Listen, Login
+from orchestrator.adapters.bus.client import Address, Bus
+from orchestrator.adapters.bus.server import EmbeddedServer
+from orchestrator.adapters.db.engine import Database
+from orchestrator.adapters.db.migrate import upgrade
+from orchestrator.adapters.db.models import PopRow
+from orchestrator.api.app import make_app
+from orchestrator.config import CentreSettings
+from orchestrator.control_loop import ControlLoop
+from orchestrator.services import tokens
+from orchestrator.services.context import Services
+from orchestrator.services.feed import EventFeed
+from orchestrator.services.flows import PromptCatalogue
+from orchestrator.services.ingest import Ingest
+from orchestrator.services.presence import PresenceBoard
+from orchestrator.services.sync import ConfigPublisher
+from orchestrator.services.unit_of_work import UnitsOfWork
+
+log = logging.getLogger(__name__)
+
+
+def packaged_prompts() -> Mapping[str, frozenset[str]]:
+    """The catalogue of ``dialplans``; read when a flow is checked, so that new prompts count without a restart."""
+    from dialplans import prompts
+
+    return prompts.catalogue()
+
+
+def say(text: str) -> None:
+    """To the operator's terminal: things that are shown once and never logged."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class DatabaseUnusable(Exception):
+    """It cannot be reached, or its schema not be brought up to date."""
+
+
+async def open_database(settings: CentreSettings) -> Database:
+    """The database with the newest schema; the state directory and its files are readable by us only."""
+    _private_dir(settings.state_dir)
+    database = Database(settings.sqlalchemy_url())
+    try:
+        await upgrade(database.engine)
+    except (DBAPIError, OSError) as error:
+        await database.close()
+        raise DatabaseUnusable(f"the database cannot be used: {getattr(error, 'orig', error)}") from error
+    _private_files(settings.state_dir)
+    return database
+
+
+class Centre:
+    """``start`` returns when the API answers; ``stop`` undoes it in reverse order."""
+
+    def __init__(
+        self,
+        settings: CentreSettings,
+        prompts: PromptCatalogue = packaged_prompts,
+        tell: Callable[[str], None] = say,
+    ) -> None:
+        self.settings = settings
+        self._prompts = prompts
+        self._tell = tell
+        self._loop = ControlLoop()
+        self._runner: web.AppRunner | None = None
+        self._presence: PresenceBoard | None = None
+        self.database: Database | None = None
+        self.server: EmbeddedServer | None = None
+        self.port = 0
+        """Of the API, once it is listening."""
+
+    async def start(self) -> None:
+        database = self.database = await open_database(self.settings)
+        async with database.write() as session:
+            token = await tokens.first(session, time.time())
+        if token is not None:
+            self._tell(f"admin token (shown only this once): {token}")
+        address = await self._start_server(database)
+        presence = self._presence = PresenceBoard(database)
+        bus = Bus(address, presence.heartbeat)
+        units = UnitsOfWork(database, lambda: publisher.wake())
+        publisher = ConfigPublisher(units, bus)
+        feed = EventFeed(database)
+        self._loop.keep("bus", bus.run)
+        self._loop.keep("configuration to the POPs", publisher.run)
+        self._loop.keep("events from the POPs", Ingest(database, bus, feed.wake).run)
+        self._loop.keep("presence", presence.run)
+        services = Services(
+            database=database,
+            units=units,
+            bus=bus,
+            feed=feed,
+            presence=presence,
+            prompts=self._prompts,
+            logins_changed=self._set_logins,
+        )
+        await self._listen(make_app(services))
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._loop.stop()
+        if self._presence is not None:
+            try:
+                await self._presence.save()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("the last heartbeats were not kept: %s", type(error).__name__)
+        if self.server is not None:
+            await self.server.stop()
+        if self.database is not None:
+            await self.database.close()
+
+    async def _start_server(self, database: Database) -> Address:
+        url = self.settings.bus_url.get_secret_value()
+        if url:
+            return Address(url)
+        listen = Listen(
+            self.settings.bus_host, self.settings.bus_port, self.settings.bus_tls_cert, self.settings.bus_tls_key
+        )
+        self.server = EmbeddedServer(self.settings.state_dir / "bus", listen)
+        await self.server.start(await _logins(database))
+        self._loop.keep("nats-server", self.server.supervise)
+        return Address(self.server.url, *self.server.credentials())
+
+    async def _set_logins(self) -> None:
+        if self.server is not None and self.database is not None:
+            await self.server.set_logins(await _logins(self.database))
+
+    async def _listen(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, self.settings.api_host, self.settings.api_port, ssl_context=_tls(self.settings)
+        )
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        (self.settings.state_dir / "centre.port").write_text(f"{self.port}\n")
+        scheme = "https" if self.settings.tls_cert is not None else "http"
+        if scheme == "http" and self.settings.allow_plain_http:
+            log.warning("the API speaks plain HTTP: tokens cross the network in clear text")
+        log.info("API at %s://%s:%d/api/v1", scheme, self.settings.api_host, self.port)
+
+
+async def _logins(database: Database) -> list[Login]:
+    async with database.read() as session:
+        rows = await session.execute(select(PopRow.pop_id, PopRow.nkey).order_by(PopRow.pop_id))
+        return [Login(pop_id, nkey) for pop_id, nkey in rows]
+
+
+def _tls(settings: CentreSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context
+
+
+def _private_dir(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+
+
+def _private_files(path: Path) -> None:
+    for file in path.glob("centre.db*"):
+        file.chmod(0o600)

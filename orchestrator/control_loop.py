@@ -1,0 +1,43 @@
+"""Keeps the centre's long-running tasks alive: one that fails is logged and started again after a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 10.0
+
+
+class ControlLoop:
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run ``run`` until ``stop``. A task that returns has done its work."""
+        self._tasks.append(asyncio.create_task(_keep(name, run), name=name))
+
+    async def stop(self) -> None:
+        """Cancel all, newest first, and wait for each: what one uses ends after it."""
+        while self._tasks:
+            task = self._tasks.pop()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    pause_s = FIRST_PAUSE_S
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await run()
+            return
+        except Exception:  # whatever it is, the task must come back; the log says what it was
+            log.exception("%s failed; starting it again in %.1f s", name, pause_s)
+        if asyncio.get_running_loop().time() - began > 60:
+            pause_s = FIRST_PAUSE_S
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

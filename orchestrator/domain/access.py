@@ -1,0 +1,28 @@
+"""Secrets that the centre hands out once and keeps only as hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+SIP_REALM = "callplane"
+
+
+def new_token() -> str:
+    """32 random bytes; as strong as the hash under which it is kept, so that one is enough and no salt is needed."""
+    return "cp_" + secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def new_sip_password() -> str:
+    """20 characters, 119 bits: HA1 is plain MD5, so the password has to carry the strength."""
+    return secrets.token_urlsafe(15)
+
+
+def ha1(phone_id: str, password: str) -> str:
+    """Hex MD5 of ``user:realm:password`` (RFC 2617, 3.2.2.2), which is what the media servers compare."""
+    text = f"{phone_id}:{SIP_REALM}:{password}"
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,137 @@
+"""The configuration nouns as users write them: shape and limits of every field. Rules between nouns (does the flow
+exist?) are in the services, inside the transaction that writes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from pbx.domain.consent import regime_of
+from pbx.domain.e164 import e164
+from pbx.domain.errors import BadValue
+
+E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
+_SKILL = re.compile(r"[a-z0-9][a-z0-9:_-]{0,62}")
+
+
+def _checked(check: Any) -> AfterValidator:
+    """A rule of the core as a validator: its BadValue becomes the field's error."""
+
+    def validate(value: str) -> str:
+        try:
+            check(value)
+        except BadValue as error:
+            raise PydanticCustomError("refused", "{reason}", {"reason": error.reason}) from None
+        return value
+
+    return AfterValidator(validate)
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise PydanticCustomError("time_zone", "is not a time zone of the IANA database") from None
+    return value
+
+
+def _skills(value: dict[str, int]) -> dict[str, int]:
+    for name in value:
+        if not _SKILL.fullmatch(name):
+            raise PydanticCustomError("skill", "has a skill whose name is not lower case letters, digits, : _ -")
+    return value
+
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+"""Lower case letters, digits, dashes; at most 31."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+PhoneId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+E164Text = Annotated[str, Field(json_schema_extra={"pattern": E164_PATTERN}), _checked(e164)]
+Regime = Annotated[str, _checked(regime_of)]
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time_zone)]
+Proficiency = Annotated[int, Field(ge=1, le=5, strict=True)]
+Skills = Annotated[dict[str, Proficiency], Field(max_length=100), AfterValidator(_skills)]
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused: a typing error must not be a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PopChange(Strict):
+    name: Name
+    country: Country
+
+
+class PopSpec(PopChange):
+    pop_id: Slug
+
+
+class DidChange(Strict):
+    pop_id: Slug
+    flow_id: Slug
+    country: Country
+    language: Language
+    """In which the flow starts; one of the flow's languages."""
+    time_zone: TimeZone
+    region: Slug
+    """Where recordings of this number's calls may rest."""
+
+
+class DidSpec(DidChange):
+    number: E164Text
+
+
+class QueueChange(Strict):
+    name: Name
+    skills: Skills = Field(default_factory=dict)
+    ring_timeout_s: float = Field(default=20.0, ge=1, le=120)
+    wrap_up_s: float = Field(default=10.0, ge=0, le=3600)
+    music_class: Slug = "default"
+    announce_every_s: float = Field(default=30.0, ge=5, le=3600)
+    recorded: bool = True
+    consent_floor: Regime = "none"
+    max_waiting: int = Field(default=1000, ge=1, le=1_000_000)
+
+
+class QueueSpec(QueueChange):
+    queue_id: Slug
+
+
+class AgentChange(Strict):
+    name: Name
+    skills: Skills = Field(default_factory=dict)
+    country: Country
+    pop_id: Slug
+
+
+class AgentSpec(AgentChange):
+    phone_id: PhoneId | None = None
+    """The SIP user name; made from the agent's id when left out. It cannot be changed afterwards."""
+
+
+class FlowChange(Strict):
+    graph: dict[str, Any]
+
+
+class FlowSpec(FlowChange):
+    flow_id: Slug
+
+
+class AgentStatus(Strict):
+    status: Annotated[str, StringConstraints(pattern="^(LOGGED_OUT|AVAILABLE|NOT_READY)$")]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+
+    @model_validator(mode="after")
+    def _reason_goes_with_not_ready(self) -> Self:
+        if (self.reason is not None) != (self.status == "NOT_READY"):
+            raise PydanticCustomError("reason", "reason is given exactly when the status is NOT_READY")
+        return self

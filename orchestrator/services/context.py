@@ -1,0 +1,25 @@
+"""What a request may use. Made once by ``orchestrator.bootstrap``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from orchestrator.adapters.bus.client import Bus
+from orchestrator.adapters.db.engine import Database
+from orchestrator.services.feed import EventFeed
+from orchestrator.services.flows import PromptCatalogue
+from orchestrator.services.presence import PresenceBoard
+from orchestrator.services.unit_of_work import UnitsOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    database: Database
+    units: UnitsOfWork
+    bus: Bus
+    feed: EventFeed
+    presence: PresenceBoard
+    prompts: PromptCatalogue
+    logins_changed: Callable[[], Awaitable[None]]
+    """Makes the bus know the POPs that are in the database now."""

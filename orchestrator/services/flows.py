@@ -1,0 +1,120 @@
+"""Flows: versioned IVR graphs. A version is checked whole before it is stored, and is published with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.adapters.db.models import DidRow, FlowRow, FlowVersionRow, QueueRow
+from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
+from orchestrator.domain.resources import FlowChange, FlowSpec
+from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork
+from pbx.domain.errors import BadValue
+from pbx.domain.flow import Flow, parse
+from pbx.domain.ids import FlowId
+from pbx.wire.messages import FlowConfig
+
+PromptCatalogue = Callable[[], Mapping[str, frozenset[str]]]
+"""Language -> ids of the prompts there are in it."""
+
+
+async def get(session: AsyncSession, flow_id: str) -> FlowVersionRow:
+    """The published version."""
+    flow = await session.get(FlowRow, flow_id)
+    version = None if flow is None else await session.get(FlowVersionRow, (flow_id, flow.published_version))
+    if version is None:
+        raise NotFound("flow", flow_id)
+    return version
+
+
+def published() -> Any:
+    """All published versions."""
+    same = (FlowRow.flow_id == FlowVersionRow.flow_id) & (FlowRow.published_version == FlowVersionRow.version)
+    return select(FlowVersionRow).join(FlowRow, same)
+
+
+async def published_graph(session: AsyncSession, flow_id: str) -> dict[str, Any] | None:
+    row: FlowVersionRow | None = await session.scalar(published().where(FlowVersionRow.flow_id == flow_id))
+    return None if row is None else row.graph
+
+
+async def using_queue(session: AsyncSession, queue_id: str) -> list[str]:
+    """Ids of the flows whose published version enters the queue."""
+    rows = await session.scalars(published().order_by(FlowVersionRow.flow_id))
+    return [row.flow_id for row in rows if queue_id in _parse(row.flow_id, row.version, row.graph).queue_ids()]
+
+
+def _parse(flow_id: str, version: int, graph: dict[str, Any]) -> Flow:
+    try:
+        return parse(FlowId(flow_id), version, graph)
+    except BadValue as error:
+        raise Invalid([FieldError(error.field, error.reason)]) from None
+
+
+async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, frozenset[str]]) -> None:
+    """Refuse, all at once, what the flow names and nobody has."""
+    queues = set(await session.scalars(select(QueueRow.queue_id)))
+    anywhere = frozenset[str]().union(*catalogue.values())
+    errors: list[FieldError] = []
+    for at, language in enumerate(flow.languages):
+        if language not in catalogue:
+            errors.append(FieldError(f"graph.languages.{at}", f"there are no prompts in language {language}"))
+    for name, node in flow.nodes.items():
+        alone = replace(flow, nodes={name: node})
+        place = f"graph.nodes.{name}"
+        for queue_id in sorted(alone.queue_ids() - queues):
+            errors.append(FieldError(f"{place}.queue", f"there is no queue {queue_id}"))
+        for prompt in sorted(alone.prompt_ids()):
+            if prompt not in anywhere:
+                errors.append(FieldError(place, f"there is no prompt {prompt} in any language"))
+                continue
+            for language in flow.languages:
+                if language in catalogue and prompt not in catalogue[language]:
+                    errors.append(FieldError(place, f"prompt {prompt} is missing in language {language}"))
+    if errors:
+        raise Invalid(errors)
+
+
+async def create(unit: UnitOfWork, spec: FlowSpec, prompts: PromptCatalogue) -> FlowVersionRow:
+    if await unit.session.get(FlowRow, spec.flow_id) is not None:
+        raise Exists("flow", "flow_id")
+    await _check(unit.session, _parse(spec.flow_id, 1, spec.graph), prompts())
+    unit.session.add(FlowRow(flow_id=spec.flow_id, published_version=1, created_at=unit.now))
+    await unit.session.flush()
+    return await _publish(unit, spec.flow_id, 1, spec.graph)
+
+
+async def change(unit: UnitOfWork, flow_id: str, spec: FlowChange, prompts: PromptCatalogue) -> FlowVersionRow:
+    """A new version, published at once. Calls that are in the flow keep the version they started with."""
+    flow = await unit.session.get(FlowRow, flow_id)
+    if flow is None:
+        raise NotFound("flow", flow_id)
+    parsed = _parse(flow_id, flow.published_version + 1, spec.graph)
+    await _check(unit.session, parsed, prompts())
+    dids = await unit.session.scalars(select(DidRow).where(DidRow.flow_id == flow_id).order_by(DidRow.number))
+    if lost := sorted({did.language for did in dids} - set(parsed.languages)):
+        raise Invalid([FieldError("graph.languages", f"lacks {lost[0]}, in which a DID starts this flow")])
+    flow.published_version = parsed.version
+    return await _publish(unit, flow_id, parsed.version, spec.graph)
+
+
+async def _publish(unit: UnitOfWork, flow_id: str, version: int, graph: dict[str, Any]) -> FlowVersionRow:
+    row = FlowVersionRow(flow_id=flow_id, version=version, graph=graph, created_at=unit.now)
+    unit.session.add(row)
+    await unit.publish(FlowConfig(flow_id=flow_id, version=version, graph=graph), EVERYWHERE)
+    return row
+
+
+async def delete(unit: UnitOfWork, flow_id: str) -> None:
+    flow = await unit.session.get(FlowRow, flow_id)
+    if flow is None:
+        raise NotFound("flow", flow_id)
+    users = (await unit.session.scalars(select(DidRow.number).where(DidRow.flow_id == flow_id))).all()
+    if users:
+        raise InUse("flow", flow_id, [f"DID {number}" for number in users])
+    await unit.session.delete(flow)
+    await unit.withdraw(f"flow.{flow_id}", EVERYWHERE)

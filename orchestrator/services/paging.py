@@ -1,0 +1,54 @@
+"""Cursor pages: a page ends with the key of its last row, and the next one begins after it, so that rows which come
+and go in between are neither skipped nor shown twice."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.domain.problems import one
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    items: list[Row]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    limit: int = 100
+    cursor: str | None = None
+
+    @property
+    def after(self) -> str | None:
+        if self.cursor is None:
+            return None
+        try:
+            after = base64.b64decode(self.cursor.encode(), altchars=b"-_", validate=True).decode()
+        except (binascii.Error, UnicodeError, ValueError):
+            after = "\0"
+        if "\0" in after:
+            raise one("cursor", "is not a cursor that this API gave out")
+        return after
+
+
+async def page(
+    session: AsyncSession, statement: Select[Row], key: Any, asked: PageRequest, *, newest_first: bool = False
+) -> Page[Row]:
+    """Rows of ``statement`` in the order of ``key``, a column of unique texts."""
+    after = asked.after
+    if after is not None:
+        statement = statement.where(key < after if newest_first else key > after)
+    statement = statement.order_by(key.desc() if newest_first else key).limit(asked.limit + 1)
+    rows = list((await session.scalars(statement)).all())
+    more, rows = len(rows) > asked.limit, rows[: asked.limit]
+    last = getattr(rows[-1], key.key) if more else None
+    return Page(rows, base64.urlsafe_b64encode(last.encode()).decode() if last is not None else None)

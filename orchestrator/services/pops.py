@@ -1,0 +1,69 @@
+"""POPs: sites with a media server and its controller. Creating one makes its login on the bus."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow
+from orchestrator.domain.problems import Exists, InUse, NotFound, one
+from orchestrator.domain.resources import PopChange, PopSpec
+from orchestrator.services.unit_of_work import UnitOfWork
+from pbx.wire import pop_key
+
+
+async def get(session: AsyncSession, pop_id: str) -> PopRow:
+    row = await session.get(PopRow, pop_id)
+    if row is None:
+        raise NotFound("pop", pop_id)
+    return row
+
+
+async def require(session: AsyncSession, pop_id: str) -> None:
+    """Refuse a reference to a POP that does not exist, naming the field."""
+    if await session.get(PopRow, pop_id) is None:
+        raise one("pop_id", f"there is no POP {pop_id}")
+
+
+async def create(unit: UnitOfWork, spec: PopSpec) -> tuple[PopRow, str]:
+    """The new POP and its key, which nobody can read again."""
+    if await unit.session.get(PopRow, spec.pop_id) is not None:
+        raise Exists("pop", "pop_id")
+    key = pop_key.new_key()
+    row = PopRow(
+        pop_id=spec.pop_id,
+        name=spec.name,
+        country=spec.country,
+        nkey=pop_key.public_nkey(key),
+        config_revision=0,
+        created_at=unit.now,
+    )
+    unit.session.add(row)
+    await unit.session.flush()
+    await unit.publish_all(spec.pop_id)
+    await unit.session.refresh(row)
+    return row, key
+
+
+async def change(unit: UnitOfWork, pop_id: str, spec: PopChange) -> PopRow:
+    row = await get(unit.session, pop_id)
+    row.name, row.country = spec.name, spec.country
+    return row
+
+
+async def new_key(unit: UnitOfWork, pop_id: str) -> tuple[PopRow, str]:
+    """Replaces the key; the former one stops working."""
+    row = await get(unit.session, pop_id)
+    key = pop_key.new_key()
+    row.nkey = pop_key.public_nkey(key)
+    return row, key
+
+
+async def delete(unit: UnitOfWork, pop_id: str) -> None:
+    row = await get(unit.session, pop_id)
+    dids = (await unit.session.scalars(select(DidRow.number).where(DidRow.pop_id == pop_id))).all()
+    agents = (await unit.session.scalars(select(AgentRow.agent_id).where(AgentRow.pop_id == pop_id))).all()
+    if users := [*(f"DID {n}" for n in dids), *(f"agent {a}" for a in agents)]:
+        raise InUse("pop", pop_id, users)
+    await unit.session.delete(row)
+    await unit.drop(pop_id)

@@ -1,0 +1,137 @@
+"""One transaction of the centre's configuration: the change and its messages to the POPs, or neither."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+
+import msgspec
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.adapters.db.engine import Database
+from orchestrator.adapters.db.models import AgentRow, DidRow, FlowRow, FlowVersionRow, OutboxRow, PopRow, QueueRow
+from pbx.wire.config_bucket import COMPLETE_KEY
+from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, EntityConfig, FlowConfig, QueueConfig
+
+EVERYWHERE: None = None
+"""Instead of POP ids: the entity goes to every POP."""
+
+
+def key_of(entity: EntityConfig) -> str:
+    """The entity's key in a POP's bucket (``pbx.wire.subjects.config_bucket``)."""
+    match entity:
+        case DidConfig():
+            return did_key(entity.number)
+        case QueueConfig():
+            return f"queue.{entity.queue_id}"
+        case AgentConfig():
+            return f"agent.{entity.agent_id}"
+        case FlowConfig():
+            return f"flow.{entity.flow_id}"
+
+
+def did_key(number: str) -> str:
+    return f"did.{number.removeprefix('+')}"
+
+
+class UnitOfWork:
+    """Configuration changes are serialised (``Database.write(config=True)``): what was checked holds until the
+    commit, and each POP's revisions are committed in the order in which they were counted."""
+
+    def __init__(self, session: AsyncSession, now: float) -> None:
+        self.session = session
+        self.now = now
+
+    async def publish(self, entity: EntityConfig, pop_ids: Collection[str] | None) -> None:
+        for pop_id, revision in await self._count(pop_ids):
+            payload = msgspec.json.encode(ConfigEntry(revision=revision, entity=entity))
+            self._add(pop_id, key_of(entity), revision, payload)
+
+    async def withdraw(self, key: str, pop_ids: Collection[str] | None) -> None:
+        for pop_id, revision in await self._count(pop_ids):
+            self._add(pop_id, key, revision, None)
+
+    async def publish_all(self, pop_id: str) -> None:
+        """Everything the POP needs, from nothing: for a new POP, and for a bus that lost its bucket. What was
+        still waiting for this POP is part of it."""
+        await self.session.execute(delete(OutboxRow).where(OutboxRow.pop_id == pop_id, OutboxRow.key != ""))
+        for entity in await self.entities_of(pop_id):
+            await self.publish(entity, [pop_id])
+        for _, revision in await self._count([pop_id]):
+            self._add(pop_id, COMPLETE_KEY, revision, b"{}")
+
+    async def drop(self, pop_id: str) -> None:
+        """The POP is gone; so is what was on its way there."""
+        await self.session.execute(delete(OutboxRow).where(OutboxRow.pop_id == pop_id))
+        self._add(pop_id, "", 0, None)
+
+    async def entities_of(self, pop_id: str) -> list[EntityConfig]:
+        queues = (await self.session.scalars(select(QueueRow))).all()
+        published = FlowVersionRow.version == FlowRow.published_version
+        flows = await self.session.scalars(
+            select(FlowVersionRow).join(FlowRow, (FlowRow.flow_id == FlowVersionRow.flow_id) & published)
+        )
+        agents = await self.session.scalars(select(AgentRow).where(AgentRow.pop_id == pop_id))
+        dids = await self.session.scalars(select(DidRow).where(DidRow.pop_id == pop_id))
+        return [
+            *(queue_config(row) for row in queues),
+            *(FlowConfig(flow_id=row.flow_id, version=row.version, graph=row.graph) for row in flows),
+            *(agent_config(row) for row in agents),
+            *(did_config(row) for row in dids),
+        ]
+
+    async def _count(self, pop_ids: Collection[str] | None) -> list[tuple[str, int]]:
+        statement = update(PopRow).values(config_revision=PopRow.config_revision + 1)
+        if pop_ids is not None:
+            statement = statement.where(PopRow.pop_id.in_(pop_ids))
+        await self.session.flush()
+        rows = await self.session.execute(
+            statement.returning(PopRow.pop_id, PopRow.config_revision).execution_options(synchronize_session=False)
+        )
+        return [(pop_id, revision) for pop_id, revision in rows]
+
+    def _add(self, pop_id: str, key: str, revision: int, payload: bytes | None) -> None:
+        self.session.add(OutboxRow(pop_id=pop_id, key=key, revision=revision, payload=payload))
+
+
+def queue_config(row: QueueRow) -> QueueConfig:
+    return QueueConfig(queue_id=row.queue_id, **row.config)
+
+
+def agent_config(row: AgentRow) -> AgentConfig:
+    return AgentConfig(
+        agent_id=row.agent_id,
+        name=row.name,
+        phone_id=row.phone_id,
+        ha1=row.ha1,
+        skills=row.skills,
+        country=row.country,
+    )
+
+
+def did_config(row: DidRow) -> DidConfig:
+    return DidConfig(
+        number=row.number,
+        flow_id=row.flow_id,
+        country=row.country,
+        language=row.language,
+        time_zone=row.time_zone,
+        region=row.region,
+    )
+
+
+class UnitsOfWork:
+    """Makes units of work. ``committed`` is called after each commit, to wake whoever publishes."""
+
+    def __init__(self, database: Database, committed: Callable[[], None], clock: Callable[[], float] = time.time):
+        self.database = database
+        self._committed = committed
+        self._clock = clock
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[UnitOfWork]:
+        async with self.database.write(config=True) as session:
+            yield UnitOfWork(session, self._clock())
+        self._committed()

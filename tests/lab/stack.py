@@ -1,0 +1,409 @@
+"""The whole product on lab hosts: a centre, a POP with its media server and controller, a carrier, agents' phones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import secrets
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from dialplans import prompts
+from dialplans.pack import load_pack
+from dialplans.render import render
+from dialplans.schema import Pop, Trunk
+from tests.lab.api import Api, ApiProblem
+from tests.lab.asterisk import AsteriskServer
+from tests.lab.errors import LabError, log_tail, wait_until
+from tests.lab.host import Host
+from tests.lab.lab import ROOT, Lab
+from tests.lab.phone import Phone
+from tests.lab.process import Process
+from tests.lab.sipp import Sipp
+
+POP_ID = "de-ber-1"
+DID = "+49305550100"
+OVERFLOW = "+49305550999"
+API_PORT = 8080
+BUS_PORT = 4222
+
+FLOW: dict[str, Any] = {
+    "start": "greeting",
+    "languages": ["de", "en"],
+    "nodes": {
+        "greeting": {"type": "say", "prompts": ["greeting"], "next": "language"},
+        "language": {"type": "language", "choices": {"1": "de", "2": "en"}, "next": "menu"},
+        "menu": {
+            "type": "menu",
+            "prompt": "menu",
+            "choices": {"1": "consent", "2": "consent"},
+            "on_failure": "goodbye",
+        },
+        "consent": {"type": "consent", "next": "wait"},
+        "wait": {"type": "queue", "queue": "support", "on_refused": "full"},
+        "full": {"type": "hang_up", "prompts": ["queue-full"]},
+        "goodbye": {"type": "hang_up", "prompts": ["goodbye"]},
+    },
+}
+"""Greeting, language, menu, consent, queue: the flow of the README."""
+
+QUEUE_FLOW: dict[str, Any] = {
+    "start": "wait",
+    "languages": ["de"],
+    "nodes": {
+        "wait": {
+            "type": "queue",
+            "queue": "support",
+            "on_refused": "full",
+            "welcome": False,
+            "announce_position": False,
+        },
+        "full": {"type": "hang_up", "prompts": ["queue-full"]},
+    },
+}
+"""Straight into the queue, music only: what Asterisk's own Queue() is compared with."""
+
+
+@dataclass(slots=True)
+class Agent:
+    agent_id: str
+    phone_id: str
+    password: str
+    name: str
+
+
+@dataclass(slots=True)
+class Stack:
+    """``async with Stack.start(lab) as stack``."""
+
+    lab: Lab
+    pop: Host
+    centre: Host
+    carrier: Host
+    phones: Host
+    settings: Pop
+    server: AsteriskServer
+    api: Api
+    pop_key: str
+    controller: Process
+    orchestrator: Process
+    agents: dict[str, Agent] = field(default_factory=dict)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def start(
+        cls,
+        lab: Lab,
+        prefix: str = "",
+        flow: dict[str, Any] | None = None,
+        queue: dict[str, Any] | None = None,
+        more_trunks: Sequence[Trunk] = (),
+        starting: Callable[[str], None] = lambda part: None,
+    ) -> AsyncIterator[Self]:
+        """Start all of it with one DID, one queue, one flow. ``prefix`` keeps stacks of one lab apart; ``starting``
+        is told which part is being started."""
+        prompt_dir = prompts.default_dir()
+        if not (prompt_dir / "manifest.json").exists():
+            raise LabError("there are no voice prompts yet; make them with: make prompts")
+        starting("hosts")
+        hosts = [lab.host(f"{prefix}{name}") for name in ("centre", "pop", "carrier", "phones")]
+        centre, pop, carrier, phones = hosts
+        starting("centre")
+        orchestrator = start_centre(centre)
+        token = wait_until(lambda: _token(orchestrator), 20, "the centre's token", orchestrator.log_text)
+        async with Api.open(f"http://{centre.address}:{API_PORT}", token) as api:
+            await api.wait_up()
+            created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
+            settings = pop_settings(pop, carrier, more_trunks)
+            recordings = pop.shm / "recordings"
+            recordings.mkdir(exist_ok=True)
+            pop.bind(prompt_dir)
+            starting("media server")
+            server = AsteriskServer(pop, render(load_pack("DE"), settings), lab)
+            if lab.asterisk is None:
+                pop.run(["chown", "asterisk:asterisk", recordings])
+            starting("controller")
+            controller = start_controller(pop, centre, settings, created["key"])
+            stack = cls(
+                lab, pop, centre, carrier, phones, settings, server, api, created["key"], controller, orchestrator
+            )
+            try:
+                starting("configuration")
+                await stack.configure(flow or FLOW, queue or {})
+                yield stack
+            finally:
+                stack.stop()
+
+    async def configure(self, flow: dict[str, Any], queue: dict[str, Any]) -> None:
+        settings = {
+            "queue_id": "support",
+            "name": "Support",
+            "skills": {"support": 1},
+            "ring_timeout_s": 5,
+            "wrap_up_s": 1,
+            "announce_every_s": 10,
+        }
+        await self.api.post("queues", settings | queue)
+        await self.api.post("flows", {"flow_id": "main", "graph": flow})
+        did = {
+            "number": DID,
+            "pop_id": POP_ID,
+            "flow_id": "main",
+            "country": "DE",
+            "language": "de",
+            "time_zone": "Europe/Berlin",
+            "region": "eu",
+        }
+        await self.api.post("dids", did)
+        await self.synced()
+
+    async def synced(self) -> None:
+        """Wait until the POP runs the configuration the centre has, with its media server connected."""
+        await self.api.until(f"pops/{POP_ID}", _is_synced, 20)
+
+    def stop(self) -> None:
+        for process in (self.controller, self.orchestrator):
+            if process.poll() is None:
+                process.stop()
+        if self.server.process.poll() is None:
+            self.server.stop()
+
+    # --- parts that are killed and started again --------------------------------------------------------------------
+
+    def restart_controller(self) -> None:
+        if self.controller.poll() is None:
+            self.controller.stop()
+        self.controller = start_controller(self.pop, self.centre, self.settings, self.pop_key)
+
+    # --- agents and callers -----------------------------------------------------------------------------------------
+
+    async def add_agent(self, name: str, skills: dict[str, int] | None = None, country: str = "DE") -> Agent:
+        body = {
+            "name": name.title(),
+            "phone_id": name,
+            "skills": skills or {"support": 3},
+            "country": country,
+            "pop_id": POP_ID,
+        }
+        created = await self.api.post("agents", body)
+        agent = Agent(created["agent_id"], created["phone_id"], created["sip"]["password"], name)
+        self.agents[name] = agent
+        return agent
+
+    @contextlib.asynccontextmanager
+    async def agent(
+        self, name: str, tone_hz: int = 600, auto: bool = True, available: bool = True, reuse: bool = False
+    ) -> AsyncIterator[Phone]:
+        """An agent with a registered phone that sends a tone; AVAILABLE unless told otherwise."""
+        agent = self.agents[name] if reuse else await self.add_agent(name)
+        await self.synced()
+        server = f"{self.pop.address}:{self.settings.sip_port}"
+        async with Phone.start(
+            self.phones,
+            agent.phone_id,
+            tone_hz=tone_hz,
+            server=server,
+            password=agent.password,
+            answer="auto" if auto else "manual",
+        ) as phone:
+            await phone.wait_registered()
+            if available:
+                await self.status(name, "AVAILABLE")
+            yield phone
+
+    @contextlib.asynccontextmanager
+    async def sipp_agents(
+        self, count: int, *, ring_ms: int = 200, talk_ms: int | None = 2000, wait_s: float = 60
+    ) -> AsyncIterator[Sipp]:
+        """``count`` agents on one sipp, registered and AVAILABLE."""
+        limit = asyncio.Semaphore(16)
+
+        async def one(job: Coroutine[Any, Any, Any]) -> None:
+            async with limit:
+                await job
+
+        names = [f"sipp{number:04}" for number in range(count)]
+        await asyncio.gather(*(one(self.add_agent(name)) for name in names))
+        await self.synced()
+        target = f"{self.pop.address}"
+        with Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms) as answering:
+            users = {name: self.agents[name].password for name in names}
+            register = Sipp.register(self.phones, target, users, contact_port=answering.port)
+            (await asyncio.to_thread(register.finish, wait_s)).require_success(count)
+            await asyncio.gather(*(one(self.status(name, "AVAILABLE")) for name in names))
+            yield answering
+
+    async def status(self, name: str, status: str, reason: str | None = None) -> None:
+        body = {"status": status} | ({"reason": reason} if reason else {})
+        await self.api.post(f"agents/{self.agents[name].agent_id}/status", body)
+
+    @contextlib.asynccontextmanager
+    async def caller(
+        self, name: str = "caller", cli: str = "+491701234567", called: str = DID, tone_hz: int = 1000
+    ) -> AsyncIterator[Phone]:
+        """A carrier's customer who has dialled ``called``; the call may not be answered yet."""
+        uri = f"sip:{cli}@{self.carrier.address}"
+        async with Phone.start(self.carrier, name, tone_hz=tone_hz, uri=uri) as phone:
+            await phone.dial(f"sip:{called}@{self.pop.address}:{self.settings.sip_port}")
+            yield phone
+
+    async def event(
+        self, kind: str, count: int = 1, deadline_s: float = 20, after: int = 0, **fields: Any
+    ) -> dict[str, Any]:
+        """Wait until the POP's journal holds, after seq ``after``, ``count`` events of ``kind`` with these fields; the
+        last of them."""
+        end = time.monotonic() + deadline_s
+        while True:
+            later = (e for e in self.journal() if e["seq"] > after and e["kind"] == kind)
+            found = [e for e in later if all(e.get(k) == v for k, v in fields.items())]
+            if len(found) >= count:
+                return found[count - 1]
+            if time.monotonic() > end:
+                seen = ", ".join(e["kind"] for e in self.journal())
+                raise LabError(
+                    f"no {kind} with {fields} within {deadline_s:g} s; the journal has {seen}\n{self.logs()}"
+                )
+            await asyncio.sleep(0.02)
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Every event in the POP's journal, read from its file as any other program could."""
+        path = self.pop.state_dir / "controller" / "journal.sqlite"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            rows = db.execute("SELECT seq, call_id, kind, data FROM events ORDER BY seq").fetchall()
+        return [{"seq": seq, "call_id": call, "kind": kind, **json.loads(data)} for seq, call, kind, data in rows]
+
+    async def call_id(self, caller: Phone) -> str:
+        """The call that this phone's last dialling became; its CLI must be its own."""
+        number = caller.account.uri.removeprefix("sip:").partition("@")[0]
+        cli = {"kind": "number", "number": number}
+        offered = await self.event("LegOffered", cli=cli)
+        calls = [e for e in self.journal() if e["kind"] == "LegOffered" and e["cli"] == cli]
+        return str((calls or [offered])[-1]["call_id"])
+
+    async def at_node(self, caller: Phone, node: str) -> int:
+        """Wait until the caller's call enters ``node``; the event's seq."""
+        entered = await self.event("NodeEntered", call_id=await self.call_id(caller), node=node)
+        return int(entered["seq"])
+
+    async def through_menu(self, caller: Phone, language: str = "1") -> None:
+        """The caller cuts the greeting with a language, and the menu with its first choice."""
+        await caller.wait_for("CALL_ESTABLISHED")
+        await self.at_node(caller, "greeting")
+        await caller.send_digits(language)
+        await self.at_node(caller, "menu")
+        await caller.send_digits("1")
+        await self.at_node(caller, "consent")
+
+    async def answer_consent(self, caller: Phone, digit: str) -> None:
+        """Hear the notice to its end, then press ``digit``."""
+        asked = await self.at_node(caller, "consent")
+        await self.event("PlayEnded", after=asked, call_id=await self.call_id(caller), completed=True)
+        await caller.send_digits(digit)
+
+    async def talking(self, caller: Phone) -> dict[str, Any]:
+        """Wait until the caller talks to an agent; the TalkStarted event."""
+        return await self.event("TalkStarted", call_id=await self.call_id(caller))
+
+    async def record(self, call_id: str, deadline_s: float = 15) -> dict[str, Any]:
+        """The CDR over REST, once the call has ended."""
+        end = time.monotonic() + deadline_s
+        while True:
+            with contextlib.suppress(ApiProblem):  # the centre has not heard of it yet
+                cdr: dict[str, Any] = await self.api.get(f"calls/{call_id}")
+                if cdr["ended_at"] is not None:
+                    return cdr
+            if time.monotonic() > end:
+                raise LabError(f"no record of an ended call {call_id} at the centre\n{self.logs()}")
+            await asyncio.sleep(0.05)
+
+    def lease_is_over(self) -> bool:
+        """The dialplan no longer hands legs to the controller."""
+        found = re.search(r"CALLPLANE_LEASE=(\d+)", self.server.cli("dialplan show globals"))
+        return found is None or int(found[1]) < int(time.time())
+
+    def leftovers(self) -> str:
+        """What the media server still holds: channels and bridges; empty when there is nothing."""
+        return " ".join([*self.server.channels(), *self.server.bridges()])
+
+    async def calls(self) -> list[dict[str, Any]]:
+        """All call records, oldest first."""
+        return list(reversed(await self.api.items("calls")))
+
+    async def ended_calls(self, count: int, deadline_s: float = 15) -> list[dict[str, Any]]:
+        """The records once ``count`` calls have ended."""
+        await self.api.until(
+            "calls?live=false&limit=200", lambda page: len(page["items"]) >= min(count, 200), deadline_s
+        )
+        return [call for call in await self.calls() if call["ended_at"] is not None]
+
+    def logs(self) -> str:
+        return log_tail(self.controller.log_path) + self.server.logs()
+
+
+def _token(orchestrator: Process) -> str | None:
+    orchestrator.require_running()
+    found = re.search(r"admin token \(shown only this once\): (\S+)", orchestrator.log_text())
+    return found[1] if found else None
+
+
+def _is_synced(pop: dict[str, Any]) -> bool:
+    return bool(pop["engine_up"]) and pop["revision_lag"] == 0
+
+
+def start_centre(centre: Host) -> Process:
+    env = {
+        "CALLPLANE_CENTRE_STATE_DIR": str(centre.state_dir / "centre"),
+        "CALLPLANE_CENTRE_API_HOST": centre.address,
+        "CALLPLANE_CENTRE_API_PORT": str(API_PORT),
+        "CALLPLANE_CENTRE_ALLOW_PLAIN_HTTP": "true",
+        "CALLPLANE_CENTRE_BUS_HOST": centre.address,
+        "CALLPLANE_CENTRE_BUS_PORT": str(BUS_PORT),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return centre.spawn([sys.executable, "-m", "orchestrator", "run"], name="centre", env=env, cwd=ROOT)
+
+
+def pop_settings(pop: Host, carrier: Host, more_trunks: Sequence[Trunk] = ()) -> Pop:
+    return Pop(
+        pop_id=POP_ID,
+        country="DE",
+        area_code="30",
+        sip_address=pop.address,
+        trunks=[Trunk(name="carrier", addresses=[carrier.address], host=f"{carrier.address}:5060"), *more_trunks],
+        overflow_number=OVERFLOW,
+        ari_password=secrets.token_urlsafe(24),
+        ami_password=secrets.token_urlsafe(24),
+        prompt_dir=str(prompts.default_dir()),
+        recording_dir=str(pop.shm / "recordings"),
+    )
+
+
+def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) -> Process:
+    env = {
+        "CALLPLANE_POP_ID": settings.pop_id,
+        "CALLPLANE_POP_COUNTRY": settings.country,
+        "CALLPLANE_POP_STATE_DIR": str(pop.state_dir / "controller"),
+        "CALLPLANE_POP_PROMPT_DIR": settings.prompt_dir,
+        "CALLPLANE_POP_RECORDING_DIR": settings.recording_dir,
+        "CALLPLANE_POP_ARI_PASSWORD": settings.ari_password,
+        "CALLPLANE_POP_AMI_PASSWORD": settings.ami_password,
+        # sipp registers from another port than the one on which its agents answer.
+        "CALLPLANE_POP_PHONES_BEHIND_NAT": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if centre is not None:
+        env |= {"CALLPLANE_POP_BUS_URL": f"nats://{centre.address}:{BUS_PORT}", "CALLPLANE_POP_KEY": key}
+    return pop.spawn([sys.executable, "-m", "pbx", "run"], name="controller", env=env, cwd=ROOT)
+
+
+def recordings_on_disk(pop: Host) -> list[Path]:
+    """Every recording file at the POP, under way or finished, of whatever size."""
+    places = (pop.shm / "recordings", pop.state_dir / "controller" / "recordings")
+    return sorted(path for place in places if place.exists() for path in place.rglob("*") if path.is_file())

@@ -1,0 +1,163 @@
+"""A whole POP on the simulated engine and virtual time: what unit tests talk to."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from pbx.adapters.journal.sqlite import SqliteJournal
+from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
+from pbx.adapters.vault.disk import DiskVault
+from pbx.controller.config_store import ConfigStore
+from pbx.controller.pop import Pop
+from pbx.domain.cdr import Cdr
+from pbx.domain.consent import Regime, RegimeTable
+from pbx.domain.e164 import cli_of
+from pbx.domain.flow import parse
+from pbx.domain.ids import AgentId, CallId, FlowId, PopId
+from pbx.recording.recorder import Recorder
+from pbx.wire import messages as wire
+from pbx.wire.codec import project_call
+from tests.support.virtual_time import VirtualTimeLoop, real_deadline
+
+DID = "+49305550100"
+CALLER = "+4917012345678"
+
+FLOW: dict[str, Any] = {
+    "start": "greeting",
+    "languages": ["de", "en"],
+    "nodes": {
+        "greeting": {"type": "say", "prompts": ["greeting"], "next": "language"},
+        "language": {"type": "language", "choices": {"1": "de", "2": "en"}, "next": "menu"},
+        "menu": {
+            "type": "menu",
+            "prompt": "menu",
+            "choices": {"1": "consent", "2": "consent"},
+            "on_failure": "goodbye",
+        },
+        "consent": {"type": "consent", "next": "wait"},
+        "wait": {"type": "queue", "queue": "support", "on_refused": "full"},
+        "full": {"type": "hang_up", "prompts": ["queue-full"]},
+        "goodbye": {"type": "hang_up", "prompts": ["goodbye"]},
+    },
+}
+
+SHORT_FLOW: dict[str, Any] = {
+    "start": "wait",
+    "languages": ["de"],
+    "nodes": {
+        "wait": {"type": "queue", "queue": "support", "on_refused": "full"},
+        "full": {"type": "hang_up", "prompts": ["queue-full"]},
+    },
+}
+
+
+def sha_of(prompt_id: str, language: str) -> str:
+    return f"sha-{language}-{prompt_id}"
+
+
+class World:
+    """``async with World(tmp_path) as world``; needs a VirtualTimeLoop."""
+
+    def __init__(self, directory: Path, flow: dict[str, Any] | None = None, **queue: Any) -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualTimeLoop):
+            raise TypeError("a World lives in virtual time")
+        self.clock = loop.wall
+        graph = flow or FLOW
+        prompt_ids = parse(FlowId("check"), 1, graph).prompt_ids()
+        prompts = {(p, language): sha_of(p, language) for p in prompt_ids for language in ("de", "en")}
+        regimes = RegimeTable({"DE": Regime.OPT_IN, "PL": Regime.NOTICE, "GB": Regime.NONE, "CH": Regime.OPT_OUT})
+        self.recordings = directory / "recording"
+        self.recordings.mkdir()
+        self.vault_root = directory / "vault"
+        self.engine = SimulatedEngine(self.clock)
+        self.journal = SqliteJournal(directory / "journal.sqlite")
+        vault = DiskVault(self.vault_root, frozenset({"eu"}))
+        recorder = Recorder(self.engine, vault, self.recordings, self.clock)
+        self.config = ConfigStore(regimes, prompts)
+        self.pop = Pop(PopId("de-1"), self.engine, self.journal, recorder, vault, self.config, self.clock)
+        did = wire.DidConfig(
+            number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
+        )
+        settings: dict[str, Any] = {"queue_id": "support", "name": "Support", "skills": {"support": 1}} | queue
+        self.configure("flow.main", wire.FlowConfig(flow_id="main", version=1, graph=graph))
+        self.configure("queue.support", wire.QueueConfig(**settings))
+        self.configure("did.49305550100", did)
+
+    def configure(self, key: str, entity: wire.EntityConfig) -> None:
+        self.pop.config_changed(key, wire.ConfigEntry(revision=self.config.revision + 1, entity=entity))
+
+    async def __aenter__(self) -> World:
+        await self.pop.start(None)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.pop.router.acd.check()
+        await self.pop.stop()
+
+    def agent(self, name: str, available: bool = True, country: str = "DE") -> Phone:
+        """An agent with a registered phone."""
+        config = wire.AgentConfig(
+            agent_id=name, name=name, phone_id=name, ha1="0" * 32, skills={"support": 3}, country=country
+        )
+        self.configure(f"agent.{name}", config)
+        phone = self.engine.phone(name)
+        if available:
+            self.status(name, "AVAILABLE")
+        return phone
+
+    def status(self, name: str, status: str, reason: str | None = None) -> None:
+        reply = self.pop._set_status(AgentId(name), status, reason)
+        assert reply.error_id is None, reply.detail
+
+    def state(self, name: str) -> tuple[str, str | None, str]:
+        agent = self.pop.router.agent(AgentId(name))
+        assert agent is not None
+        return agent.status.value, agent.reason, agent.state.value
+
+    async def call(self, cli: str = CALLER, country: str | None = "DE", did: str = DID) -> Caller:
+        """A caller whose call the journal has."""
+        caller = self.engine.call(did, cli_of(cli), country)
+        await self.until(lambda: bool(self._call_ids(caller)), "the call in the journal")
+        return caller
+
+    async def until(self, condition: Any, what: str = "the condition") -> None:
+        """Let virtual time run until ``condition()``; AssertionError after an hour of it, or 10 s of real time."""
+        end, late = self.clock() + 3600, real_deadline(10)
+        while not condition():
+            if self.clock() > end or late():
+                raise AssertionError(f"waited in vain for {what}")
+            await asyncio.sleep(0.05)
+
+    async def run(self, seconds: float) -> None:
+        """Let ``seconds`` of virtual time pass."""
+        await asyncio.sleep(seconds)
+
+    async def ended(self, caller: Caller) -> Cdr:
+        """The record of the caller's call once it is over."""
+        call_id = self.call_id(caller)
+        await self.until(lambda: call_id not in self.pop.calls, "the end of the call")
+        return self.cdr(call_id)
+
+    def _call_ids(self, caller: Caller) -> list[str]:
+        found = "kind = 'LegOffered' AND json_extract(CAST(data AS TEXT), '$.leg_id') = ?"
+        rows = self.journal._db.execute(f"SELECT call_id FROM events WHERE {found}", (caller.leg_id,))  # noqa: S608
+        return [call_id for (call_id,) in rows]
+
+    def call_id(self, caller: Caller) -> CallId:
+        ids = self._call_ids(caller)
+        assert len(ids) == 1, "the call is in the journal exactly once"
+        return CallId(ids[0])
+
+    def cdr(self, call_id: CallId) -> Cdr:
+        return project_call(call_id, self.journal.read_call(call_id))
+
+    def kinds(self, caller: Caller) -> list[str]:
+        return [envelope.kind for envelope in self.journal.read_call(self.call_id(caller))]
+
+    def files(self) -> list[str]:
+        """All recording files, under way or finished."""
+        found = [*self.recordings.rglob("*"), *self.vault_root.rglob("*")]
+        return sorted(path.name for path in found if path.is_file())

@@ -1,0 +1,331 @@
+"""The rendered dialplan on a real Asterisk: every form of number, refusals, and no controller."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import phonenumbers
+import pytest
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
+
+from dialplans.numbering import cli, to_e164
+from dialplans.pack import countries, load_pack
+from dialplans.prompts import build
+from dialplans.render import render
+from dialplans.schema import Pop, Trunk
+from tests.dialplans.sip import Far, answering, invite
+from tests.dialplans.stasis import CONFIG, Controller
+from tests.lab.asterisk import AsteriskServer
+from tests.lab.errors import wait_until
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+INVALID_FORMAT = 28
+OVERFLOW = "+49305550199"
+
+
+def pjsip(pop: Pop) -> bytes:
+    """The least that a trunk needs; the product's own file is tested where it is made."""
+    text = f"[udp]\ntype=transport\nprotocol=udp\nbind={pop.sip_address}:5060\n"
+    for trunk in pop.trunks:
+        text += f"""
+[{trunk.name}]
+type=endpoint
+context=from-trunk
+disallow=all
+allow=alaw
+aors={trunk.name}
+trust_id_inbound=yes
+direct_media=no
+set_var=CALLPLANE_TRUNK={trunk.name}
+[{trunk.name}]
+type=aor
+contact=sip:{trunk.host}
+[{trunk.name}]
+type=identify
+endpoint={trunk.name}
+match={trunk.addresses[0]}
+"""
+    return text.encode()
+
+
+@pytest.fixture(scope="module")
+def carrier(lab: Lab) -> Host:
+    return lab.host("plan-carrier")
+
+
+@pytest.fixture(scope="module")
+def pop(lab: Lab, carrier: Host, tmp_path_factory: pytest.TempPathFactory) -> Pop:
+    prompts = tmp_path_factory.mktemp("prompts")
+    prompts.chmod(0o755)  # the media server has a user of its own
+    build(prompts, ["de"])
+    lab.host("plan-pop").bind(prompts)
+    return Pop(
+        pop_id="lab",
+        country="DE",
+        area_code="30",
+        sip_address=lab.host("plan-pop").address,
+        trunks=[Trunk(name="carrier-a", addresses=[carrier.address], host=carrier.address)],
+        overflow_number=OVERFLOW,
+        ari_password="ari-password",
+        ami_password="ami-password",
+        prompt_dir=str(prompts),
+    )
+
+
+@pytest.fixture(scope="module")
+def server(lab: Lab, pop: Pop) -> Iterator[AsteriskServer]:
+    files = CONFIG | {
+        "extensions.conf": render(load_pack("DE"), pop)["extensions.conf"],
+        "pjsip.conf": pjsip(pop),
+        "modules.conf": b"[modules]\nautoload=yes\nnoload=pbx_ael.so\nnoload=pbx_lua.so\nnoload=chan_iax2.so\n",
+    }
+    running = AsteriskServer(lab.host("plan-pop"), files, lab)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def overflow(carrier: Host, server: AsteriskServer) -> Iterator[Far]:
+    far = answering(carrier)
+    yield far
+    far.process.stop()
+
+
+NUMBERS = [
+    *("0305550100", "+49305550100", "0049305550100", "49305550100", "5550100", "4955010", "015112345678"),
+    *("0014155550100", "+14155550100", "112", "00", "0", "+", "++49305550100", "+0123456789", "0" + "1" * 20),
+    *("5550100;phone-context=+4930", "5550100;phone-context=+4940", "0305550100;phone-context=+49"),
+    *("5550100;phone-context=carrier.example", "+49305550100;npdi;rn=+4912", "5550100;x=1;y=2"),
+    *("030-5550100", "+49 (30) 5550100", "030abc", "+4930abc", "030)5550100", "030]5550100", '0305550100"'),
+    # Each of these would be something else if it reached the dialplan as it is.
+    *("0305550100,s,1", "0305550100:s", "030${EPOCH}", "030$[1+1]", "030&PJSIP", "030?a:b", "+4930${SHELL(id)}"),
+]
+
+
+def some_numbers(count: int) -> list[str]:
+    rng = random.Random(20)
+    starts = ["", "+", "0", "00", "49", "+49", "0049", "049", "030", "5"]
+    return [rng.choice(starts) + "".join(rng.choices("0123456789", k=rng.randint(1, 14))) for _ in range(count)]
+
+
+async def test_numbers_of_every_form_become_what_numbering_says(server: AsteriskServer) -> None:
+    german = load_pack("DE")
+    callers = [*(number for number in NUMBERS if ";" not in number), *some_numbers(150)]
+    called = [*NUMBERS, *some_numbers(150)]
+    async with Controller.connect(server.host.address) as controller:
+        await controller.lease(600)
+        for index, number in enumerate(called):
+            caller = callers[index * 7 % len(callers)]
+            did = to_e164(number, german, "30")
+            expected = (did, cli(caller, german, "30")) if did is not None else INVALID_FORMAT
+            assert await controller.outcome(number, caller) == expected, (number, caller)
+    server.wait_idle()
+
+
+@pytest.fixture
+def reloadable(server: AsteriskServer, pop: Pop) -> Iterator[AsteriskServer]:
+    """The server, for tests that load other dialplans; it has the German one again afterwards."""
+    yield server
+    server.write_files({"extensions.conf": render(load_pack("DE"), pop)["extensions.conf"]})
+    server.cli("dialplan reload")
+
+
+async def test_all_countries_read_their_own_numbers(reloadable: AsteriskServer, pop: Pop) -> None:
+    async with Controller.connect(reloadable.host.address) as controller:
+        await controller.lease(600)  # and no reload may forget it
+        for iso2 in countries():
+            pack = load_pack(iso2)
+            there = pop.model_copy(update={"country": iso2, "area_code": ""})
+            reloadable.write_files({"extensions.conf": render(pack, there)["extensions.conf"]})
+            reloadable.cli("dialplan reload")
+            for kind in (PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE):
+                example = phonenumbers.example_number_for_type(iso2, kind)
+                assert example is not None
+                number = phonenumbers.format_number(example, PhoneNumberFormat.E164)
+                national = (pack.numbering.trunk_prefix or "") + phonenumbers.national_significant_number(example)
+                prefix = pack.numbering.international_prefixes[0]
+                for text in (number, f"00{number[1:]}", prefix + number[1:], national):
+                    assert await controller.outcome(text, text) == (number, number), (iso2, text)
+                for text in (number[1:], national[1:], number[4:], number[:9], national + "00"):
+                    did = to_e164(text, pack)
+                    expected = INVALID_FORMAT if did is None else (did, cli(text, pack))
+                    assert await controller.outcome(text, text) == expected, (iso2, text)
+    reloadable.wait_idle()
+
+
+TRUSTED = "P-Asserted-Identity: <sip:+4989111222@carrier.example>\n"
+HIDDEN = '"Anonymous" <sip:anonymous@anonymous.invalid>'
+
+
+@pytest.mark.parametrize(
+    ("uri", "caller", "headers", "expected"),
+    [
+        ("sip:0305550100@{pop}", None, "", "+493012345678"),
+        ("sip:+49305550100@{pop};user=phone", None, "", "+493012345678"),
+        ("sip:5550100;phone-context=+4930@{pop};user=phone", None, "", "+493012345678"),
+        ("tel:+49305550100", None, "", "+493012345678"),
+        ("sip:0305550100@{pop}", HIDDEN, "", "withheld"),
+        ("sip:0305550100@{pop}", HIDDEN, TRUSTED + "Privacy: id\n", "withheld"),
+        ("sip:0305550100@{pop}", HIDDEN, TRUSTED, "+4989111222"),
+        ("sip:0305550100@{pop}", None, "P-Asserted-Identity: <tel:+4989111222>\n", "+4989111222"),
+        ("sip:0305550100@{pop}", "<sip:carrier.example>", "", "unknown"),
+        ("sip:0305550100@{pop}", '"${SHELL(id)}" <sip:%24%7bEPOCH%7d@x>', "", "unknown"),
+        ("sip:0305550100@{pop}", "<sip:030%2cs%2c1@x>", "", "unknown"),
+    ],
+)
+async def test_invites_of_carriers(
+    uri: str, caller: str | None, headers: str, expected: str, server: AsteriskServer, carrier: Host
+) -> None:
+    address = server.host.address
+    more = {} if caller is None else {"caller": caller}
+    async with Controller.connect(address) as controller:
+        await controller.lease(600)
+        far = invite(carrier, address, uri.format(pop=address), 486, headers=headers, **more)
+        offer = await controller.offered()
+        assert (offer.did, offer.cli, offer.trunk) == ("+49305550100", expected, "carrier-a")
+        await controller.hang_up(offer.channel)
+        assert far.process.wait() == 0, far.text()
+    server.wait_idle()
+
+
+@pytest.mark.parametrize(
+    ("user", "status"),
+    [("support", 404), ("0", 484), ("0305550100%2cs%2c1", 484), ("+49305550100555501005555", 484)],
+)
+async def test_a_called_number_that_is_none_is_refused(
+    user: str, status: int, server: AsteriskServer, carrier: Host
+) -> None:
+    address = server.host.address
+    far = invite(carrier, address, f"sip:{user}@{address}", status)
+    assert far.process.wait() == 0, far.text()
+    server.wait_idle()
+
+
+def assert_overflowed(server: AsteriskServer, overflow: Far, before: int, pop: Pop) -> None:
+    """The caller heard the announcement and then reached the overflow number."""
+    wait_until(lambda: len(overflow.dialled()) > before, 15, "the overflow to be dialled", server.logs)
+    assert overflow.dialled()[before:] == [OVERFLOW]
+    assert f"Playing '{pop.prompt_dir}/de/fallback.alaw'" in server.process.log_text()
+
+
+async def test_no_lease_means_announcement_and_overflow(
+    server: AsteriskServer, carrier: Host, overflow: Far, pop: Pop
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    async with Controller.connect(address) as controller:
+        await controller.lease(-1)
+        far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+        assert_overflowed(server, overflow, before, pop)
+        server.cli("channel request hangup all")
+        assert far.process.wait() == 0, far.text()
+    server.wait_idle()
+
+
+async def test_without_an_overflow_number_the_carrier_can_take_its_next_route(
+    reloadable: AsteriskServer, carrier: Host, pop: Pop
+) -> None:
+    alone = pop.model_copy(update={"overflow_number": None})
+    reloadable.write_files({"extensions.conf": render(load_pack("DE"), alone)["extensions.conf"]})
+    reloadable.cli("dialplan reload")
+    address = reloadable.host.address
+    async with Controller.connect(address) as controller:
+        await controller.lease(-1)
+        far = invite(carrier, address, f"sip:0305550100@{address}", 503)
+        assert far.process.wait(15) == 0, far.text()
+    assert "183 Session Progress" in far.text()
+    reloadable.wait_idle()
+
+
+async def test_no_application_means_announcement_and_overflow(
+    server: AsteriskServer, carrier: Host, overflow: Far, pop: Pop
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    async with Controller.connect(address, apps="probe") as controller:
+        await controller.lease(600)
+        far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+        assert_overflowed(server, overflow, before, pop)
+        server.cli("channel request hangup all")
+        assert far.process.wait() == 0, far.text()
+    server.wait_idle()
+
+
+async def test_a_leg_that_nobody_takes_overflows_after_ten_seconds(
+    server: AsteriskServer, carrier: Host, overflow: Far, pop: Pop
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    async with Controller.connect(address) as controller:
+        await controller.lease(600)
+        far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+        offer = await controller.offered()
+        await controller.event("StasisEnd", 12, id=offer.channel)
+        assert_overflowed(server, overflow, before, pop)
+        server.cli("channel request hangup all")
+        assert far.process.wait() == 0, far.text()
+    server.wait_idle()
+
+
+async def test_a_leg_that_was_taken_stays_and_ends_without_overflow(
+    server: AsteriskServer, carrier: Host, overflow: Far
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    async with Controller.connect(address) as controller:
+        await controller.lease(600)
+        far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+        offer = await controller.offered()
+        await controller.request("POST", f"channels/{offer.channel}/variable", variable="TIMEOUT(absolute)", value="0")
+        await controller.request("POST", f"channels/{offer.channel}/answer")
+        limit = "channels/" + offer.channel + "/variable"
+        assert (await controller.request("GET", limit, variable="TIMEOUT(absolute)"))["value"] == "0"
+        await controller.request("POST", f"channels/{offer.channel}/continue")
+        assert far.process.wait() == 0, far.text()
+    server.wait_idle()
+    assert len(overflow.dialled()) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "dialled"),
+    [
+        ("112", "112"),
+        ("110", "110"),
+        ("08912345678", "+498912345678"),
+        ("5550177", "+49305550177"),
+        ("0014155550100", "+14155550100"),
+        ("+41445550100", "+41445550100"),
+        ("0800123456", "+49800123456"),
+    ],
+)
+async def test_agents_dial_out(number: str, dialled: str, server: AsteriskServer, overflow: Far) -> None:
+    before = len(overflow.dialled())
+    async with Controller.connect(server.host.address) as controller:
+        await controller.lease(-1)  # no controller is needed for this
+        channel = await controller.call(number, "from-agent")
+        await controller.event("StasisStart", application="probe", id=channel)
+        wait_until(lambda: overflow.dialled()[before:] == [dialled], 5, f"{dialled} to be dialled", overflow.text)
+        await controller.hang_up(channel)
+    server.wait_idle()
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"), [("09001123456", 21), ("+499001123456", 21), ("0", 28), ("030&PJSIP", 28), ("030abc", 28)]
+)
+async def test_agents_cannot_dial_premium_numbers_or_nonsense(
+    number: str, cause: int, server: AsteriskServer, overflow: Far
+) -> None:
+    before = len(overflow.dialled())
+    async with Controller.connect(server.host.address) as controller:
+        channel = await controller.call(number, "from-agent")
+        ended = await controller.event("ChannelDestroyed", id=channel)
+        assert ended["cause"] == cause
+    server.wait_idle()
+    assert len(overflow.dialled()) == before
+
+
+def test_the_server_had_nothing_to_complain_about(server: AsteriskServer) -> None:
+    log = (Path(server.log_dir) / "messages.log").read_text(errors="replace")
+    lines = [line for line in log.splitlines() if "extensions.conf" in line or "pbx_config" in line or "pbx.c" in line]
+    assert [line for line in lines if "WARNING" in line or "ERROR" in line] == []

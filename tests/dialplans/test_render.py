@@ -1,0 +1,153 @@
+"""Rendering: golden files, the same bytes each time, and nothing that could break a line gets in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dialplans.pack import countries, load_pack
+from dialplans.render import RenderError, render
+from dialplans.schema import Pop, Trunk
+from tests.dialplans.golden import GOLDEN_DIR, golden
+from tests.dialplans.pops import BARE, BERLIN, in_country
+
+
+def test_the_dialplan_is_the_golden_one() -> None:
+    kept = {path.name: path.read_bytes() for path in GOLDEN_DIR.iterdir()}
+    assert golden() == kept, "regenerate with: python -m tests.dialplans.golden"
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    again = Pop.model_validate(BERLIN.model_dump())
+    first = render(load_pack("DE"), BERLIN)
+    assert first == render(load_pack("DE"), again)
+    assert list(first) == sorted(first)
+
+
+@pytest.mark.parametrize("iso2", countries())
+def test_every_country_renders_its_own_plan(iso2: str) -> None:
+    pack = load_pack(iso2)
+    text = render(pack, in_country(iso2))["extensions.conf"].decode()
+    assert f"Set(CALLPLANE_DID=+{pack.numbering.e164_country_code}" in text
+    for number in pack.numbering.emergency_numbers:
+        assert f"exten => {number},1,Goto(callplane-emergency,{number},1)" in text
+    assert max(len(line) for line in text.splitlines()) < 2048
+    assert "None" not in text
+
+
+def test_a_pop_without_trunk_dials_nowhere() -> None:
+    text = render(load_pack("US"), BARE)["extensions.conf"].decode()
+    assert "Dial(" not in text
+
+
+def test_the_fallback_speaks_the_language_asked_for() -> None:
+    english = BERLIN.model_copy(update={"overflow_prompt_language": "en"})
+    assert b"/prompts/en/fallback" in render(load_pack("DE"), english)["extensions.conf"]
+    assert b"/prompts/de/fallback" in render(load_pack("DE"), BERLIN)["extensions.conf"]
+
+
+BREAKING = ["a\nb", "a\r", "a]", "a;b", "${SHELL(id)}", "$[1]", 'a"', "a\\", "a\u2028b", "a\x00"]
+
+
+@pytest.mark.parametrize("value", BREAKING)
+@pytest.mark.parametrize("field", ["ari_password", "ami_password", "sip_address", "ari_user", "bind_address"])
+def test_a_value_that_would_break_a_line_is_refused(field: str, value: str) -> None:
+    with pytest.raises(RenderError, match=rf"^pop\.{field}: "):
+        render(load_pack("DE"), BERLIN.model_copy(update={field: value}))
+
+
+@pytest.mark.parametrize("value", BREAKING)
+def test_a_trunk_value_that_would_break_a_line_is_refused(value: str) -> None:
+    trunk = BERLIN.trunks[0].model_copy(update={"host": value})
+    with pytest.raises(RenderError, match=r"^pop\.trunks\.0\.host: "):
+        render(load_pack("DE"), BERLIN.model_copy(update={"trunks": [trunk]}))
+
+
+def test_an_ipv6_host_is_no_broken_line() -> None:
+    trunk = BERLIN.trunks[0].model_copy(update={"host": "[2001:db8::1]:5060"})
+    assert render(load_pack("DE"), BERLIN.model_copy(update={"trunks": [trunk]}))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"country": "FR"}, "pop.country"),
+        ({"area_code": "030"}, "pop.area_code"),
+        ({"area_code": "x"}, "pop.area_code"),
+        ({"prompt_dir": "relative"}, "pop.prompt_dir"),
+        ({"prompt_dir": "/a,b"}, "pop.prompt_dir"),
+        ({"recording_dir": "/a b"}, "pop.recording_dir"),
+        ({"overflow_number": "0305550199"}, "pop.overflow_number"),
+        ({"overflow_number": "+9990000000"}, "pop.overflow_number"),
+        ({"overflow_number": "+4930,1"}, "pop.overflow_number"),
+        ({"trunks": []}, "pop.overflow_number"),
+        ({"trunks": [BERLIN.trunks[0], BERLIN.trunks[0]]}, "pop.trunks"),
+        ({"overflow_prompt_language": "de/../x"}, "pop.overflow_prompt_language"),
+    ],
+)
+def test_a_pop_that_contradicts_itself_is_refused(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as refused:
+        render(load_pack("DE"), BERLIN.model_copy(update=change))
+    assert refused.value.field == field
+
+
+def test_a_trunk_name_cannot_hold_dialplan() -> None:
+    with pytest.raises(ValidationError):
+        Pop.model_validate(BERLIN.model_dump() | {"trunks": [{"name": "a,1", "addresses": ["x"], "host": "x"}]})
+
+
+def _pjsip(*trunks: Trunk) -> str:
+    pop = BERLIN.model_copy(update={"trunks": list(trunks)})
+    return render(load_pack("DE"), pop)["pjsip.conf"].decode()
+
+
+def test_a_trunk_with_a_password_is_identified_by_its_user_and_may_register() -> None:
+    text = _pjsip(Trunk(name="customer", username="customer-7", password="not a guess"))
+    assert "[customer-7]\ntype = endpoint\ncontext = from-trunk\n" in text
+    assert "auth = customer-7\nidentify_by = username,auth_username\n" in text
+    assert "[customer-7]\ntype = aor\nmax_contacts = 1\n" in text
+    assert "username = customer-7\npassword = not a guess\nrealm = callplane\n" in text
+    assert "set_var = CALLPLANE_TRUNK=customer\n" in text
+    assert "type = identify" not in text
+
+
+def test_a_trunk_with_a_password_and_a_host_is_called_there() -> None:
+    text = _pjsip(Trunk(name="carrier-c", username="c", password="not a guess", host="198.18.0.5"))
+    assert "[c]\ntype = aor\ncontact = sip:198.18.0.5\nqualify" in text
+    assert "max_contacts" not in text
+
+
+def test_a_trunk_with_an_address_is_asked_for_no_password() -> None:
+    text = _pjsip(*BERLIN.trunks)
+    assert text.count("type = identify") == 2
+    assert "type = auth" not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"username": "u"}, "belong together"),
+        ({"password": "not a guess"}, "belong together"),
+        ({"username": "u", "password": "not a guess"}, "either addresses or"),
+        ({"addresses": []}, "addresses: needed"),
+        ({"host": None}, "host: needed"),
+        ({"username": "a]", "password": "not a guess", "addresses": []}, "username"),
+    ],
+)
+def test_a_trunk_is_identified_in_one_way(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Trunk.model_validate(BERLIN.trunks[0].model_dump() | change)
+
+
+def test_two_trunks_cannot_share_an_endpoint() -> None:
+    other = Trunk(name="x", username="carrier-a", password="not a guess")
+    with pytest.raises(RenderError, match=r"^pop\.trunks: a trunk's username"):
+        _pjsip(BERLIN.trunks[0], other)
+
+
+def test_no_path_of_this_machine_gets_in() -> None:
+    for data in render(load_pack("DE"), BERLIN).values():
+        assert str(Path(__file__).parents[2]).encode() not in data

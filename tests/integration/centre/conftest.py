@@ -1,0 +1,120 @@
+"""A centre on each database with a real nats-server; a POP's link on a real journal. A missing server fails."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from orchestrator.bootstrap import Centre
+from orchestrator.config import CentreSettings
+from tests.integration.centre.support import PROMPTS, Api, free_port
+
+
+def _postgres_bin() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    if not found:
+        pytest.fail("PostgreSQL is not installed: apt install postgresql")
+    return found[-1].parent
+
+
+class Postgres:
+    """A PostgreSQL of our own, on a loopback port, in a directory that goes away with it."""
+
+    def __init__(self) -> None:
+        self.binaries, self.port = _postgres_bin(), free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="callplane-pg-"))
+        user = pwd.getpwnam("postgres")
+        os.chown(self.directory, user.pw_uid, user.pw_gid)
+        self._run("initdb", "-A", "trust", "-U", "postgres", "-N")
+        self.start()
+
+    @property
+    def prefix(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.directory}"
+        log = str(self.directory / "log")
+        self._run("pg_ctl", "-w", "-l", log, "-o", f"{options} -c fsync=off", "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        shutil.rmtree(self.directory)
+
+    async def new_database(self) -> str:
+        name = "t" + os.urandom(6).hex()
+        connection = await asyncpg.connect(self.prefix + "postgres")
+        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.close()
+        return self.prefix + name
+
+    def _run(self, program: str, *words: str) -> None:
+        become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+        command = [*become, str(self.binaries / program), "-D", str(self.directory / "data"), *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.directory)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.stop()
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return await server.new_database()
+
+
+@asynccontextmanager
+async def running(settings: CentreSettings) -> AsyncIterator[tuple[Centre, list[str]]]:
+    said: list[str] = []
+    centre = Centre(settings, prompts=lambda: PROMPTS, tell=said.append)
+    try:
+        await centre.start()
+        yield centre, said
+    finally:
+        await centre.stop()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> CentreSettings:
+    return CentreSettings(
+        state_dir=tmp_path / "centre",
+        database_url=SecretStr(database_url),
+        api_port=0,
+        bus_port=free_port(),
+    )
+
+
+@pytest.fixture
+async def centre(settings: CentreSettings) -> AsyncIterator[tuple[Centre, str]]:
+    """A running centre and its first admin token."""
+    async with running(settings) as (made, said):
+        yield made, said[0].rsplit(" ", 1)[1]
+
+
+@pytest.fixture
+async def api(centre: tuple[Centre, str]) -> AsyncIterator[Api]:
+    made, token = centre
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{made.port}", headers=headers) as session:
+        yield Api(session)

@@ -1,0 +1,249 @@
+"""The configuration nouns over REST: made, read, changed, deleted, and refused for every rule there is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import pytest
+
+from orchestrator.bootstrap import Centre
+from orchestrator.config import CentreSettings
+from tests.integration.centre.conftest import running
+from tests.integration.centre.support import QUEUE, Api, agent, did, graph, outbox_is_empty, until
+
+
+async def test_a_site_can_be_made_and_read(api: Api) -> None:
+    await api.new_site()
+    assert (await api.get("/dids/+49305550100")).body["time_zone"] == "Europe/Berlin"
+    assert (await api.get("/dids/%2B49305550100")).status == 200
+    assert (await api.get("/queues/sales")).body["ring_timeout_s"] == 20.0
+    flow = (await api.get("/flows/main")).body
+    assert flow["version"] == 1
+    assert flow["graph"] == graph()
+    found = (await api.get("/pops/de-fra-1")).body
+    assert "key" not in found
+    assert found["config_revision"] > 0
+    assert found["connected"] is False
+
+
+async def test_change_and_delete(api: Api) -> None:
+    await api.new_site()
+    changed = await api.put("/flows/main", {"graph": graph(languages=["de"])})
+    assert changed.body["version"] == 2
+    assert (await api.put("/queues/sales", {"name": "Verkauf"})).body["skills"] == {}
+    body = {k: v for k, v in did(region="ru").items() if k != "number"}
+    assert (await api.put("/dids/+49305550100", body)).body["region"] == "ru"
+    for path in ("/dids/+49305550100", "/flows/main", "/queues/sales", "/pops/de-fra-1"):
+        assert (await api.delete(path)).status == 204, path
+        assert (await api.get(path)).status == 404, path
+
+
+async def test_keys_and_passwords_are_shown_once_and_kept_as_hashes(api: Api) -> None:
+    await api.new_pop()
+    made = await api.made("/agents", agent(phone_id="1001"))
+    sip = made["sip"]
+    assert (sip["phone_id"], sip["realm"]) == ("1001", "callplane")
+    assert len(sip["password"]) >= 20
+    again = (await api.get(f"/agents/{made['agent_id']}")).body
+    assert sip["password"] not in str(again)
+    assert hashlib.md5(f"1001:callplane:{sip['password']}".encode()).hexdigest() not in str(again)  # noqa: S324
+    renewed = await api.post(f"/agents/{made['agent_id']}/password")
+    assert renewed.status == 201
+    assert renewed.body["sip"]["password"] != sip["password"]
+    key = await api.post("/pops/de-fra-1/key")
+    assert len(key.body["key"]) == 43
+
+
+BAD_DIDS: list[tuple[dict[str, Any], str, str]] = [
+    ({"number": "030 5550100"}, "number", "E.164"),
+    ({"number": "+49"}, "number", "E.164"),
+    ({"flow_id": "nothing"}, "flow_id", "no flow nothing"),
+    ({"pop_id": "nowhere"}, "pop_id", "no POP nowhere"),
+    ({"time_zone": "Europe/Nowhere"}, "time_zone", "time zone"),
+    ({"time_zone": "../etc/passwd"}, "time_zone", "time zone"),
+    ({"country": "Germany"}, "country", "pattern"),
+    ({"language": "fr"}, "language", "not offered"),
+    ({"colour": "red"}, "colour", "not known"),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "reason"), BAD_DIDS)
+async def test_a_bad_did_is_refused_and_nothing_is_written(
+    api: Api, centre: tuple[Centre, str], change: dict[str, Any], field: str, reason: str
+) -> None:
+    await api.new_site()
+    await until(lambda: outbox_is_empty(centre[0]))  # the new bucket has been filled
+    before = (await api.get("/pops/de-fra-1")).body["config_revision"]
+    answer = await api.post("/dids", did(**{"number": "+49305550199", **change}))
+    assert answer.status == 422
+    assert answer.error_id == "invalid"
+    assert reason in answer.fields[field]
+    assert len((await api.get("/dids")).body["items"]) == 1
+    assert (await api.get("/pops/de-fra-1")).body["config_revision"] == before
+
+
+BAD_GRAPHS: list[tuple[dict[str, Any], str, str]] = [
+    ({"start": "nowhere"}, "graph.start", "names no node"),
+    ({"languages": ["de", "xx"]}, "graph.languages.1", "no prompts in language xx"),
+    (
+        {"nodes": {**graph()["nodes"], "wait": {"type": "queue", "queue": "nobody", "on_refused": "bye"}}},
+        "graph.nodes.wait.queue",
+        "no queue nobody",
+    ),
+    (
+        {"nodes": {**graph()["nodes"], "hello": {"type": "say", "prompts": ["unheard"], "next": "wait"}}},
+        "graph.nodes.hello",
+        "no prompt unheard in any language",
+    ),
+    (
+        {"nodes": {**graph()["nodes"], "bye": {"type": "hang_up", "prompts": ["bye"]}}},
+        "graph.nodes.bye",
+        "prompt bye is missing in language en",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "reason"), BAD_GRAPHS)
+async def test_a_bad_flow_is_refused_as_a_new_one_and_as_a_new_version(
+    api: Api, change: dict[str, Any], field: str, reason: str
+) -> None:
+    await api.new_site()
+    for answer in (
+        await api.post("/flows", {"flow_id": "second", "graph": graph(**change)}),
+        await api.put("/flows/main", {"graph": graph(**change)}),
+    ):
+        assert answer.status == 422
+        assert reason in answer.fields[field]
+    assert (await api.get("/flows/main")).body["version"] == 1
+    assert (await api.get("/flows/second")).status == 404
+
+
+async def test_a_flow_cannot_drop_a_language_that_a_did_starts_in(api: Api) -> None:
+    await api.new_site()
+    answer = await api.put("/flows/main", {"graph": graph(languages=["en"])})
+    assert answer.status == 422
+    assert "graph.languages" in answer.fields
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"skills": {"lang:de": 6}}, "skills.lang:de"),
+        ({"skills": {"lang:de": 0}}, "skills.lang:de"),
+        ({"skills": {"Not A Skill": 1}}, "skills"),
+        ({"pop_id": "nowhere"}, "pop_id"),
+        ({"name": ""}, "name"),
+        ({"phone_id": "a b"}, "phone_id"),
+    ],
+)
+async def test_a_bad_agent_is_refused(api: Api, change: dict[str, Any], field: str) -> None:
+    await api.new_pop()
+    answer = await api.post("/agents", agent(**change))
+    assert answer.status == 422
+    assert field in answer.fields
+    assert (await api.get("/agents")).body["items"] == []
+
+
+async def test_what_exists_already_is_a_conflict(api: Api) -> None:
+    await api.new_site()
+    await api.made("/agents", agent(phone_id="1001"))
+    clashes = [
+        ("/pops", {"pop_id": "de-fra-1", "name": "x", "country": "DE"}, "pop_exists", "pop_id"),
+        ("/queues", QUEUE, "queue_exists", "queue_id"),
+        ("/flows", {"flow_id": "main", "graph": graph()}, "flow_exists", "flow_id"),
+        ("/dids", did(), "did_exists", "number"),
+        ("/agents", agent(phone_id="1001"), "phone_exists", "phone_id"),
+    ]
+    for path, body, error_id, field in clashes:
+        answer = await api.post(path, body)
+        assert (answer.status, answer.error_id) == (409, error_id)
+        assert field in answer.fields
+
+
+async def test_what_is_in_use_stays(api: Api) -> None:
+    await api.new_site()
+    for path, error_id, user in [
+        ("/queues/sales", "queue_in_use", "flow main"),
+        ("/flows/main", "flow_in_use", "DID +49305550100"),
+        ("/pops/de-fra-1", "pop_in_use", "DID +49305550100"),
+    ]:
+        answer = await api.delete(path)
+        assert (answer.status, answer.error_id) == (409, error_id)
+        assert user in answer.body["detail"]
+        assert (await api.get(path)).status == 200
+
+
+async def test_pages_follow_a_cursor(api: Api) -> None:
+    for number in range(5):
+        await api.made("/queues", {"queue_id": f"q{number}", "name": "Q"})
+    seen, cursor = [], ""
+    while True:
+        page = (await api.get(f"/queues?limit=2{cursor}")).body
+        seen += [item["queue_id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert seen == ["q0", "q1", "q2", "q3", "q4"]
+    assert (await api.get("/queues?cursor=%21%21")).fields == {"cursor": "is not a cursor that this API gave out"}
+    assert (await api.get("/queues?limit=0")).status == 422
+    assert (await api.get("/queues?colour=red")).fields == {"colour": "is not known here"}
+
+
+async def test_only_health_and_the_document_need_no_token(api: Api) -> None:
+    document = (await api.get("/openapi.json", headers={"Authorization": ""})).body
+    assert document["openapi"] == "3.1.0"
+    assert (await api.get("/health", headers={"Authorization": ""})).body["database"] is True
+    checked = 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if operation.get("security") == []:
+                continue
+            for header in ("", "Bearer wrong", "Basic YTpi"):
+                answer = await api.ask(method.upper(), path.removeprefix("/api/v1"), headers={"Authorization": header})
+                assert (answer.status, answer.error_id) == (401, "unauthorized"), path
+                checked += 1
+    assert checked > 90
+
+
+async def test_bodies_that_are_no_json_objects_are_refused(api: Api) -> None:
+    for data in (b"", b"{", b"[]", b"\xff"):
+        async with api.session.post("/api/v1/pops", data=data) as response:
+            assert response.status == 400
+            assert (await response.json())["error_id"] == "not_json"
+    assert (await api.get("/nothing")).error_id == "no_such_path"
+    assert (await api.ask("PATCH", "/pops")).error_id == "method_not_allowed"
+    assert (await api.get("/pops/a%00b")).fields == {"pop_id": "holds the character NUL"}
+    assert (await api.get("/pops?cursor=AA==")).status == 422
+    nul = await api.post("/queues", {"queue_id": "q", "name": "a\0b"})
+    assert nul.fields == {"name": "holds the character NUL"}
+
+
+async def test_every_reference_of_the_document_leads_somewhere(api: Api) -> None:
+    document = (await api.get("/openapi.json")).body
+    text = json.dumps(document)
+    names = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert names <= set(document["components"]["schemas"])
+    ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(ids) > 35
+    assert len(ids) == len(set(ids))
+
+
+async def test_the_first_token_is_told_once(settings: CentreSettings) -> None:
+    async with running(settings) as (_, said):
+        assert len(said) == 1
+    async with running(settings) as (made, said):
+        assert said == []
+        assert isinstance(made, Centre)
+
+
+async def test_tokens_can_be_made_and_revoked(api: Api) -> None:
+    made = await api.made("/tokens", {"name": "lab"})
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    assert (await api.get("/pops", headers=headers)).status == 200
+    listed = (await api.get("/tokens")).body["items"]
+    assert made["token"] not in str(listed)
+    assert (await api.delete(f"/tokens/{made['token_id']}")).status == 204
+    assert (await api.get("/pops", headers=headers)).status == 401

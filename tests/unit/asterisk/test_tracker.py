@@ -1,0 +1,183 @@
+"""Each fact leaves the adapter once, whatever the server says and how often."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from pbx.adapters.asterisk import models as m
+from pbx.adapters.asterisk.tracker import ORIGINATED, Tracker, time_of
+from pbx.domain.e164 import WITHHELD
+from pbx.domain.events import Event, LegAnswered, LegEnded, LegOffered, LegRinging, LegsBridged, PlayEnded
+from pbx.domain.hangup_cause import HangupCause
+
+
+class World:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.taken: list[str] = []
+        self.refused: list[str] = []
+        self.forgotten: list[str] = []
+        self.tracker = Tracker(
+            self.events.append, self.taken.append, self.refused.append, self.forgotten.append, lambda _: "DE"
+        )
+
+    def say(self, *events: m.Message) -> list[Event]:
+        before = len(self.events)
+        for event in events:
+            self.tracker.handle(event)
+        return self.events[before:]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def at(ms: int) -> str:
+    return f"2026-01-31T10:20:{30 + ms // 1000:02d}.{ms % 1000:03d}+0000"
+
+
+def channel(leg: str, state: str = "Up") -> m.ChannelRef:
+    return m.ChannelRef(leg, state)
+
+
+def start(leg: str = "L", *args: str, state: str = "Ring") -> m.StasisStart:
+    return m.StasisStart(at(0), list(args or ("+49305550100", "withheld", "t")), channel(leg, state))
+
+
+def finished(play: str, ms: int, state: str = "done") -> m.PlaybackFinished:
+    return m.PlaybackFinished(at(ms), m.Playback(play, state, "channel:L"))
+
+
+def started(play: str, ms: int) -> m.PlaybackStarted:
+    return m.PlaybackStarted(at(ms), m.Playback(play, "playing", "channel:L"))
+
+
+def test_offered_once_although_handed_over_twice(world: World) -> None:
+    (offered,) = world.say(start(), start())
+    assert isinstance(offered, LegOffered)
+    assert offered.cli is WITHHELD
+    assert offered.caller_country is None
+    assert world.taken == ["L"]
+
+
+@pytest.mark.parametrize("args", [("12345", "unknown", "t"), ("+49305550100",), ("",)])
+def test_nonsense_from_the_dialplan_is_refused_without_its_text(
+    world: World, caplog: pytest.LogCaptureFixture, args: tuple[str, ...]
+) -> None:
+    assert world.say(start("L", *args)) == []
+    assert world.refused == ["L"]
+    assert "12345" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("events", "cause"),
+    [
+        ((m.ChannelHangupRequest(at(1), channel("L")), m.StasisEnd(at(2), channel("L"))), HangupCause.NORMAL_CLEARING),
+        (
+            (m.ChannelHangupRequest(at(1), channel("L"), cause=19), m.StasisEnd(at(2), channel("L"))),
+            HangupCause.NO_ANSWER,
+        ),
+        (
+            (m.ChannelHangupRequest(at(1), channel("L"), cause=32, soft=True), m.StasisEnd(at(2), channel("L"))),
+            HangupCause.NORMAL_CLEARING,
+        ),
+        ((m.StasisEnd(at(2), channel("L")),), HangupCause.NORMAL_UNSPECIFIED),
+        ((m.ChannelDestroyed(at(2), 17, channel("L")),), HangupCause.USER_BUSY),
+        (
+            (m.StasisEnd(at(2), channel("L")), m.ChannelDestroyed(at(3), 17, channel("L"))),
+            HangupCause.NORMAL_UNSPECIFIED,
+        ),
+    ],
+)
+def test_ends_once_with_its_cause(world: World, events: tuple[m.Message, ...], cause: HangupCause) -> None:
+    world.say(start())
+    (ended,) = world.say(*events, *events)
+    assert isinstance(ended, LegEnded)
+    assert ended.cause is cause
+    assert world.say(start()) == []
+
+
+def test_originated_leg(world: World) -> None:
+    world.tracker.originating("O")
+    ringing = m.ChannelStateChange(at(1), channel("O", "Ringing"))
+    up = m.ChannelStateChange(at(2), channel("O", "Up"))
+    said = world.say(ringing, ringing, up, start("O", ORIGINATED, state="Up"), start("O", ORIGINATED, state="Up"))
+    assert [type(event) for event in said] == [LegRinging, LegAnswered]
+
+
+def test_play_of_two_prompts(world: World) -> None:
+    world.say(start())
+    world.tracker.playing("P", "L", 2)
+    (ended,) = world.say(started("P", 0), started("P", 500), finished("P", 900), finished("P", 900))
+    assert isinstance(ended, PlayEnded)
+    assert (ended.at, ended.played_ms, ended.completed) == (time_of(at(900)), 900, True)
+
+
+@pytest.mark.parametrize("why", ["stopped", "hung up", "failed", "too short", "not begun"])
+def test_play_that_is_not_complete(world: World, why: str) -> None:
+    world.say(start())
+    world.tracker.playing("P", "L", 1)
+    if why == "stopped":
+        world.tracker.plays["P"].stopped = True
+    if why == "hung up":
+        world.say(m.ChannelHangupRequest(at(1), channel("L")))
+    if why != "not begun":
+        world.say(started("P", 100))
+    end = finished("P", 101 if why == "too short" else 600, "failed" if why == "failed" else "done")
+    (ended,) = world.say(end)
+    assert isinstance(ended, PlayEnded)
+    assert not ended.completed
+
+
+def test_play_ends_before_its_leg(world: World) -> None:
+    world.say(start())
+    world.tracker.playing("P", "L", 1)
+    said = world.say(started("P", 100), m.StasisEnd(at(400), channel("L")), finished("P", 500))
+    assert [type(event) for event in said] == [PlayEnded, LegEnded]
+    assert said[0].played_ms == 300  # type: ignore[attr-defined]
+
+
+def test_bridge_is_forgotten_with_its_last_leg(world: World) -> None:
+    world.say(start("A"), start("B"))
+    world.tracker.bridges["X"] = {"A", "B"}
+    (bridged,) = world.say(
+        m.ChannelEnteredBridge(at(1), m.Bridge("X", "mixing", ["A"])),
+        m.ChannelEnteredBridge(at(2), m.Bridge("X", "mixing", ["A", "B"])),
+    )
+    assert isinstance(bridged, LegsBridged)
+    world.say(m.StasisEnd(at(3), channel("A")))
+    assert world.forgotten == []
+    world.say(m.StasisEnd(at(3), channel("B")))
+    assert world.forgotten == ["X"]
+
+
+def test_snapshot_names_what_is_missing(world: World) -> None:
+    world.say(start("A"), start("B"))
+    assert world.tracker.adopt([("B", True, True, None), ("C", True, True, None)]) == {"A"}
+    (ended,) = world.say(m.StasisEnd(at(3), channel("C")))
+    assert isinstance(ended, LegEnded)
+
+
+def test_adopted_leg_whose_offer_was_still_queued_is_offered(world: World) -> None:
+    world.tracker.adopt([("A", True, False, None)])
+    (offered,) = world.say(start("A"))
+    assert isinstance(offered, LegOffered)
+
+
+@pytest.mark.parametrize("timestamp", ["", "yesterday", "2026-01-31T10:20:30.123Z"])
+def test_event_with_a_broken_time_is_logged_and_survived(
+    world: World, caplog: pytest.LogCaptureFixture, timestamp: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert world.say(m.StasisStart(timestamp, ["+49305550100", "unknown", "t"], channel("L"))) == []
+    assert "dropped an event" in caplog.text
+    assert len(world.say(start("M"))) == 1
+
+
+def test_time_zones() -> None:
+    assert time_of("2026-01-31T10:20:30.250+0000") == 1769854830.25
+    assert time_of("2026-01-31T12:20:30.250+0200") == 1769854830.25
+    assert time_of("2026-01-31T05:50:30.250-0430") == 1769854830.25

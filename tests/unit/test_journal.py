@@ -1,0 +1,94 @@
+"""The journal on a real SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from pbx.adapters.journal.sqlite import SqliteJournal
+from pbx.domain.errors import JournalError
+from pbx.domain.events import AgentChanged, LegAnswered, TimerFired
+from pbx.domain.ids import AgentId, CallId, LegId, is_ulid
+from pbx.wire.messages import ConfigEntry, FlowConfig
+
+CALL = CallId("01ARYZ6S410000000000000000")
+
+
+def answered(at: float) -> LegAnswered:
+    return LegAnswered(at=at, leg_id=LegId("leg"))
+
+
+async def test_written_before_the_append_is_over(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j" / "journal.sqlite")
+    await journal.append(CALL, [answered(1), TimerFired(at=2, timer="t")])
+    other = sqlite3.connect(tmp_path / "j" / "journal.sqlite")
+    assert other.execute("SELECT kind FROM events ORDER BY seq").fetchall() == [("LegAnswered",), ("TimerFired",)]
+    other.close()
+    journal.close()
+    assert (tmp_path / "j" / "journal.sqlite").stat().st_mode & 0o077 == 0
+
+
+async def test_every_commit_is_heard_of_once_it_can_be_sent(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    unsent: list[int] = []
+    journal.on_written(lambda: unsent.append(journal.unsent_count()))
+    first, second = journal.append(CALL, [answered(1)]), journal.append(CALL, [answered(2)])
+    await first
+    await second
+    await journal.append(
+        None, [AgentChanged(at=3, agent_id=AgentId("a"), status="AVAILABLE", reason=None, state="IDLE")]
+    )
+    assert unsent == [2, 3]
+    journal.close()
+
+
+async def test_outbox_survives_a_restart(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    identity = journal.journal_id
+    assert is_ulid(identity)
+    await journal.append(CALL, [answered(n) for n in range(5)])
+    assert [e.seq for e in journal.unsent(3)] == [1, 2, 3]
+    journal.mark_sent(3)
+    journal.mark_sent(2)
+    journal.close()
+    again = SqliteJournal(tmp_path / "journal.sqlite")
+    assert again.journal_id == identity
+    assert [e.seq for e in again.unsent(10)] == [4, 5]
+    assert again.unsent_count() == 2
+    assert len(again.read_call(CALL)) == 5
+    again.close()
+
+
+async def test_a_journal_that_cannot_write_says_so_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    journal._db.execute("PRAGMA busy_timeout = 0")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalError, match=r"journal\.sqlite"):
+        await journal.append(CALL, [answered(1)])
+    other.execute("ROLLBACK")
+    await journal.append(CALL, [answered(2)])
+    assert [e.at for e in journal.read_call(CALL)] == [2]
+    assert journal.unsent_count() == 1
+    other.close()
+    journal.close()
+
+
+async def test_agents_and_configuration_are_remembered(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    for status in ("AVAILABLE", "NOT_READY"):
+        changed = AgentChanged(at=1, agent_id=AgentId("anna"), status=status, reason=None, state="IDLE")
+        await journal.append(None, [changed])
+    entry = ConfigEntry(revision=4, entity=FlowConfig(flow_id="main", version=1, graph={"a": [1]}))
+    journal.put_config("flow.main", entry)
+    journal.put_config("flow.gone", entry)
+    journal.delete_config("flow.gone")
+    journal._db.execute("INSERT INTO config VALUES ('flow.odd', CAST('{\"revision\": \"x\"}' AS BLOB))")
+    journal.close()
+    again = SqliteJournal(tmp_path / "journal.sqlite")
+    assert [(a.agent_id, a.status) for a in again.agents()] == [("anna", "NOT_READY")]
+    assert again.config() == {"flow.main": entry}
+    again.close()

@@ -2,9 +2,10 @@
 
 Same run, same release, same modules, same agents, same callers, in turn: ours, Queue(), ours, Queue(). Callers and
 agents are sipp; a call waits with music, an agent's phone rings and answers, talks, hangs up, and the agent is free
-again at once. 1000 agents talk for 3 s; 10 agents talk for 0.3 s, or they could not take more than 3 calls a second and
-the figures would be those of two idle programs. Ours is the whole product: journal, link, and a centre that ingests every event (its CPU is shown apart; it
-runs elsewhere in production). CPU is user plus system time of the processes over the calls, by the kernel's accounting.
+again at once. 1000 agents talk for 3 s; 10 agents talk for 0.3 s, or they could not take more than 3 calls a second
+and the figures would be those of two idle programs. Ours is the whole product: journal, link, and a centre that
+ingests every event (its CPU is shown apart; it runs elsewhere in production). CPU is user plus system time of the
+processes over the calls, by the kernel's accounting.
 """
 
 from __future__ import annotations

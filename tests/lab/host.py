@@ -34,7 +34,6 @@ class Host:
         self.processes: list[Process] = []
         self.root = directory / ".layer" / "root"
         self._pid = pid
-        self._extra = 0
         self._serials = itertools.count()
 
     @property
@@ -125,17 +124,6 @@ class Host:
         # The media server's own user has to walk through directories that may be private to root.
         parents = [Path(f"{self.root}{parent}") for parent in source.parents if parent != Path("/")]
         self.run(["chmod", "a+x", *parents], rootfs=False)
-
-    def add_address(self) -> str:
-        """Give this host one more address (at most ten) and return it; they count down from 254."""
-        network = self.address.rpartition(".")[0]
-        own = int(self.address.rpartition(".")[2])
-        address = f"{network}.{254 - (own - 10) * 10 - self._extra}"
-        if self._extra == 10:
-            raise LabError(f"{self.name} has ten extra addresses, that is all")
-        net.ip("addr", "add", f"{address}/24", "dev", "eth0", netns_of=self._pid)
-        self._extra += 1
-        return address
 
     def serial(self) -> int:
         """0, 1, 2 and so on: tells the far ends of one host apart, e.g. by their ports."""

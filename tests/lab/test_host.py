@@ -102,12 +102,6 @@ def test_errors_say_what_the_program_said(host: Host) -> None:
         Lab.host(_lab_without_warden(), "Bad/Name")
 
 
-def test_extra_addresses(host: Host) -> None:
-    extra = host.add_address()
-    assert extra != host.address
-    assert extra in host.run(["ip", "-br", "address"]).stdout
-
-
 def _state(pid: int) -> str:
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0]

@@ -18,6 +18,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from socket import IPPROTO_TCP, TCP_QUICKACK, socket
+from typing import cast
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
@@ -141,7 +142,7 @@ class AriLink:
         self._seen_order: deque[int] = deque()
         self._next_id = 0
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._listening: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -159,19 +160,15 @@ class AriLink:
         app.router.add_get("/ari", self._serve)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self._host, self._port)
-        await self._site.start()
-        self._port = self._runner.addresses[0][1]
+        server = cast(web.Server, self._runner.server)  # there since the set-up
+        self._listening = await asyncio.get_running_loop().create_server(server, self._host, self._port)
+        self._port = self._listening.sockets[0].getsockname()[1]
         self._sweep()
 
     async def stop(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
-        # The server dials again at once when it is cut off, and it gives a handshake no time limit: nobody may be
-        # listening then who will not answer.
-        if self._site is not None:
-            await self._site.stop()
-            self._site = None
+        self._stop_listening()
         link = self._link
         if link is not None:
             await link.ws.close(code=WSCloseCode.GOING_AWAY)
@@ -181,11 +178,19 @@ class AriLink:
 
     def cut(self) -> None:
         """Stops listening and aborts the connection without a closing frame."""
-        if self._site is not None and self._runner is not None and self._runner.server is not None:
+        self._stop_listening()
+        if self._runner is not None and self._runner.server is not None:
             for handler in self._runner.server.connections:
                 if handler.transport is not None:
                     handler.transport.abort()
         self._link = None
+
+    def _stop_listening(self) -> None:
+        """Comes before any connection is closed: the server dials again at once when it is cut off, and it gives a
+        handshake no time limit. Nobody may be listening then who will not answer."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
 
     # --- requests -----------------------------------------------------------------------------------------------------
 

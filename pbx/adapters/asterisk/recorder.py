@@ -51,7 +51,8 @@ class Recorder:
             raise EngineRefused("a stereo recording is written to an absolute path that ends in .raw")
         if any(character in str(path) for character in ",|\r\n\"'`$&;"):
             raise EngineRefused("the path of the recording holds a character that would end an argument")
-        if _exists(path):
+        # The server answers before it has made the file, so what was started counts as well.
+        if _exists(path) or path in self._paths.values():
             raise EngineRefused("the file of the recording exists already; nothing is written over")
         self._paths[recording_id] = path
         try:

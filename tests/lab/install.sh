@@ -40,8 +40,8 @@ venv() {
     say "making .venv with $("$PYTHON" --version) and the locked packages of $LOCK"
     rm -rf .venv
     "$PYTHON" -m venv .venv
-    .venv/bin/pip install -q --disable-pip-version-check --require-hashes -r "$LOCK"
-    .venv/bin/pip install -q --disable-pip-version-check --no-deps -e .
+    .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r "$LOCK"
+    .venv/bin/pip install -qq --disable-pip-version-check --no-deps -e .
     echo "$stamp" >.venv/installed
 }
 

@@ -43,7 +43,8 @@ demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once e
 bench-call: rootfs prompts ## CPU per call, against Asterisk's own queue in the same run (as root)
 	@$(PY) -m tests.bench.call $(ARGS)
 
-bench: bench-call ## All benchmarks
+bench: rootfs prompts ## All benchmarks; writes tests/bench/RESULTS.md (as root)
+	@$(PY) -m tests.bench
 
 clean: ## Remove what was made in this directory; the cache stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

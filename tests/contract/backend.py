@@ -11,6 +11,7 @@ a subclass of ``Backend``, and a test file with
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import time
@@ -26,7 +27,7 @@ from pbx.domain.events import LegAnswered, LegEnded, LegOffered, LegRinging
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, CallId, LegId, PhoneId, PlayId, RecordingId, derive
 from pbx.ports.media_engine import LegSnapshot, MediaEngine, PhoneAccount
-from tests.contract.far_end import AGENT_HZ, CALLEE, CALLER_HZ, FarEnd
+from tests.contract.far_end import AGENT_HZ, CALLEE, CALLER_HZ, LOOK_S, FarEnd
 from tests.contract.listener import Listener
 
 TRUNK = "carrier"
@@ -129,6 +130,14 @@ class Controller:
     async def outcome(self, leg_id: LegId, deadline_s: float = 10) -> HangupCause:
         """Why the leg ended, once it has."""
         return (await self.listener.wait_for(LegEnded, lambda e: e.leg_id == leg_id, deadline_s)).cause
+
+    async def settled(self, deadline_s: float = 10) -> None:
+        """Wait until the engine has no leg and no bridge: the far ends have left, and it has cleaned up after them."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        while (snapshot := await self.engine.snapshot()).legs or snapshot.bridges:
+            assert loop.time() < end, f"left after the test: {snapshot}"
+            await asyncio.sleep(LOOK_S)
 
     async def leg(self, leg_id: LegId) -> LegSnapshot | None:
         """The leg in a snapshot made now."""

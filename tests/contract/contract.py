@@ -52,6 +52,7 @@ class MediaEngineContract(Legs, Causes, Plays, Originating, Bridges, Supervision
                     if not getattr(capabilities, capability):
                         pytest.skip(f"{capabilities.name} has no {capability}")
             yield controller
+            await controller.settled()
         await nothing_left(backend)
 
     @pytest.fixture

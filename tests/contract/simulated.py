@@ -13,7 +13,7 @@ from pbx.adapters.memory.engine import Answer, Callee, Caller, Phone, SimulatedE
 from pbx.adapters.memory.legs import Tone, samples
 from pbx.domain.e164 import cli_of
 from pbx.domain.events import DigitPressed, PhoneReachable
-from pbx.domain.hangup_cause import HangupCause, sip_status
+from pbx.domain.hangup_cause import HangupCause, cause_of_sip, sip_status
 from pbx.domain.ids import LegId, PhoneId
 from tests.contract.backend import TRUNK, Backend, Controller, Crowd, account
 from tests.contract.far_end import (
@@ -29,7 +29,6 @@ from tests.contract.far_end import (
     FarEnd,
 )
 from tests.contract.listener import Listener
-from tests.contract.promises.causes import FROM_SIP
 from tests.lab.audio import Samples
 
 PRESS_S = 0.1
@@ -173,7 +172,7 @@ class SimulatedBackend(Backend):
 
     @contextlib.asynccontextmanager
     async def refusing_callee(self, status: int) -> AsyncIterator[None]:
-        self._engine.callees[CALLEE] = Callee(CALLEE, FROM_SIP[status])
+        self._engine.callees[CALLEE] = Callee(CALLEE, cause_of_sip(status))
         yield
         del self._engine.callees[CALLEE]
 

@@ -49,7 +49,7 @@ class SipFarEnd(FarEnd):
         await self.phone.reject()
 
     async def hang_up(self) -> None:
-        await self.phone.hang_up()
+        await (self.phone.hang_up() if self.answered else self.phone.give_up())
 
     async def talks(self) -> None:
         await self.phone.wait_for("CALL_ESTABLISHED")

@@ -168,6 +168,10 @@ class Phone:
         """End the current call, or give up dialling."""
         await self._controlled().command("hangup")
 
+    async def give_up(self) -> None:
+        """End the call that is being dialled, also before the far end rings (baresip has no current call then)."""
+        await self._controlled().command("hangupall")
+
     async def send_digits(self, digits: str) -> None:
         """Send digits as RFC 4733 events, one after the other."""
         for digit in digits:

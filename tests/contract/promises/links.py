@@ -95,6 +95,20 @@ class Links:
             assert await after.leg(first) is None
             await hung_up(after, second)
 
+    async def test_conversation_that_ended_meanwhile(self, unattended: Backend) -> None:
+        """The next controller removes what is left of it."""
+        backend = unattended
+        async with contextlib.AsyncExitStack() as stack:
+            before = await stack.enter_async_context(dying(backend))
+            caller = await stack.enter_async_context(backend.caller())
+            anna = await stack.enter_async_context(backend.phone(before, "anna"))
+            await before.talk(caller, anna)
+            await backend.crash(before)
+            await caller.hang_up()
+            await anna.hang_up()
+            after = await stack.enter_async_context(backend.controller())
+            await after.settled()
+
     # --- a controller that dies at each step of a call ----------------------------------------------------------------
 
     @pytest.mark.parametrize(

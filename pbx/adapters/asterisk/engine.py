@@ -184,7 +184,7 @@ class AsteriskEngine:
         await self._ari.request("DELETE", f"channels/{leg_id}", (("reason_code", str(int(code))),))
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
-        if self._known(leg_id).plays:
+        if any(not self._tracker.plays[under_way].stopped for under_way in self._known(leg_id).plays):
             raise EngineRefused("a play is under way on this leg")
         if not prompts:
             raise BadValue("prompts", "are none")

@@ -177,7 +177,9 @@ class MediaEngine(Protocol):
     async def put_phone(self, account: PhoneAccount) -> None:
         """Create or replace the account under which an agent's phone registers."""
 
-    async def remove_phone(self, phone_id: PhoneId) -> None: ...
+    async def remove_phone(self, phone_id: PhoneId) -> None:
+        """Nobody can register as it or ring it any more; what had registered is no longer reachable.
+        Its calls go on."""
 
     async def snapshot(self) -> EngineSnapshot: ...
 

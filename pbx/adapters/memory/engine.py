@@ -383,6 +383,9 @@ class SimulatedEngine:
 
     async def remove_phone(self, phone_id: PhoneId) -> None:
         self.accounts.pop(phone_id, None)
+        phone = self.phones.get(phone_id)
+        if phone is not None and phone.registered:
+            self.unregister(phone)
 
     async def snapshot(self) -> EngineSnapshot:
         return self._snapshot()

@@ -43,7 +43,7 @@ def test_legs_bridges_and_what_only_serves_a_supervision() -> None:
         json.dumps([bridge("X", "A", "B"), bridge(bridge_id("S"), "S", snoop)]),
         json.dumps([{"technology": "PJSIP", "resource": "anna", "state": "online"}]),
     )
-    legs = {leg.leg_id: leg for leg in snapshot.engine.legs}
+    legs = {str(leg.leg_id): leg for leg in snapshot.engine.legs}
     assert legs.keys() == {"A", "B", "S", "R", "D"}
     assert {leg_id: leg.bridge_id for leg_id, leg in legs.items() if leg.bridge_id} == {"A": "X", "B": "X"}
     assert legs["A"].variables == {"CALLPLANE_ROLE": "caller"}

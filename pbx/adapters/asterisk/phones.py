@@ -105,8 +105,8 @@ class Phones:
             self._say(phone_id, phone_id in reachable)
 
     def ami_event(self, event: Mapping[str, str]) -> None:
-        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another. It does not come when an
-        # account was removed and put again while its phone was registered; ContactStatus does.
+        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another. Once it did not come for
+        # a phone whose account had just been removed and put again; ContactStatus tells the good news a second time.
         kind = event.get("Event")
         if kind == "PeerStatus" and event.get("ChannelType") == "PJSIP":
             self._say(PhoneId(event.get("Peer", "").removeprefix("PJSIP/")), event.get("PeerStatus") == "Reachable")

@@ -120,8 +120,8 @@ class MediaEngine(Protocol):
 
     async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None:
         """Let two answered legs talk. Music and plays on them end. A leg that is in another bridge or held leaves it
-        (this is what transfers are made of); the leg that is left behind hears silence and stays in control. A leg whose
-        other side hangs up stays in control as well. The id must be new."""
+        (this is what transfers are made of); the leg that is left behind hears silence and stays in control, as does a
+        leg whose other side hangs up. The id must be new."""
 
     async def destroy_bridge(self, bridge_id: BridgeId) -> None:
         """Both legs stay in control. Raises ``LegGone`` when the bridge is over already."""

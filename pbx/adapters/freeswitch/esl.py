@@ -98,9 +98,9 @@ class _Session(asyncio.Protocol):
                 future.set_exception(EngineUnknown("the connection to the media server dropped before the answer"))
         self._commands.clear()
         self._jobs.clear()
-        for future in (self.asked, self.closed):
-            if not future.done():
-                future.set_result(None)
+        for waited in (self.asked, self.closed):
+            if not waited.done():
+                waited.set_result(None)
 
     def abort(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -172,27 +172,19 @@ class _Session(asyncio.Protocol):
         transport.write(data)
         return future
 
-    def start_job(self, line: str, job_uuid: str, deadline_s: float) -> asyncio.Future[str]:
+    async def start_job(self, line: str, job_uuid: str, deadline_s: float) -> asyncio.Future[str]:
         future: asyncio.Future[str] = self._loop.create_future()
         self._jobs[job_uuid] = future
         try:
-            started = self.send(f"bgapi {line}", {"Job-UUID": job_uuid})
+            error = error_of(await self.send(f"bgapi {line}", {"Job-UUID": job_uuid}))
+            if error is not None:
+                raise error
         except EngineError:
-            del self._jobs[job_uuid]
+            self._jobs.pop(job_uuid, None)
             raise
-        started.add_done_callback(lambda reply: self._job_started(job_uuid, reply))
         timer = self._loop.call_later(deadline_s, self._job_overdue, job_uuid, deadline_s)
         future.add_done_callback(lambda _: timer.cancel())
         return future
-
-    def _job_started(self, job_uuid: str, reply: asyncio.Future[str]) -> None:
-        error = None if reply.cancelled() else reply.exception()
-        if error is None and not reply.cancelled():
-            error = error_of(reply.result())
-        future = self._jobs.get(job_uuid)
-        if error is not None and future is not None and not future.done():
-            del self._jobs[job_uuid]
-            future.set_exception(error)
 
     def _job_overdue(self, job_uuid: str, deadline_s: float) -> None:
         future = self._jobs.pop(job_uuid, None)
@@ -302,12 +294,13 @@ class EslLink:
         except EngineGone:
             log.info("not sent, the media server is not connected")
 
-    def start_job(self, line: str, deadline_s: float) -> asyncio.Future[str]:
-        """Starts ``line`` in the background. The future gets what it says in the end, or EngineUnknown."""
+    async def start_job(self, line: str, deadline_s: float) -> asyncio.Future[str]:
+        """Starts ``line`` in the background and returns when the server has accepted it. The future gets what it says
+        in the end, or EngineUnknown."""
         if self._session is None:
             raise EngineGone("the media server is not connected")
         self._jobs += 1
-        return self._session.start_job(line, f"{self._job_prefix}-{self._jobs}", deadline_s)
+        return await self._session.start_job(line, f"{self._job_prefix}-{self._jobs}", deadline_s)
 
     # --- the connection -----------------------------------------------------------------------------------------------
 

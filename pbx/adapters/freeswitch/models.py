@@ -30,11 +30,15 @@ _NAMES = {
     "played_samples": "variable_playback_last_offset_pos",
     "file_ms": "variable_playback_ms",
     "q850": "variable_hangup_cause_q850",
+    "sip_status": "variable_sip_term_status",
     "did": "variable_callplane_did",
     "cli": "variable_callplane_cli",
     "trunk": "variable_callplane_trunk",
     "role": "variable_callplane_leg",
     "bridge_id": "variable_callplane_bridge",
+    "held": "variable_callplane_held",
+    "watching": "variable_callplane_watching",
+    "current_application": "variable_current_application",
     "call": "variable_CALLPLANE_CALL",
     "call_role": "variable_CALLPLANE_ROLE",
     "user": "username",
@@ -71,11 +75,15 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     played_samples: str = ""
     file_ms: str = ""
     q850: str = ""
+    sip_status: str = ""
     did: str = ""
     cli: str = ""
     trunk: str = ""
     role: str = ""
     bridge_id: str = ""
+    held: str = ""
+    watching: str = ""
+    current_application: str = ""
     call: str = ""
     call_role: str = ""
     user: str = ""

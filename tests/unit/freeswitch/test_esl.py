@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
+from typing import cast
 
 import pytest
 
@@ -16,7 +18,7 @@ from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineRefused, 
 PASSWORD = "for-this-test"
 
 
-def frame(content_type: str, body: bytes = b"", **headers: str) -> bytes:
+def frame(content_type: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
     lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in headers.items())]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -62,15 +64,15 @@ class Server:
             if text is not None:
                 body = {"Event-Name": "BACKGROUND_JOB", "Job-UUID": job, "_body": text}
                 writer.write(frame("text/event-json", json.dumps(body).encode()))
-            writer.write(frame("command/reply", **{"Reply-Text": f"+OK Job-UUID: {job}", "Job-UUID": job}))
+            writer.write(frame("command/reply", headers={"Reply-Text": f"+OK Job-UUID: {job}", "Job-UUID": job}))
         elif word == "auth":
             good = rest == PASSWORD
-            writer.write(frame("command/reply", **{"Reply-Text": "+OK accepted" if good else "-ERR invalid"}))
+            writer.write(frame("command/reply", headers={"Reply-Text": "+OK accepted" if good else "-ERR invalid"}))
             if not good:
                 writer.write(frame("text/disconnect-notice", b"bye\n"))
                 writer.close()
         else:
-            writer.write(frame("command/reply", **{"Reply-Text": "+OK"}))
+            writer.write(frame("command/reply", headers={"Reply-Text": "+OK"}))
 
     def say(self, data: bytes) -> None:
         self.writers[-1].write(data)
@@ -203,10 +205,11 @@ async def test_late_reply_is_not_taken_for_the_next(controller: Controller, serv
 
 async def test_job_whose_result_comes_before_its_reply(controller: Controller, server: tuple[Server, int]) -> None:
     server[0].answers["originate x"] = "+OK L\n"
-    assert await controller.link.start_job("originate x", 1.0) == "+OK L\n"
+    assert await (await controller.link.start_job("originate x", 1.0)) == "+OK L\n"
     server[0].answers["originate y"] = None
+    job = await controller.link.start_job("originate y", 0.2)
     with pytest.raises(EngineUnknown):
-        await controller.link.start_job("originate y", 0.2)
+        await job
 
 
 async def test_nothing_is_sent_twice(controller: Controller, server: tuple[Server, int]) -> None:
@@ -238,7 +241,7 @@ async def test_server_that_does_not_read(
     controller: Controller, server: tuple[Server, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(esl, "LONGEST_OUTBOX", 10_000)
-    server[0].writers[-1].transport.pause_reading()
+    cast(asyncio.Transport, server[0].writers[-1].transport).pause_reading()
     pending: list[asyncio.Future[str]] = []
 
     def send_for_ever() -> None:
@@ -331,7 +334,7 @@ async def test_broken_stream_ends_the_connection_only(controller: Controller, se
 
 
 async def test_goodbye_and_answers_to_nothing(controller: Controller, server: tuple[Server, int]) -> None:
-    server[0].say(frame("command/reply", **{"Reply-Text": "+OK"}))
+    server[0].say(frame("command/reply", headers={"Reply-Text": "+OK"}))
     server[0].say(frame("text/disconnect-notice", b"Disconnected, goodbye.\n"))
     server[0].writers[-1].close()
     await controller.until(lambda: controller.ups == 2)

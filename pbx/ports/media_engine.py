@@ -7,6 +7,7 @@ becomes of it arrives as events. They raise ``LegGone`` (usual when both sides h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,6 +16,7 @@ from typing import Protocol
 
 from pbx.domain.commands import OriginateLeg, Prompt
 from pbx.domain.consent import RecordingGrant
+from pbx.domain.errors import BadValue
 from pbx.domain.events import Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
@@ -40,6 +42,16 @@ class EngineCapabilities:
 LEG_VARIABLES = ("CALLPLANE_CALL", "CALLPLANE_ROLE")
 """What may be written on a leg: which call it belongs to and as what. Values: up to 128 printable ASCII characters
 without quotes, commas and braces."""
+_UNFIT = re.compile(r"""[^ -~]|["'`,{}]""")
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Raises ``BadValue`` naming the variable that is not one of ``LEG_VARIABLES`` or whose value is unfit."""
+    for name, value in variables.items():
+        if name not in LEG_VARIABLES:
+            raise BadValue("variables", f"may only be {' and '.join(LEG_VARIABLES)}")
+        if len(value) > 128 or _UNFIT.search(value):
+            raise BadValue(name, "is not up to 128 printable ASCII characters without quotes, commas and braces")
 
 
 class Supervision(Enum):
@@ -120,8 +132,8 @@ class MediaEngine(Protocol):
 
     async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None:
         """Let two answered legs talk. Music and plays on them end. A leg that is in another bridge or held leaves it
-        (this is what transfers are made of); the leg that is left behind hears silence and stays in control, as does a
-        leg whose other side hangs up. The id must be new."""
+        (this is what transfers are made of), and that bridge is over; the leg that is left behind hears silence and
+        stays in control. A leg whose other side hangs up stays in control as well. The id must be new."""
 
     async def destroy_bridge(self, bridge_id: BridgeId) -> None:
         """Both legs stay in control. Raises ``LegGone`` when the bridge is over already."""
@@ -131,7 +143,8 @@ class MediaEngine(Protocol):
         ``EngineRefused`` when the leg is in no bridge or held already."""
 
     async def unhold(self, leg_id: LegId) -> None:
-        """Back into the conversation. Raises ``LegGone`` when that is over, ``EngineRefused`` when it is not held."""
+        """Back into the conversation. Raises ``LegGone`` when that is over (the music goes on until ``stop_music``),
+        ``EngineRefused`` when the leg is not held."""
 
     async def mute(self, leg_id: LegId, muted: bool) -> None:
         """What the leg says reaches nobody; it goes on hearing. Its digits still arrive."""

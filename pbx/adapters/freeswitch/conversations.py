@@ -2,8 +2,8 @@
 
 The server joins two channels and no more, and knows no name for it: the bridge's id is written on both legs
 (``callplane_bridge``), which also lets the next controller find it. A held leg is parked with music and its bridge
-taken apart; the other side parks by itself (``park_after_bridge``). Supervision is ``eavesdrop`` on the supervisor's leg,
-steered by events to it.
+taken apart; the other side parks by itself (``park_after_bridge``). Supervision is ``eavesdrop`` on the supervisor's
+leg, steered by events to it.
 """
 
 from __future__ import annotations

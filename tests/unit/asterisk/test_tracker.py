@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from pbx.adapters.asterisk import models as m
-from pbx.adapters.asterisk.tracker import ORIGINATED, Tracker, time_of
+from pbx.adapters.asterisk.tracker import ORIGINATED, Adopted, Bridge, Tracker, time_of
 from pbx.domain.e164 import WITHHELD
 from pbx.domain.events import Event, LegAnswered, LegEnded, LegOffered, LegRinging, LegsBridged, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
@@ -45,6 +45,10 @@ def channel(leg: str, state: str = "Up") -> m.ChannelRef:
 
 def start(leg: str = "L", *args: str, state: str = "Ring") -> m.StasisStart:
     return m.StasisStart(at(0), list(args or ("+49305550100", "withheld", "t")), channel(leg, state))
+
+
+def adopted(leg: str, answered: bool = True) -> Adopted:
+    return Adopted(leg, inbound=True, answered=answered, bridge=None, held=False)
 
 
 def finished(play: str, ms: int, state: str = "done") -> m.PlaybackFinished:
@@ -142,7 +146,7 @@ def test_play_ends_before_its_leg(world: World) -> None:
 
 def test_bridge_is_forgotten_with_its_last_leg(world: World) -> None:
     world.say(start("A"), start("B"))
-    world.tracker.bridges["X"] = {"A", "B"}
+    world.tracker.bridges["X"] = Bridge(frozenset(("A", "B")))
     (bridged,) = world.say(
         m.ChannelEnteredBridge(at(1), m.Bridge("X", "mixing", ["A"])),
         m.ChannelEnteredBridge(at(2), m.Bridge("X", "mixing", ["A", "B"])),
@@ -156,13 +160,13 @@ def test_bridge_is_forgotten_with_its_last_leg(world: World) -> None:
 
 def test_snapshot_names_what_is_missing(world: World) -> None:
     world.say(start("A"), start("B"))
-    assert world.tracker.adopt([("B", True, True, None), ("C", True, True, None)]) == {"A"}
+    assert world.tracker.adopt([adopted("B"), adopted("C")]) == {"A"}
     (ended,) = world.say(m.StasisEnd(at(3), channel("C")))
     assert isinstance(ended, LegEnded)
 
 
 def test_adopted_leg_whose_offer_was_still_queued_is_offered(world: World) -> None:
-    world.tracker.adopt([("A", True, False, None)])
+    world.tracker.adopt([adopted("A", answered=False)])
     (offered,) = world.say(start("A"))
     assert isinstance(offered, LegOffered)
 

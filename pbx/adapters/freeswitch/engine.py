@@ -295,7 +295,7 @@ class FreeSwitchEngine:
         await self._phones.remove(phone_id)
 
     async def snapshot(self) -> EngineSnapshot:
-        return (await snapshot(self._link, self._phones))[0]
+        return (await snapshot(self._link, self._phones, tuple(self._tracker.legs)))[0]
 
     # --- the link -----------------------------------------------------------------------------------------------------
 
@@ -333,7 +333,7 @@ class FreeSwitchEngine:
 
     async def _connected(self) -> None:
         self._version = (await self._link.api("version short")).strip()
-        taken, found = await snapshot(self._link, self._phones)
+        taken, found = await snapshot(self._link, self._phones, tuple(self._tracker.legs))
         missing, untaken = adopt(self._tracker, found)
         if missing:
             self._run(self._give_up(missing), "freeswitch-missing-legs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -14,13 +14,14 @@ from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.models import ServerEvent, event_of
 from pbx.adapters.freeswitch.phones import Phones
 from pbx.adapters.freeswitch.tracker import Bridge, Leg, Tracker
-from pbx.domain.errors import BadValue
 from pbx.domain.ids import BridgeId, LegId, PhoneId
-from pbx.ports.media_engine import LEG_VARIABLES, EngineSnapshot, LegSnapshot
+from pbx.ports.media_engine import EngineSnapshot, LegSnapshot, check_variables
 
 INBOUND, OUTBOUND = "in", "out"
 """Values of ``callplane_leg``: the leg is in control, and who began it."""
-_UNFIT = re.compile(r"""[^ -~]|["'`,{}]""")
+_SESSIONS = re.compile(r"(\d+) session\(s\) - peak")
+LAG_S = 0.5
+"""The table of channels is hardly ever further behind. Sessions that are just being taken down are in it no more."""
 _SAFE = "-_.~/:@+"
 
 
@@ -37,21 +38,27 @@ _rows = msgspec.json.Decoder(_Rows)
 
 def encoded(variables: Mapping[str, str]) -> dict[str, str]:
     """Values as they are written on a channel: the server gives a meaning to some characters. Raises BadValue."""
-    for name, value in variables.items():
-        if name not in LEG_VARIABLES:
-            raise BadValue("variables", f"may only be {' and '.join(LEG_VARIABLES)}")
-        if len(value) > 128 or _UNFIT.search(value):
-            raise BadValue(name, "is not up to 128 printable ASCII characters without quotes, commas and braces")
+    check_variables(variables)
     return {name: quote(value, safe=_SAFE) for name, value in variables.items()}
 
 
-async def channels(link: EslLink) -> list[ServerEvent]:
-    """Every channel with its variables, as an event would say it. One that ends meanwhile is left out."""
-    listed = _rows.decode(await link.api("show channels as json")).rows
+async def channels(link: EslLink, known: Iterable[str]) -> list[ServerEvent]:
+    """Every channel with its variables, as an event would say it. One that ends meanwhile is left out.
+
+    The server's list is a table that is written behind the calls: it is asked again while it has fewer rows than there
+    are sessions, and ``known`` legs are looked at whether it has them or not."""
+    deadline = asyncio.get_running_loop().time() + LAG_S
+    while True:
+        status, text = await asyncio.gather(link.api("status"), link.api("show channels as json"))
+        listed = {row.uuid for row in _rows.decode(text).rows}
+        sessions = _SESSIONS.search(status)
+        if sessions is None or len(listed) >= int(sessions[1]) or asyncio.get_running_loop().time() > deadline:
+            break
+        await asyncio.sleep(LAG_S / 50)
     found = []
-    for text in await asyncio.gather(*[link.send(f"api uuid_dump {row.uuid} json") for row in listed]):
-        if error_of(text) is None:
-            found.append(event_of(text.encode("utf-8", "surrogateescape")))
+    for dumped in await asyncio.gather(*[link.send(f"api uuid_dump {leg} json") for leg in sorted({*listed, *known})]):
+        if error_of(dumped) is None:
+            found.append(event_of(dumped.encode("utf-8", "surrogateescape")))
     return [channel for channel in found if channel.channel_state not in ("CS_HANGUP", "CS_REPORTING", "CS_DESTROY")]
 
 
@@ -69,8 +76,8 @@ def bridges(found: Sequence[ServerEvent]) -> dict[str, list[ServerEvent]]:
     return {bridge_id: legs for bridge_id, legs in by_id.items() if len(legs) == 2}
 
 
-async def snapshot(link: EslLink, phones: Phones) -> tuple[EngineSnapshot, list[ServerEvent]]:
-    found, reachable = await asyncio.gather(channels(link), phones.reachable())
+async def snapshot(link: EslLink, phones: Phones, known: Iterable[str]) -> tuple[EngineSnapshot, list[ServerEvent]]:
+    found, reachable = await asyncio.gather(channels(link, known), phones.reachable())
     bridged = bridges(found)
     legs = tuple(
         LegSnapshot(

@@ -119,8 +119,9 @@ class MediaEngine(Protocol):
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
         """Play the prompts one after the other, as early media when the leg is not answered. One play at a time:
-        ``EngineRefused`` while another is under way on the leg. To say a number is to play its prompts: composed by the
-        core, the same on every engine, and evidence like any other prompt."""
+        ``EngineRefused`` while another is under way on the leg (one for which ``stop_play`` has returned is not).
+        Music on the leg ends with it. To say a number is to play its prompts: composed by the core, the same on every
+        engine, and evidence like any other prompt."""
 
     async def stop_play(self, play_id: PlayId) -> None: ...
 
@@ -176,7 +177,9 @@ class MediaEngine(Protocol):
     async def put_phone(self, account: PhoneAccount) -> None:
         """Create or replace the account under which an agent's phone registers."""
 
-    async def remove_phone(self, phone_id: PhoneId) -> None: ...
+    async def remove_phone(self, phone_id: PhoneId) -> None:
+        """Nobody can register as it or ring it any more; what had registered is no longer reachable.
+        Its calls go on."""
 
     async def snapshot(self) -> EngineSnapshot: ...
 

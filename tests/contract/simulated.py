@@ -159,7 +159,6 @@ class SimulatedBackend(Backend):
         await controller.listener.wait_for(PhoneReachable, lambda e: e.phone_id == phone_id)
         yield far_end
         await far_end.left()
-        self._engine.unregister(far_end.phone)
         await self._engine.remove_phone(PhoneId(phone_id))
 
     @contextlib.asynccontextmanager

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from pbx.adapters.asterisk import models, phones
+from pbx.adapters.asterisk import models
 from pbx.adapters.asterisk import snapshot as snapshots
 from pbx.adapters.asterisk.ami import AmiLink
 from pbx.adapters.asterisk.ari import AriLink, Query, error_of
 from pbx.adapters.asterisk.conversations import Conversations
+from pbx.adapters.asterisk.lease import Lease
+from pbx.adapters.asterisk.phones import Phones
 from pbx.adapters.asterisk.recorder import Recorder
 from pbx.adapters.asterisk.supervision import Supervisions
 from pbx.adapters.asterisk.tracker import ORIGINATED, Leg, Tracker
@@ -40,10 +42,6 @@ from pbx.ports.media_engine import (
 log = logging.getLogger(__name__)
 
 APPLICATION = "callplane"
-LEASE = "CALLPLANE_LEASE"
-"""Global variable: epoch seconds until which the dialplan may hand legs to the controller."""
-LEASE_S = 4
-RENEW_S = 1.0
 GRACE_S = 1.0
 """Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
 
@@ -103,7 +101,7 @@ class AsteriskEngine:
             port=ami_port,
             user=ami_user,
             password=ami_password,
-            on_event=self._ami_event,
+            on_event=lambda event: self._phones.ami_event(event),
             on_up=self._ami_up,
             action_timeout_s=request_timeout_s,
         )
@@ -120,12 +118,11 @@ class AsteriskEngine:
         self._supervisions = Supervisions(self._ari, self._tracker, APPLICATION)
         self._conversations = Conversations(self._ari, self._tracker, self._supervisions)
         self._prompt_dir, self._clock = prompt_dir, clock
-        self._codecs, self._qualify_s, self._nat = tuple(codecs), qualify_s, nat
+        self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat)
         self._listener: EngineListener | None = None
         self._version = ""
-        self._renewal: asyncio.TimerHandle | None = None
+        self._lease = Lease(self._ari, clock)
         self._checks: set[asyncio.Task[None]] = set()
-        self._reachable: set[str] = set()
 
     @property
     def capabilities(self) -> EngineCapabilities:
@@ -148,13 +145,7 @@ class AsteriskEngine:
 
     async def stop(self) -> None:
         """Gives the lease back, so that callers who come now get the fallback at once."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-        if self._ari.connected:
-            try:
-                await self._set_lease(0)
-            except EngineError as error:
-                log.info("the lease runs out by itself: %s", error)
+        await self._lease.give_back()
         for check in self._checks:
             check.cancel()
         await self._ami.stop()
@@ -184,7 +175,7 @@ class AsteriskEngine:
         await self._ari.request("DELETE", f"channels/{leg_id}", (("reason_code", str(int(code))),))
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
-        if self._known(leg_id).plays:
+        if any(not self._tracker.plays[under_way].stopped for under_way in self._known(leg_id).plays):
             raise EngineRefused("a play is under way on this leg")
         if not prompts:
             raise BadValue("prompts", "are none")
@@ -310,10 +301,10 @@ class AsteriskEngine:
     # --- phones -------------------------------------------------------------------------------------------------------
 
     async def put_phone(self, account: PhoneAccount) -> None:
-        await phones.put(self._ari, account, self._codecs, self._qualify_s, self._nat)
+        await self._phones.put(account)
 
     async def remove_phone(self, phone_id: PhoneId) -> None:
-        await phones.remove(self._ari, phone_id)
+        await self._phones.remove(phone_id)
 
     # --- snapshot -----------------------------------------------------------------------------------------------------
 
@@ -354,11 +345,8 @@ class AsteriskEngine:
                 self._forget_bridge(bridge_id)
         if missing:
             self._run(self._give_up(missing), "asterisk-missing-legs")
-        self._reachable = set(snapshot.engine.reachable_phones)
-        await self._set_lease(int(self._clock()) + LEASE_S)
-        if self._renewal is not None:
-            self._renewal.cancel()
-        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+        self._phones.found(snapshot.engine.reachable_phones)
+        await self._lease.take()
         log.info("the media server is up: %d legs, %d bridges", len(snapshot.engine.legs), len(snapshot.engine.bridges))
         if self._listener is not None:
             self._listener.engine_up(snapshot.engine)
@@ -375,31 +363,12 @@ class AsteriskEngine:
 
     def _down(self, reason: str) -> None:
         log.warning("the media server's connection is down: %s", reason)
-        if self._renewal is not None:
-            self._renewal.cancel()
-            self._renewal = None
+        self._lease.lose()
         if self._listener is not None:
             self._listener.engine_down(reason)
 
-    async def _set_lease(self, until: int) -> None:
-        await self._ari.request("POST", "asterisk/variable", (("variable", LEASE), ("value", str(until))))
-
-    def _renew(self) -> None:
-        until = str(int(self._clock()) + LEASE_S)
-        self._ari.send_unattended("POST", "asterisk/variable", (("variable", LEASE), ("value", until)))
-        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
-
-    def _ami_event(self, event: Mapping[str, str]) -> None:
-        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another.
-        if event.get("Event") == "PeerStatus" and event.get("ChannelType") == "PJSIP":
-            phone_id = event.get("Peer", "").removeprefix("PJSIP/")
-            self._phone(phone_id, event.get("PeerStatus") == "Reachable")
-
-    def _phone(self, phone_id: str, reachable: bool) -> None:
-        if reachable is (phone_id in self._reachable):
-            return
-        (self._reachable.add if reachable else self._reachable.discard)(phone_id)
-        self._emit(PhoneReachable(at=self._clock(), phone_id=PhoneId(phone_id), reachable=reachable))
+    def _phone(self, phone_id: PhoneId, reachable: bool) -> None:
+        self._emit(PhoneReachable(at=self._clock(), phone_id=phone_id, reachable=reachable))
 
     def _ami_up(self) -> None:
         """AMI keeps nothing for a client that is away: ask what has changed meanwhile."""
@@ -413,8 +382,7 @@ class AsteriskEngine:
         except EngineError as error:
             log.info("phones are compared when the connection is back: %s", error)
             return
-        for phone_id in sorted(reachable ^ self._reachable):
-            self._phone(phone_id, phone_id in reachable)
+        self._phones.compare(reachable)
 
 
 def _caller_id(cli: Cli) -> str:

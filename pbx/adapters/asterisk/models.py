@@ -79,6 +79,7 @@ class ChannelHangupRequest(Struct, frozen=True, gc=False, tag="ChannelHangupRequ
     timestamp: str
     channel: ChannelRef
     cause: int | None = None
+    tech_cause: int | None = None
     soft: bool | None = None
 
 
@@ -86,7 +87,6 @@ class ChannelDestroyed(Struct, frozen=True, gc=False, tag="ChannelDestroyed"):
     timestamp: str
     cause: int
     channel: ChannelRef
-    tech_cause: int | None = None
 
 
 class ChannelDtmfReceived(Struct, frozen=True, gc=False, tag="ChannelDtmfReceived"):

@@ -285,13 +285,8 @@ class Tracker:
 
     def _destroyed(self, event: models.ChannelDestroyed) -> None:
         leg = self.legs.get(event.channel.id)
-        if leg is None:
-            return
-        cause = cause_of(leg.cause or event.cause)
-        if not leg.cause and not leg.answered and 300 <= (event.tech_cause or 0) < 700:
-            # The server's own table of SIP answers is not that of RFC 3398.
-            cause = cause_of_sip(event.tech_cause or 0)
-        self.end(event.channel.id, time_of(event.timestamp), cause)
+        if leg is not None:
+            self.end(event.channel.id, time_of(event.timestamp), cause_of(leg.cause or event.cause))
 
     def _hangup_request(self, event: models.ChannelHangupRequest) -> None:
         leg = self.legs.get(event.channel.id)
@@ -300,6 +295,9 @@ class Tracker:
             leg = self.legs[event.channel.id] = Leg(inbound=True, handed_over=True)
         if leg is not None:
             leg.hung_up = True
+            if not leg.cause and not leg.inbound and not leg.answered and 300 <= (event.tech_cause or 0) < 700:
+                # The far end refused. The server's own table of SIP answers is not that of RFC 3398.
+                leg.cause = cause_of_sip(event.tech_cause or 0)
             # For a soft request "cause" holds the server's own flags (32: explicit), no Q.850 value.
             leg.cause = leg.cause or (0 if event.soft else event.cause or 0)
 

@@ -185,7 +185,7 @@ class SimulatedEngine:
         leg = self._leg(leg_id)
         if leg.play_id is not None:
             raise EngineRefused("a play is under way on this leg")
-        leg.play_id = play_id
+        leg.play_id, leg.music = play_id, None
         self._plays[play_id] = play = _Play(leg, self.clock(), [f"{p.language}/{p.prompt_id}" for p in prompts])
         self._play_next(play_id, play)
 
@@ -383,6 +383,9 @@ class SimulatedEngine:
 
     async def remove_phone(self, phone_id: PhoneId) -> None:
         self.accounts.pop(phone_id, None)
+        phone = self.phones.get(phone_id)
+        if phone is not None and phone.registered:
+            self.unregister(phone)
 
     async def snapshot(self) -> EngineSnapshot:
         return self._snapshot()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pbx.domain.commands import ToPhone
 from pbx.domain.e164 import cli_of
-from pbx.domain.events import LegAnswered, LegEnded, LegOffered, LegRinging
+from pbx.domain.events import LegAnswered, LegEnded, LegOffered, LegRinging, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import PhoneId
 from tests.contract.backend import Backend, Controller, account, to_trunk
-from tests.contract.far_end import CALLER
+from tests.contract.far_end import CALLER, all_hear
 
 
 class Originating:
@@ -53,6 +53,18 @@ class Originating:
                 assert await controller.outcome(second) is HangupCause.SUBSCRIBER_ABSENT
         await controller.engine.remove_phone(PhoneId("nobody"))
         assert not controller.listener.of(LegRinging)
+
+    async def test_phone_whose_account_is_removed(self, backend: Backend, controller: Controller) -> None:
+        """It is not reachable any more, and its conversation goes on."""
+        async with backend.caller() as caller, backend.phone(controller, "anna") as anna:
+            first, second, _ = await controller.talk(caller, anna)
+            await controller.engine.remove_phone(PhoneId("anna"))
+            await controller.listener.wait_for(PhoneReachable, lambda e: e.phone_id == "anna" and not e.reachable)
+            third = await controller.originate(ToPhone(PhoneId("anna")), first)
+            assert await controller.outcome(third) is HangupCause.SUBSCRIBER_ABSENT
+            await all_hear([(caller, [anna.hz]), (anna, [caller.hz])])
+            await controller.engine.hang_up(second, HangupCause.NORMAL_CLEARING)
+            await anna.is_over()
 
     async def test_to_a_trunk(self, backend: Backend, controller: Controller) -> None:
         async with backend.caller() as caller, backend.callee() as callee:

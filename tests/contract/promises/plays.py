@@ -151,6 +151,19 @@ class Plays:
             await controller.listener.wait_for(PlayEnded)
         assert len(controller.listener.of(PlayEnded)) == 1
 
+    async def test_play_right_after_a_stop(self, backend: Backend, controller: Controller) -> None:
+        """The end of the stopped one need not have come."""
+        async with backend.caller() as caller:
+            leg = await controller.called_by(caller)
+            first = await controller.play(leg, "long")
+            await caller.hears(PROMPT_HZ["long"])
+            await controller.engine.stop_play(first)
+            second = await controller.play(leg, "short")
+            await controller.listener.wait_for(PlayEnded, count=2)
+            await caller.hears()
+        ended = controller.listener.of(PlayEnded)
+        assert [(event.play_id, event.completed) for event in ended] == [(first, False), (second, True)]
+
     async def test_music_until_it_is_stopped(self, backend: Backend, controller: Controller) -> None:
         async with backend.caller() as caller:
             leg = await controller.called_by(caller)
@@ -161,7 +174,7 @@ class Plays:
             await controller.play(leg, "short")
             assert (await controller.listener.wait_for(PlayEnded)).completed
 
-    async def test_play_while_there_is_music(self, backend: Backend, controller: Controller) -> None:
+    async def test_play_ends_music(self, backend: Backend, controller: Controller) -> None:
         async with backend.caller() as caller:
             leg = await controller.called_by(caller)
             await controller.engine.start_music(leg, "default")
@@ -169,5 +182,7 @@ class Plays:
             await controller.play(leg, "long")
             await caller.hears(PROMPT_HZ["long"])
             assert (await controller.listener.wait_for(PlayEnded)).completed
-            await controller.engine.stop_music(leg)
             await caller.hears()
+            await controller.engine.stop_music(leg)
+            await controller.engine.start_music(leg, "default")
+            await caller.hears(PROMPT_HZ["music"])

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import soundfile
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dialplans.pack import load_pack
+from dialplans.render import render
 from dialplans.schema import Pop, Trunk
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.domain.e164 import E164
@@ -23,38 +22,7 @@ from tests.lab.errors import LabError
 from tests.lab.freeswitch import FreeSwitchServer
 from tests.lab.lab import Lab
 
-TEMPLATES = Path(__file__).parents[2] / "dialplans" / "templates" / "freeswitch"
 PASSWORD = "of-this-test-only"
-
-DIALPLAN = """
-<include>
-  <context name="from-trunk">
-    <extension name="numbers" continue="true">
-      <condition field="destination_number" expression="^(.+)$">
-        <action application="set" inline="true" data="callplane_did=$1"/>
-      </condition>
-      <condition field="caller_id_number" expression="^([+]?[0-9]+)$">
-        <action application="set" inline="true" data="callplane_cli=$1"/>
-      </condition>
-    </extension>
-    <extension name="enter">
-      <condition field="${cond(${callplane_lease} >= ${strepoch()} ? yes : no)}" expression="^yes$">
-        <action application="sched_transfer" data="+LIMIT untaken XML callplane-fallback"/>
-        <action application="park"/>
-        <anti-action application="transfer" data="no-lease XML callplane-fallback"/>
-      </condition>
-    </extension>
-  </context>
-  <context name="callplane-fallback">
-    <extension name="any">
-      <condition field="destination_number" expression=".">
-        <action application="hangup" data="SWITCH_CONGESTION"/>
-      </condition>
-    </extension>
-  </context>
-  <context name="from-agent"/>
-</include>
-"""
 
 
 class FreeSwitchPop(LabBackend):
@@ -62,7 +30,7 @@ class FreeSwitchPop(LabBackend):
 
     name = "freeswitch"
 
-    def __init__(self, lab: Lab, takeover_s: int = 10) -> None:
+    def __init__(self, lab: Lab) -> None:
         super().__init__(lab)
         self.prompt_dir = self.host.shm / "prompts"
         self.recording_dir = self.host.shm / "recordings"
@@ -76,16 +44,16 @@ class FreeSwitchPop(LabBackend):
             country="DE",
             sip_address=self.host.address,
             trunks=[
-                Trunk(name="carrier", addresses=[f"{self.carrier.address}/32"], host=f"{self.carrier.address}:{CALLEE_PORT}")
+                Trunk(name="carrier", addresses=[self.carrier.address], host=f"{self.carrier.address}:{CALLEE_PORT}")
             ],
             esl_host=self.host.address,
             esl_password=PASSWORD,
-            esl_networks=[f"{lab.machine_address}/32", f"{self.host.address}/32"],
+            esl_networks=[lab.machine_address, self.host.address],
             phone_dir=str(self.phone_dir),
             prompt_dir=str(self.prompt_dir),
             recording_dir=str(self.recording_dir),
         )
-        self.server = FreeSwitchServer(self.host, self.files(takeover_s), lab)
+        self.server = FreeSwitchServer(self.host, render(load_pack("DE"), self.pop), lab)
 
     def _make_prompts(self) -> None:
         for name, seconds in PROMPT_S.items():
@@ -93,21 +61,6 @@ class FreeSwitchPop(LabBackend):
             directory.mkdir(parents=True, exist_ok=True)
             samples = audio.tone(PROMPT_HZ[name], seconds)
             soundfile.write(directory / f"{name}.alaw", samples, 8000, format="RAW", subtype="ALAW")
-
-    def files(self, takeover_s: int = 10) -> dict[str, bytes]:
-        environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
-        )
-        pack = SimpleNamespace(media=SimpleNamespace(companding="alaw"))
-        files = {
-            name.removesuffix(".j2"): environment.get_template(name)
-            .render(pop=self.pop, pack=pack, codecs="PCMA,PCMU")
-            .encode()
-            for name in environment.list_templates()
-            if name.endswith(".j2") and not name.startswith("dialplan")
-        }
-        files["dialplan.xml"] = DIALPLAN.replace("LIMIT", str(takeover_s)).encode()
-        return files
 
     def engine(self, password: str = PASSWORD, **options: object) -> FreeSwitchEngine:
         return FreeSwitchEngine(

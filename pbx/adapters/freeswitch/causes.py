@@ -1,13 +1,17 @@
 """Hang-up causes: the server's names and SIP statuses on one side, Q.850 on the other.
 
-``NAMES`` is the table both ways. The server's own names beyond Q.850 only come in; SIP statuses of a refusing far end
-are read by RFC 3398 (8.2.6.1) here, the same on every engine, and not as the server would.
+``NAMES`` is the table both ways; the server's own names beyond Q.850 only come in. The SIP status of a far end that
+refuses is read as on every engine (``cause_of_sip``), and not as the server would.
 """
 
 from __future__ import annotations
 
-from pbx.domain.hangup_cause import HangupCause, cause_of, sip_status
+import re
 
+from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip, sip_status
+
+CANCELLED = "487"
+"""The far end's answer to our own CANCEL: no cause."""
 NAMES: dict[HangupCause, str] = {
     HangupCause.UNALLOCATED_NUMBER: "UNALLOCATED_NUMBER",
     HangupCause.NO_ROUTE: "NO_ROUTE_DESTINATION",
@@ -60,30 +64,6 @@ _BY_NAME: dict[str, HangupCause] = {name: cause for cause, name in NAMES.items()
     "MEDIA_TIMEOUT": HangupCause.RECOVERY_ON_TIMER_EXPIRY,
     "SRTP_READ_ERROR": HangupCause.INCOMPATIBLE_DESTINATION,
 }
-_BY_SIP: dict[int, HangupCause] = {
-    400: HangupCause.TEMPORARY_FAILURE,
-    401: HangupCause.CALL_REJECTED,
-    402: HangupCause.CALL_REJECTED,
-    403: HangupCause.CALL_REJECTED,
-    404: HangupCause.UNALLOCATED_NUMBER,
-    407: HangupCause.CALL_REJECTED,
-    408: HangupCause.NO_USER_RESPONSE,
-    410: HangupCause.NUMBER_CHANGED,
-    480: HangupCause.NO_USER_RESPONSE,
-    481: HangupCause.TEMPORARY_FAILURE,
-    484: HangupCause.INVALID_NUMBER_FORMAT,
-    485: HangupCause.UNALLOCATED_NUMBER,
-    486: HangupCause.USER_BUSY,
-    488: HangupCause.INCOMPATIBLE_DESTINATION,
-    500: HangupCause.TEMPORARY_FAILURE,
-    502: HangupCause.DESTINATION_OUT_OF_ORDER,
-    503: HangupCause.TEMPORARY_FAILURE,
-    504: HangupCause.RECOVERY_ON_TIMER_EXPIRY,
-    600: HangupCause.USER_BUSY,
-    603: HangupCause.CALL_REJECTED,
-    604: HangupCause.UNALLOCATED_NUMBER,
-    606: HangupCause.INCOMPATIBLE_DESTINATION,
-}
 _ANSWERED_OTHERWISE = frozenset(
     {
         HangupCause.NORMAL_CLEARING,
@@ -105,8 +85,9 @@ def cause_named(name: str, q850: str = "") -> HangupCause:
 
 def cause_of_refusal(name: str, q850: str, status: str) -> HangupCause:
     """The cause of a leg we rang that was not answered; ``status`` is the far end's final one, if it gave one."""
-    by_sip = _BY_SIP.get(int(status)) if status.isascii() and status.isdigit() else None
-    return by_sip if by_sip is not None else cause_named(name, q850)
+    if re.fullmatch(r"[3-6]\d\d", status, re.ASCII) and status != CANCELLED:
+        return cause_of_sip(int(status))
+    return cause_named(name, q850)
 
 
 def status_to_force(cause: HangupCause) -> int | None:

@@ -22,7 +22,7 @@ from pbx.adapters.freeswitch.tracker import NOT_PLAYED, Tracker
 from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
-from pbx.domain.errors import EngineError, EngineRefused, EngineUnknown, LegGone
+from pbx.domain.errors import BadValue, EngineError, EngineRefused, EngineUnknown, LegGone
 from pbx.domain.events import Event, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
@@ -53,7 +53,7 @@ CHANNEL_EVENTS = (
     "CHANNEL_PARK", "CHANNEL_ANSWER", "CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_BRIDGE",
     "CHANNEL_HANGUP_COMPLETE", "DTMF", "PLAYBACK_STOP", "RECORD_STOP", "BACKGROUND_JOB",
 )  # fmt: skip
-PHONE_EVENTS = ("sofia::register", "sofia::unregister", "sofia::expire")
+PHONE_EVENTS = ("sofia::register", "sofia::unregister", "sofia::expire", "sofia::sip_user_state")
 EVENTS = (*CHANNEL_EVENTS, "CHANNEL_EXECUTE_COMPLETE", "CUSTOM", *PHONE_EVENTS)
 FILTERS = (
     *(("Event-Name", name) for name in (*CHANNEL_EVENTS, "CUSTOM")),
@@ -64,7 +64,8 @@ FILTERS = (
 
 class FreeSwitchEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number; ``phone_dir`` is
-    where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files."""
+    where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
+    ``qualify``: phones are asked whether they are still there."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class FreeSwitchEngine:
         phone_dir: Path,
         country_of: Callable[[E164], str | None],
         prompt_suffix: str = ".alaw",
+        qualify: bool = True,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -95,7 +97,7 @@ class FreeSwitchEngine:
         self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
-        self._phones = Phones(self._link, phone_dir)
+        self._phones = Phones(self._link, phone_dir, ping=qualify)
         self._listener: EngineListener | None = None
         self._version = ""
         self._renewal: asyncio.TimerHandle | None = None
@@ -305,13 +307,28 @@ class FreeSwitchEngine:
 
     def _event(self, event: ServerEvent) -> None:
         if event.name == "CUSTOM":
-            user = event.user or event.from_user
-            if event.subclass in PHONE_EVENTS and user:
-                self._phone(user, event.subclass == "sofia::register")
+            self._phone_event(event)
         elif event.name == "RECORD_STOP":
             self._recorder.stopped(event.record_path)
         else:
             self._tracker.handle(event)
+
+    def _phone_event(self, event: ServerEvent) -> None:
+        user = event.user or event.from_user
+        if not user or event.subclass not in PHONE_EVENTS:
+            return
+        if event.subclass == "sofia::register":
+            self._phone(user, True)
+        elif event.subclass == "sofia::sip_user_state":
+            self._phone(user, event.ping_status.lower() == "reachable")
+        else:
+            self._run(self._unregistered(user), "freeswitch-registration")
+
+    async def _unregistered(self, user: str) -> None:
+        try:
+            self._phone(user, await self._phones.is_registered(user))
+        except (EngineError, BadValue) as error:
+            log.info("registrations are compared at the next snapshot: %s", type(error).__name__)
 
     def _phone(self, phone_id: str, reachable: bool) -> None:
         if reachable is (phone_id in self._reachable):

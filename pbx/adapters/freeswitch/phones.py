@@ -12,8 +12,6 @@ import re
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-import msgspec
-
 from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.domain.errors import BadValue
@@ -27,15 +25,9 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HA1 = re.compile(r"[0-9a-f]{32}")
 
 
-class _Registration(msgspec.Struct):
-    reg_user: str = ""
-
-
-class _Registrations(msgspec.Struct):
-    rows: list[_Registration] = []
-
-
-_registrations = msgspec.json.Decoder(_Registrations)
+_USER = re.compile(rf"^\s*<user>([^@<>]+)@{DOMAIN}</user>$")
+_PING = re.compile(r"^\s*<ping-status>([A-Za-z]*)</ping-status>$")
+"""Whole lines of the server's list: what a phone says of itself stands in lines of its own."""
 
 
 def check_phone_id(phone_id: str) -> None:
@@ -43,8 +35,8 @@ def check_phone_id(phone_id: str) -> None:
         raise BadValue("phone_id", "is not a SIP user name of letters, digits, dots, dashes and underscores")
 
 
-def document(account: PhoneAccount) -> bytes:
-    """The directory entry of an account."""
+def document(account: PhoneAccount, ping: bool) -> bytes:
+    """The directory entry of an account. ``ping``: the server asks every 30 s whether the phone is still there."""
     check_phone_id(account.phone_id)
     if not _HA1.fullmatch(account.ha1):
         raise BadValue("ha1", "is not 32 lower case hexadecimal digits")
@@ -54,6 +46,7 @@ def document(account: PhoneAccount) -> bytes:
         f"<include>\n  <user id={quoteattr(account.phone_id)}>\n    <params>\n"
         f'      <param name="a1-hash" value="{account.ha1}"/>\n    </params>\n    <variables>\n'
         f'      <variable name="effective_caller_id_name" value={quoteattr(name)}/>\n'
+        f'      <variable name="force_ping" value="{str(ping).lower()}"/>\n'
         "    </variables>\n  </user>\n</include>\n"
     ).encode()
 
@@ -64,13 +57,13 @@ def dial_string(phone_id: str) -> str:
 
 
 class Phones:
-    def __init__(self, link: EslLink, directory: Path) -> None:
-        self._link, self._directory = link, directory
+    def __init__(self, link: EslLink, directory: Path, ping: bool) -> None:
+        self._link, self._directory, self._ping = link, directory, ping
         self._reloading: asyncio.Future[str] | None = None
         self._next: asyncio.Task[None] | None = None
 
     async def put(self, account: PhoneAccount) -> None:
-        path, content = self._path(account.phone_id), document(account)
+        path, content = self._path(account.phone_id), document(account, self._ping)
         # Small and rare; the server never reads half a file.
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
@@ -83,6 +76,7 @@ class Phones:
         """Gone already is gone."""
         self._path(phone_id).unlink(missing_ok=True)
         await self._reload()
+        # "-ERR" when it is not registered.
         await self._link.send(f"api sofia profile {PROFILE} flush_inbound_reg {phone_id}@{DOMAIN}")
 
     def _path(self, phone_id: str) -> Path:
@@ -113,5 +107,19 @@ class Phones:
             raise error
 
     async def reachable(self) -> set[str]:
-        text = await self._link.api("show registrations as json")
-        return {row.reg_user for row in _registrations.decode(text).rows}
+        """Registered, and answering when they are asked. A phone that does not keeps its registration."""
+        text = await self._link.api(f"sofia xmlstatus profile {PROFILE} reg")
+        found, user = set(), None
+        for line in text.splitlines():
+            if (match := _USER.match(line)) is not None:
+                user = match[1]
+                found.add(user)
+            elif (match := _PING.match(line)) is not None and match[1].lower() == "unreachable" and user is not None:
+                found.discard(user)
+        return found
+
+    async def is_registered(self, phone_id: str) -> bool:
+        """Asked when a registration has ended: another may have replaced it."""
+        check_phone_id(phone_id)
+        contact = await self._link.api(f"sofia_contact {PROFILE}/{phone_id}@{DOMAIN}")
+        return not contact.startswith("error/")

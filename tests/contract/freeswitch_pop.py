@@ -62,16 +62,16 @@ class FreeSwitchPop(LabBackend):
             samples = audio.tone(PROMPT_HZ[name], seconds)
             soundfile.write(directory / f"{name}.alaw", samples, 8000, format="RAW", subtype="ALAW")
 
-    def engine(self, password: str = PASSWORD, **options: object) -> FreeSwitchEngine:
-        return FreeSwitchEngine(
-            esl_host=self.pop.esl_host,
-            esl_port=self.pop.esl_port,
-            esl_password=password,
-            prompt_dir=self.prompt_dir,
-            phone_dir=self.phone_dir,
-            country_of=country_of,
-            **options,  # type: ignore[arg-type]
-        )
+    def engine(self, **options: object) -> FreeSwitchEngine:
+        settings: dict[str, object] = {
+            "esl_host": self.pop.esl_host,
+            "esl_port": self.pop.esl_port,
+            "esl_password": PASSWORD,
+            "prompt_dir": self.prompt_dir,
+            "phone_dir": self.phone_dir,
+            "country_of": country_of,
+        }
+        return FreeSwitchEngine(**(settings | options))  # type: ignore[arg-type]
 
     @contextlib.asynccontextmanager
     async def controller(self) -> AsyncIterator[Controller]:

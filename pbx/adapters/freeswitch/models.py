@@ -46,6 +46,9 @@ _NAMES = {
     "ping_status": "Ping-Status",
 }
 
+HEADERS = frozenset(_NAMES.values())
+"""All headers that are read."""
+
 
 class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     """One event, or what ``uuid_dump`` says of a channel. Everything is text; what is missing is empty."""

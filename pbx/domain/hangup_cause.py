@@ -51,6 +51,38 @@ _SIP: dict[HangupCause, int] = {
     HangupCause.INTERWORKING: 500,
 }
 
+_FROM_SIP: dict[int, HangupCause] = {
+    400: HangupCause.TEMPORARY_FAILURE,
+    401: HangupCause.CALL_REJECTED,
+    402: HangupCause.CALL_REJECTED,
+    403: HangupCause.CALL_REJECTED,
+    404: HangupCause.UNALLOCATED_NUMBER,
+    407: HangupCause.CALL_REJECTED,
+    408: HangupCause.RECOVERY_ON_TIMER_EXPIRY,
+    410: HangupCause.NUMBER_CHANGED,
+    480: HangupCause.NO_USER_RESPONSE,
+    481: HangupCause.TEMPORARY_FAILURE,
+    484: HangupCause.INVALID_NUMBER_FORMAT,
+    485: HangupCause.UNALLOCATED_NUMBER,
+    486: HangupCause.USER_BUSY,
+    488: HangupCause.INCOMPATIBLE_DESTINATION,
+    500: HangupCause.TEMPORARY_FAILURE,
+    502: HangupCause.NETWORK_OUT_OF_ORDER,
+    503: HangupCause.TEMPORARY_FAILURE,
+    504: HangupCause.RECOVERY_ON_TIMER_EXPIRY,
+    600: HangupCause.USER_BUSY,
+    603: HangupCause.CALL_REJECTED,
+    604: HangupCause.UNALLOCATED_NUMBER,
+    606: HangupCause.INCOMPATIBLE_DESTINATION,
+}
+"""RFC 3398, 7.2.4.1, as far as ``HangupCause`` has the cause; 488 and 606 depend on a Warning there."""
+
+
+def cause_of_sip(status: int) -> HangupCause:
+    """The cause of a leg that the far end refused with a SIP final response (300 to 699). What RFC 3398 does not list,
+    and what it gives a cause outside ``HangupCause``, is INTERWORKING."""
+    return _FROM_SIP.get(status, HangupCause.INTERWORKING)
+
 
 def cause_of(value: int) -> HangupCause:
     """The cause of a Q.850 value; a value outside the table is NORMAL_UNSPECIFIED, as Q.850 2.2.5 has it."""

@@ -7,13 +7,16 @@ becomes of it arrives as events. They raise ``LegGone`` (usual when both sides h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from pbx.domain.commands import OriginateLeg, Prompt
 from pbx.domain.consent import RecordingGrant
+from pbx.domain.errors import BadValue
 from pbx.domain.events import Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
@@ -26,9 +29,40 @@ class EngineCapabilities:
     name: str
     version: str
     early_media: bool = True
+    """Prompts and music reach a leg that is not answered yet (SIP 183)."""
     stereo_recording: bool = True
+    pausing: bool = True
+    """A recording can be paused and resumed."""
+    supervision: bool = True
+    """Listen, whisper and barge."""
     queues_events_while_away: bool = False
     """Events of a time without controller are delivered later (they may be doubled; the adapter drops doubles)."""
+
+
+LEG_VARIABLES = ("CALLPLANE_CALL", "CALLPLANE_ROLE")
+"""What may be written on a leg: which call it belongs to and as what. Values: up to 128 printable ASCII characters
+without quotes, commas and braces."""
+_UNFIT = re.compile(r"""[^ -~]|["'`,{}]""")
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Raises ``BadValue`` naming the variable that is not one of ``LEG_VARIABLES`` or whose value is unfit."""
+    for name, value in variables.items():
+        if name not in LEG_VARIABLES:
+            raise BadValue("variables", f"may only be {' and '.join(LEG_VARIABLES)}")
+        if len(value) > 128 or _UNFIT.search(value):
+            raise BadValue(name, "is not up to 128 printable ASCII characters without quotes, commas and braces")
+
+
+class Supervision(Enum):
+    """What a supervisor does with a conversation."""
+
+    LISTEN = "listen"
+    """Hears both sides, is heard by neither."""
+    WHISPER = "whisper"
+    """Hears both sides, is heard by the watched leg only."""
+    BARGE = "barge"
+    """Hears both sides, is heard by both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +72,8 @@ class LegSnapshot:
     bridge_id: BridgeId | None
     in_control: bool
     """The leg is handed to the controller (in Stasis, parked) and not in the dialplan."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Those of ``LEG_VARIABLES`` that were set on the leg; they stay while the leg lives, whoever controls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +117,11 @@ class MediaEngine(Protocol):
 
     async def hang_up(self, leg_id: LegId, cause: HangupCause) -> None: ...
 
-    async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None: ...
+    async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
+        """Play the prompts one after the other, as early media when the leg is not answered. One play at a time:
+        ``EngineRefused`` while another is under way on the leg (one for which ``stop_play`` has returned is not).
+        Music on the leg ends with it. To say a number is to play its prompts: composed by the core, the same on every
+        engine, and evidence like any other prompt."""
 
     async def stop_play(self, play_id: PlayId) -> None: ...
 
@@ -91,9 +131,31 @@ class MediaEngine(Protocol):
 
     async def originate(self, leg: OriginateLeg) -> None: ...
 
-    async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None: ...
+    async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None:
+        """Let two answered legs talk. Music and plays on them end. A leg that is in another bridge or held leaves it
+        (this is what transfers are made of), and that bridge is over; the leg that is left behind hears silence and
+        stays in control. A leg whose other side hangs up stays in control as well. The id must be new."""
 
-    async def destroy_bridge(self, bridge_id: BridgeId) -> None: ...
+    async def destroy_bridge(self, bridge_id: BridgeId) -> None:
+        """Both legs stay in control. Raises ``LegGone`` when the bridge is over already."""
+
+    async def hold(self, leg_id: LegId, music_class: str) -> None:
+        """Take a bridged leg out of the conversation: it hears music, the other side hears silence. Raises
+        ``EngineRefused`` when the leg is in no bridge or held already."""
+
+    async def unhold(self, leg_id: LegId) -> None:
+        """Back into the conversation. Raises ``LegGone`` when that is over (the music goes on until ``stop_music``),
+        ``EngineRefused`` when the leg is not held."""
+
+    async def mute(self, leg_id: LegId, muted: bool) -> None:
+        """What the leg says reaches nobody; it goes on hearing. Its digits still arrive."""
+
+    async def supervise(self, leg_id: LegId, watched: LegId, mode: Supervision) -> None:
+        """Let the answered leg ``leg_id``, which is in no bridge, take part in the conversation of the bridged leg
+        ``watched``. Called again it changes the mode. It ends with either leg, and with ``stop_supervising``; the
+        supervisor's leg stays in control then."""
+
+    async def stop_supervising(self, leg_id: LegId) -> None: ...
 
     async def start_recording(
         self, recording_id: RecordingId, leg_id: LegId, grant: RecordingGrant, path: Path
@@ -104,10 +166,20 @@ class MediaEngine(Protocol):
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         """Returns when the media server writes no more to the file."""
 
+    async def pause_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        """Silence on both sides is written until ``resume_recording``; the length stays that of the call."""
+
+    async def resume_recording(self, recording_id: RecordingId, leg_id: LegId) -> None: ...
+
+    async def set_variables(self, leg_id: LegId, variables: Mapping[str, str]) -> None:
+        """Write some of ``LEG_VARIABLES`` on a leg. Raises ``BadValue`` for another name or an unfit value."""
+
     async def put_phone(self, account: PhoneAccount) -> None:
         """Create or replace the account under which an agent's phone registers."""
 
-    async def remove_phone(self, phone_id: PhoneId) -> None: ...
+    async def remove_phone(self, phone_id: PhoneId) -> None:
+        """Nobody can register as it or ring it any more; what had registered is no longer reachable.
+        Its calls go on."""
 
     async def snapshot(self) -> EngineSnapshot: ...
 

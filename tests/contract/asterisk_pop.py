@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dialplans.schema import Pop, Trunk
 from pbx.adapters.asterisk.engine import AsteriskEngine
-from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
-from pbx.domain.e164 import E164, UNKNOWN
-from pbx.domain.events import Event, LegAnswered, LegOffered
-from pbx.domain.ids import LegId, PhoneId
-from pbx.ports.media_engine import EngineSnapshot, PhoneAccount
+from pbx.domain.e164 import E164
+from tests.contract.backend import Controller
+from tests.contract.far_end import PROMPT_HZ, PROMPT_S
+from tests.contract.listener import Listener
+from tests.contract.sip_far_ends import CALLEE_PORT, LabBackend
 from tests.lab import audio
 from tests.lab.asterisk import AsteriskServer
-from tests.lab.host import Host
+from tests.lab.errors import LabError
 from tests.lab.lab import Lab
-from tests.lab.phone import Phone
 
 TEMPLATES = Path(__file__).parents[2] / "dialplans" / "templates" / "asterisk"
 PASSWORD = "of-this-test-only"
-DID = "+49305550100"
-CALLER = "+491701234567"
-PROMPT_S = {"short": 0.5, "long": 6.0, "music": 4.0}
-PROMPT_HZ = {"short": 700, "long": 900, "music": 500}
 
 DIALPLAN = """
 [general]
@@ -58,62 +50,14 @@ exten => s,1,Set(TIMEOUT(absolute)=0)
 exten => _X!,1,Hangup(1)
 """
 
-SomeEvent = TypeVar("SomeEvent", bound=Event)
 
-
-class Listener:
-    """Keeps what the engine says, in its order."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.ups: list[EngineSnapshot] = []
-        self.downs: list[str] = []
-        self._news = asyncio.Event()
-
-    def engine_event(self, event: Event) -> None:
-        self.events.append(event)
-        self._news.set()
-
-    def engine_up(self, snapshot: EngineSnapshot) -> None:
-        self.ups.append(snapshot)
-        self._news.set()
-
-    def engine_down(self, reason: str) -> None:
-        self.downs.append(reason)
-        self._news.set()
-
-    def of(self, kind: type[SomeEvent]) -> list[SomeEvent]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def until(self, condition: Callable[[], bool], what: str, deadline_s: float = 10) -> None:
-        try:
-            async with asyncio.timeout(deadline_s):
-                while not condition():
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise AssertionError(f"no {what} within {deadline_s} s; came: {self.events}") from None
-
-    async def wait_for(
-        self,
-        kind: type[SomeEvent],
-        where: Callable[[SomeEvent], bool] = lambda _: True,
-        deadline_s: float = 10,
-        count: int = 1,
-    ) -> SomeEvent:
-        """The ``count``-th event of a kind."""
-        await self.until(lambda: sum(where(e) for e in self.of(kind)) >= count, kind.__name__, deadline_s)
-        return [e for e in self.of(kind) if where(e)][count - 1]
-
-
-class AsteriskPop:
+class AsteriskPop(LabBackend):
     """The server and what its controller has to know."""
 
+    name = "asterisk"
+
     def __init__(self, lab: Lab, takeover_s: int = 10) -> None:
-        self.lab = lab
-        self.host: Host = lab.host("pop")
-        self.carrier: Host = lab.host("carrier")
-        self.phones: Host = lab.host("phones")
+        super().__init__(lab)
         self.prompt_dir = self.host.shm / "prompts"
         self.recording_dir = self.host.shm / "recordings"
         self._make_prompts()
@@ -123,7 +67,9 @@ class AsteriskPop:
             pop_id="lab-1",
             country="DE",
             sip_address=self.host.address,
-            trunks=[Trunk(name="carrier", addresses=[self.carrier.address], host=f"{self.carrier.address}:6000")],
+            trunks=[
+                Trunk(name="carrier", addresses=[self.carrier.address], host=f"{self.carrier.address}:{CALLEE_PORT}")
+            ],
             controller_host=lab.machine_address,
             controller_ari_port=self.ari_port,
             ari_password=PASSWORD,
@@ -179,16 +125,34 @@ class AsteriskPop:
         )
 
     @contextlib.asynccontextmanager
-    async def controller(self) -> AsyncIterator[tuple[AsteriskEngine, Listener]]:
-        """A controller's adapter from its start until it is stopped in order."""
+    async def controller(self) -> AsyncIterator[Controller]:
         engine, listener = self.engine(), Listener()
         await engine.start(listener)
         try:
             await listener.until(lambda: bool(listener.ups), "engine_up")
             await listener.until(lambda: engine.recording_possible, "AMI")
-            yield engine, listener
+            yield Controller(engine, listener)
         finally:
             await engine.stop()
+
+    async def crash(self, controller: Controller) -> None:
+        assert isinstance(controller.engine, AsteriskEngine)
+        controller.engine.cut()
+        await controller.engine.stop()
+
+    async def restart_server(self, controller: Controller) -> None:
+        listener, downs = controller.listener, len(controller.listener.downs)
+        await asyncio.to_thread(self.server.kill)
+        await listener.until(lambda: len(listener.downs) > downs, "engine_down")
+        await asyncio.to_thread(self.server.start)
+
+    async def leak_check(self) -> None:
+        try:
+            await asyncio.to_thread(self.server.wait_idle)
+        except LabError:
+            # What one test left must not fail the next.
+            await asyncio.to_thread(self.server.restart)
+            raise
 
     def global_variable(self, name: str) -> str:
         for line in self.server.cli("dialplan show globals").splitlines():
@@ -200,31 +164,3 @@ class AsteriskPop:
 
 def country_of(number: E164) -> str | None:
     return "DE" if number.startswith("+49") else None
-
-
-def account(phone_id: str, password: str) -> PhoneAccount:
-    ha1 = hashlib.md5(f"{phone_id}:callplane:{password}".encode(), usedforsecurity=False).hexdigest()
-    return PhoneAccount(PhoneId(phone_id), ha1, display_name="A phone")
-
-
-def prompt(name: str) -> Prompt:
-    return Prompt(name, "de")
-
-
-def to_phone(leg_id: str, phone_id: str, peer: LegId, timeout_s: float = 10) -> OriginateLeg:
-    return OriginateLeg(
-        leg_id=LegId(leg_id), to=ToPhone(PhoneId(phone_id)), cli=UNKNOWN, timeout_s=timeout_s, peer_leg_id=peer
-    )
-
-
-def calling(pop: AsteriskPop, name: str = "caller", tone_hz: int = 440) -> AbstractAsyncContextManager[Phone]:
-    """The carrier's caller, not yet dialling."""
-    return Phone.start(pop.carrier, name, uri=f"sip:{CALLER}@{pop.carrier.address}", tone_hz=tone_hz)
-
-
-async def taken(engine: AsteriskEngine, listener: Listener, count: int = 1) -> LegId:
-    """The ``count``-th leg offered, answered."""
-    offered = await listener.wait_for(LegOffered, count=count)
-    await engine.answer(offered.leg_id)
-    await listener.wait_for(LegAnswered, lambda e: e.leg_id == offered.leg_id)
-    return offered.leg_id

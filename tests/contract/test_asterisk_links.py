@@ -1,106 +1,141 @@
-"""The controller away and back, the lease and its fallback, a restart of Asterisk, wrong credentials."""
+"""What is Asterisk's own about its links: events kept for a controller that is away, the lease and its fallback, phones
+put again after a restart, wrong credentials."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
 import pytest
 
-from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.domain.events import DigitPressed, LegEnded, LegOffered, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import PhoneId
-from tests.contract.asterisk_pop import DID, AsteriskPop, Listener, account, calling, taken
-from tests.contract.conftest import leak_check
-from tests.lab.errors import wait_until
+from tests.contract.asterisk_pop import AsteriskPop
+from tests.contract.backend import account
+from tests.contract.contract import nothing_left
+from tests.contract.listener import Listener
+from tests.contract.promises.links import dying, hung_up
+from tests.lab.errors import LabError, wait_until
 from tests.lab.phone import Phone
 
 pytestmark = pytest.mark.lab
 
 
-async def kill(engine: AsteriskEngine) -> None:
-    """End the controller's side as a crash would: nothing is said, the lease is not given back."""
-    engine.cut()
-    await engine.stop()
-
-
 async def test_events_of_the_time_away_arrive_once(pop: AsteriskPop) -> None:
-    engine, listener = pop.engine(), Listener()
-    await engine.start(listener)
-    await listener.until(lambda: bool(listener.ups), "engine_up")
-    async with calling(pop) as phone, calling(pop, "second") as second:
-        await phone.dial(f"sip:{DID}@{pop.host.address}")
-        leg = await taken(engine, listener)
-        await phone.wait_for("CALL_ESTABLISHED")
-        await kill(engine)
-        await phone.send_digits("7")
-        await second.dial(f"sip:{DID}@{pop.host.address}")
+    async with contextlib.AsyncExitStack() as stack:
+        before = await stack.enter_async_context(dying(pop))
+        caller = await stack.enter_async_context(pop.caller())
+        second = await stack.enter_async_context(pop.caller("second"))
+        leg = await before.called_by(caller)
+        await pop.crash(before)
+        await caller.press("7")
+        await second.dial()
         wait_until(lambda: len(pop.server.channels()) == 2, 5, "the second call")
-        async with pop.controller() as (back, after):
-            offered = await after.wait_for(LegOffered)
-            assert offered.leg_id != leg
-            await after.wait_for(DigitPressed, lambda e: e.leg_id == leg)
-            assert leg in {leg.leg_id for leg in after.ups[0].legs if leg.in_control}
-            await phone.hang_up()
-            await after.wait_for(LegEnded, lambda e: e.leg_id == leg)
-            await back.hang_up(offered.leg_id, HangupCause.NORMAL_CLEARING)
-            await after.wait_for(LegEnded, lambda e: e.leg_id == offered.leg_id)
-            assert len(after.of(LegOffered)) == len(after.of(DigitPressed)) == 1
-            assert len(after.of(LegEnded)) == 2
-    leak_check(pop)
+        after = await stack.enter_async_context(pop.controller())
+        offered = await after.offered()
+        assert offered != leg
+        await after.listener.wait_for(DigitPressed, lambda e: e.leg_id == leg)
+        assert leg in {leg.leg_id for leg in after.listener.ups[0].legs if leg.in_control}
+        await caller.hang_up()
+        assert await after.outcome(leg) is HangupCause.NORMAL_CLEARING
+        await hung_up(after, offered)
+        assert len(after.listener.of(LegOffered)) == len(after.listener.of(DigitPressed)) == 1
+        assert len(after.listener.of(LegEnded)) == 2
+    await nothing_left(pop)
+
+
+async def test_caller_who_came_and_left_meanwhile(pop: AsteriskPop) -> None:
+    """The call is told of from its beginning to its end, with the times it had."""
+    async with contextlib.AsyncExitStack() as stack:
+        before = await stack.enter_async_context(dying(pop))
+        caller = await stack.enter_async_context(pop.caller())
+        await pop.crash(before)
+        await caller.dial()
+        wait_until(lambda: len(pop.server.channels()) == 1, 5, "the call")
+        await caller.hang_up()
+        await caller.is_over()
+        wait_until(lambda: not pop.server.channels(), 5, "its end")
+        left_at = time.time()
+        after = await stack.enter_async_context(pop.controller())
+        leg = await after.offered()
+        await after.outcome(leg)
+        assert [type(event) for event in after.listener.events] == [LegOffered, LegEnded]
+        assert all(event.at <= left_at for event in after.listener.events)
+    await nothing_left(pop)
 
 
 async def test_without_a_lease_callers_get_the_fallback_at_once(pop: AsteriskPop) -> None:
     async with pop.controller():
         assert float(pop.global_variable("CALLPLANE_LEASE")) > time.time()
     assert pop.global_variable("CALLPLANE_LEASE") == "0"
-    async with calling(pop) as phone:
-        await phone.dial(f"sip:{DID}@{pop.host.address}")
-        assert "503" in (await phone.wait_for("CALL_CLOSED", deadline_s=2)).param
-    leak_check(pop)
+    async with pop.caller() as caller:
+        await caller.dial()
+        assert await caller.is_over(deadline_s=2) == 503
+    await nothing_left(pop)
 
 
 async def test_controller_that_dies_under_a_running_lease(pop: AsteriskPop) -> None:
     """The caller waits in Stasis for no longer than the dialplan's limit; a taken leg has no limit."""
-    engine, listener = pop.engine(), Listener()
-    await engine.start(listener)
-    await listener.until(lambda: bool(listener.ups), "engine_up")
-    async with calling(pop) as held, calling(pop, "late") as late:
-        await held.dial(f"sip:{DID}@{pop.host.address}")
-        await taken(engine, listener)
-        await kill(engine)
-        await late.dial(f"sip:{DID}@{pop.host.address}")
-        assert "503" in (await late.wait_for("CALL_CLOSED", deadline_s=15)).param
+    async with contextlib.AsyncExitStack() as stack:
+        before = await stack.enter_async_context(dying(pop))
+        held = await stack.enter_async_context(pop.caller("held"))
+        late = await stack.enter_async_context(pop.caller("late"))
+        leg = await before.called_by(held)
+        await pop.crash(before)
+        await late.dial()
+        assert await late.is_over(deadline_s=15) == 503
         assert len(pop.server.channels()) == 1
-    async with pop.controller() as (_, after):
-        await after.until(lambda: len(after.of(LegEnded)) >= 1, "the ends")
-    leak_check(pop)
+        after = await stack.enter_async_context(pop.controller())
+        await held.hang_up()
+        await after.outcome(leg)
+    await nothing_left(pop)
 
 
-async def test_restart_of_the_server(pop: AsteriskPop) -> None:
-    async with pop.controller() as (engine, listener), calling(pop) as phone:
-        await engine.put_phone(account("anna", "secret"))
-        await phone.dial(f"sip:{DID}@{pop.host.address}")
-        leg = await taken(engine, listener)
-        await asyncio.to_thread(pop.server.kill)
-        await listener.until(lambda: bool(listener.downs), "engine_down")
-        await asyncio.to_thread(pop.server.start)
+async def test_phones_are_put_again_after_a_restart(pop: AsteriskPop) -> None:
+    async with pop.controller() as controller:
+        engine, listener = controller.engine, controller.listener
+        await engine.put_phone(account("anna"))
+        await pop.restart_server(controller)
         await listener.until(lambda: len(listener.ups) == 2, "engine_up")
-        assert listener.ups[1].legs == ()
-        await listener.wait_for(LegEnded, lambda e: e.leg_id == leg)
         began = time.monotonic()
-        await asyncio.gather(*(engine.put_phone(account(f"agent{n}", "secret")) for n in range(1000)))
+        await asyncio.gather(*(engine.put_phone(account(f"agent{n}")) for n in range(1000)))
         took_s = time.monotonic() - began
         assert took_s < 10
-        await engine.put_phone(account("anna", "secret"))
-        async with Phone.start(pop.phones, "anna", server=pop.host.address, password="secret", tone_hz=500) as anna:
-            await anna.wait_registered()
-            await listener.wait_for(PhoneReachable, lambda e: e.phone_id == "anna" and e.reachable)
+        async with pop.phone(controller, "anna"):
+            pass
         await asyncio.gather(*(engine.remove_phone(PhoneId(f"agent{n}")) for n in range(1000)))
         print(f"1000 phones put in {took_s:.2f} s")
-    leak_check(pop)
+    await nothing_left(pop)
+
+
+async def test_replaced_password_counts(pop: AsteriskPop) -> None:
+    async with pop.controller() as controller:
+        async with pop.phone(controller, "anna"):
+            await controller.engine.put_phone(account("anna", "another"))
+        await controller.engine.put_phone(account("anna", "another"))
+        late = Phone.start(pop.phones, "anna", server=pop.host.address, password="secret", tone_hz=500)
+        async with late as phone:
+            with pytest.raises(LabError, match="401"):
+                await phone.wait_registered()
+        again = Phone.start(pop.phones, "anna", server=pop.host.address, password="another", tone_hz=500)
+        async with again as phone:
+            await phone.wait_registered()
+            await controller.listener.wait_for(PhoneReachable, lambda e: e.reachable, count=2)
+        await controller.engine.remove_phone(PhoneId("anna"))
+    await nothing_left(pop)
+
+
+async def test_dialplan_that_hands_over_nonsense(pop: AsteriskPop) -> None:
+    async with pop.controller() as controller:
+        async with pop.caller() as caller:
+            await caller.dial("bad")
+            await caller.is_over()
+        await controller.settled()
+        assert not controller.listener.events
+    await nothing_left(pop)
 
 
 async def test_wrong_password_is_named(pop: AsteriskPop, caplog: pytest.LogCaptureFixture) -> None:

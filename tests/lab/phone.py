@@ -89,13 +89,14 @@ class Account:
 class Phone:
     """A running phone. `Phone.start` makes one."""
 
-    def __init__(self, host: Host, name: str, account: Account, tone_hz: int) -> None:
+    def __init__(self, host: Host, name: str, account: Account, tone_hz: int, port: int | None = None) -> None:
         self.name = name
         self.account = account
         self.tone_hz = tone_hz
         self.directory = host.state_dir / "phones" / name
         self._address = host.address
         self._number = host.serial()
+        self._port = port
         self._write_config()
         self.process = host.spawn(["baresip", "-4", "-f", self.directory], name=f"phone-{name}", rootfs=True)
         self._control: Control | None = None
@@ -113,17 +114,18 @@ class Phone:
         uri: str | None = None,
         answer: Literal["auto", "manual"] = "manual",
         account: Account | None = None,
+        port: int | None = None,
     ) -> AsyncIterator[Self]:
         """A phone that sends a tone of `tone_hz` in every call and records what it hears.
 
         With `server` it registers there as `name`, else it calls from `uri` without registering. `account`
-        replaces both for what they cannot say. Raises `LabError` with baresip's output when it does not
-        start.
+        replaces both for what they cannot say; `port` is its SIP port, where it must be a certain one. Raises
+        `LabError` with baresip's output when it does not start.
         """
         if account is None:
             own = uri or f"sip:{name}@{server or host.address}"
             account = Account(uri=own, server=server, password=password, answer=answer)
-        phone = cls(host, name, account, tone_hz)
+        phone = cls(host, name, account, tone_hz, port)
         try:
             await phone._connect()
             yield phone
@@ -138,7 +140,7 @@ class Phone:
     @property
     def port(self) -> int:
         """Its SIP port."""
-        return 6000 + self._number
+        return 6000 + self._number if self._port is None else self._port
 
     async def wait_for(self, *types: str, deadline_s: float = 10) -> PhoneEvent:
         """The next event of one of these types, each returned once. Raises `LabTimeoutError`."""
@@ -165,6 +167,10 @@ class Phone:
     async def hang_up(self) -> None:
         """End the current call, or give up dialling."""
         await self._controlled().command("hangup")
+
+    async def give_up(self) -> None:
+        """End the call that is being dialled, also before the far end rings (baresip has no current call then)."""
+        await self._controlled().command("hangupall")
 
     async def send_digits(self, digits: str) -> None:
         """Send digits as RFC 4733 events, one after the other."""

@@ -157,6 +157,17 @@ class Sipp:
             running.stop()
 
     @classmethod
+    @contextlib.contextmanager
+    def refusing(cls, host: Host, status: int, *, port: int = 5080) -> Iterator[Self]:
+        """A far end that refuses every call with a SIP status (400 to 699), until the block ends."""
+        running = cls(host, "refuse", _scenario("refuse", {"STATUS": str(status)}), [], port=port)
+        try:
+            running.wait_listening()
+            yield running
+        finally:
+            running.stop()
+
+    @classmethod
     def register(
         cls, host: Host, target: str, users: Mapping[str, str], *, contact_port: int, rate: float = 100
     ) -> Self:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pbx.domain import events as ev
 from pbx.domain.e164 import UNKNOWN, WITHHELD, Cli, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
-from pbx.domain.hangup_cause import HangupCause, cause_of, sip_status
+from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip, sip_status
 from pbx.domain.ids import derive, is_ulid, ulid
 from pbx.wire.codec import decode_event, encode_event
 
@@ -56,6 +56,8 @@ def test_causes() -> None:
     assert cause_of(17) is HangupCause.USER_BUSY
     assert cause_of(99) is HangupCause.NORMAL_UNSPECIFIED
     assert all(400 <= sip_status(cause) < 700 for cause in HangupCause)
+    assert cause_of_sip(486) is HangupCause.USER_BUSY
+    assert cause_of_sip(499) is HangupCause.INTERWORKING
 
 
 @pytest.mark.parametrize("kind", ev.BY_NAME.values(), ids=lambda kind: kind.__name__)

@@ -12,11 +12,16 @@ from pathlib import Path
 
 import msgspec
 
-from pbx.adapters.asterisk import models, phones
+from pbx.adapters.asterisk import models
+from pbx.adapters.asterisk import snapshot as snapshots
 from pbx.adapters.asterisk.ami import AmiLink
 from pbx.adapters.asterisk.ari import AriLink, Query, error_of
+from pbx.adapters.asterisk.conversations import Conversations
+from pbx.adapters.asterisk.lease import Lease
+from pbx.adapters.asterisk.phones import Phones
 from pbx.adapters.asterisk.recorder import Recorder
-from pbx.adapters.asterisk.tracker import ORIGINATED, Tracker
+from pbx.adapters.asterisk.supervision import Supervisions
+from pbx.adapters.asterisk.tracker import ORIGINATED, Leg, Tracker
 from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
@@ -24,23 +29,29 @@ from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineRefused, 
 from pbx.domain.events import Event, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
-from pbx.ports.media_engine import Clock, EngineCapabilities, EngineListener, EngineSnapshot, LegSnapshot, PhoneAccount
+from pbx.ports.media_engine import (
+    Clock,
+    EngineCapabilities,
+    EngineListener,
+    EngineSnapshot,
+    PhoneAccount,
+    Supervision,
+    check_variables,
+)
 
 log = logging.getLogger(__name__)
 
 APPLICATION = "callplane"
-LEASE = "CALLPLANE_LEASE"
-"""Global variable: epoch seconds until which the dialplan may hand legs to the controller."""
-LEASE_S = 4
-RENEW_S = 1.0
 GRACE_S = 1.0
 """Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_channels = msgspec.json.Decoder(list[models.Channel])
-_bridges = msgspec.json.Decoder(list[models.Bridge])
-_endpoints = msgspec.json.Decoder(list[models.Endpoint])
-_application = msgspec.json.Decoder(models.Application)
+_REFUSAL = {
+    HangupCause.NETWORK_OUT_OF_ORDER: HangupCause.CONGESTION,
+    HangupCause.TEMPORARY_FAILURE: HangupCause.CONGESTION,
+    HangupCause.INCOMPATIBLE_DESTINATION: HangupCause.BEARER_NOT_AVAILABLE,
+}
+"""Causes that the server would give another SIP status than RFC 3398 does, and one that has the right status."""
 _info = msgspec.json.Decoder(models.AsteriskInfo)
 
 
@@ -90,19 +101,28 @@ class AsteriskEngine:
             port=ami_port,
             user=ami_user,
             password=ami_password,
-            on_event=self._ami_event,
+            on_event=lambda event: self._phones.ami_event(event),
             on_up=self._ami_up,
             action_timeout_s=request_timeout_s,
         )
         self._recorder = Recorder(self._ami)
-        self._tracker = Tracker(self._emit, self._take, self._refuse, self._forget_bridge, country_of)
+        self._tracker = Tracker(
+            self._emit,
+            self._take,
+            self._refuse,
+            self._forget_bridge,
+            country_of,
+            snoop=lambda channel_id, there: self._supervisions.snooped(channel_id, there),
+            left=self._left,
+        )
+        self._supervisions = Supervisions(self._ari, self._tracker, APPLICATION)
+        self._conversations = Conversations(self._ari, self._tracker, self._supervisions)
         self._prompt_dir, self._clock = prompt_dir, clock
-        self._codecs, self._qualify_s, self._nat = tuple(codecs), qualify_s, nat
+        self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat)
         self._listener: EngineListener | None = None
         self._version = ""
-        self._renewal: asyncio.TimerHandle | None = None
+        self._lease = Lease(self._ari, clock)
         self._checks: set[asyncio.Task[None]] = set()
-        self._reachable: set[str] = set()
 
     @property
     def capabilities(self) -> EngineCapabilities:
@@ -125,13 +145,7 @@ class AsteriskEngine:
 
     async def stop(self) -> None:
         """Gives the lease back, so that callers who come now get the fallback at once."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-        if self._ari.connected:
-            try:
-                await self._set_lease(0)
-            except EngineError as error:
-                log.info("the lease runs out by itself: %s", error)
+        await self._lease.give_back()
         for check in self._checks:
             check.cancel()
         await self._ami.stop()
@@ -143,22 +157,26 @@ class AsteriskEngine:
 
     # --- legs ---------------------------------------------------------------------------------------------------------
 
-    def _known(self, leg_id: LegId) -> None:
+    def _known(self, leg_id: LegId) -> Leg:
         # A leg that has left may still be in the dialplan's hands: nothing of ours may touch it there.
-        if leg_id not in self._tracker.legs:
+        leg = self._tracker.legs.get(leg_id)
+        if leg is None:
             raise LegGone("the leg is over")
+        return leg
 
     async def answer(self, leg_id: LegId) -> None:
         self._known(leg_id)
         await self._ari.request("POST", f"channels/{leg_id}/answer")
 
     async def hang_up(self, leg_id: LegId, cause: HangupCause) -> None:
-        self._known(leg_id)
+        answered = self._known(leg_id).answered
         self._tracker.hanging_up(leg_id, cause)
-        await self._ari.request("DELETE", f"channels/{leg_id}", (("reason_code", str(int(cause))),))
+        code = cause if answered else _REFUSAL.get(cause, cause)
+        await self._ari.request("DELETE", f"channels/{leg_id}", (("reason_code", str(int(code))),))
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
-        self._known(leg_id)
+        if any(not self._tracker.plays[under_way].stopped for under_way in self._known(leg_id).plays):
+            raise EngineRefused("a play is under way on this leg")
         if not prompts:
             raise BadValue("prompts", "are none")
         media = ",".join(
@@ -173,21 +191,23 @@ class AsteriskEngine:
             raise
 
     async def stop_play(self, play_id: PlayId) -> None:
+        # One that an earlier controller began is not known here; the server says whether it is over.
         play = self._tracker.plays.get(play_id)
-        if play is None:
-            raise LegGone("the play is over")
-        play.stopped = True
+        if play is not None:
+            play.stopped = True
         await self._ari.request("DELETE", f"playbacks/{play_id}")
 
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
-        self._known(leg_id)
+        leg = self._known(leg_id)
         query = (("mohClass", _word(music_class, "music_class")),)
-        self._tracker.legs[leg_id].music = True
+        leg.music = True
+        if not leg.answered:
+            # A play tells the far end to listen (183); music does not.
+            self._ari.send_unattended("POST", f"channels/{leg_id}/progress")
         await self._ari.request("POST", f"channels/{leg_id}/moh", query)
 
     async def stop_music(self, leg_id: LegId) -> None:
-        self._known(leg_id)
-        self._tracker.legs[leg_id].music = False
+        self._known(leg_id).music = False
         await self._ari.request("DELETE", f"channels/{leg_id}/moh")
 
     async def originate(self, leg: OriginateLeg) -> None:
@@ -221,34 +241,39 @@ class AsteriskEngine:
         self._tracker.legs.pop(leg.leg_id, None)
         raise LegGone("the peer leg is over") if response.status_code == 400 else error
 
-    # --- bridges ------------------------------------------------------------------------------------------------------
+    async def set_variables(self, leg_id: LegId, variables: Mapping[str, str]) -> None:
+        check_variables(variables)
+        leg = self._known(leg_id)
+        for name, value in variables.items():
+            if leg.inbound or leg.answered:
+                query = (("variable", name), ("value", value))
+                await self._ari.request("POST", f"channels/{leg_id}/variable", query)
+            else:
+                # ARI reaches a leg that rings only once it is answered.
+                await self._ami.action("Setvar", Channel=leg_id, Variable=name, Value=value)
+
+    # --- conversations ------------------------------------------------------------------------------------------------
 
     async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None:
-        for leg_id in leg_ids:
-            self._known(leg_id)
-            leg = self._tracker.legs[leg_id]
-            if leg.music:
-                # The server would go on playing into the bridge.
-                leg.music = False
-                self._ari.send_unattended("DELETE", f"channels/{leg_id}/moh")
-        self._tracker.bridges[bridge_id] = set(leg_ids)
-        made = self._ari.send("POST", f"bridges/{bridge_id}", (("type", "mixing"),))
-        joined = self._ari.send("POST", f"bridges/{bridge_id}/addChannel", (("channel", ",".join(leg_ids)),))
-        error = error_of(await made)
-        response = await joined
-        if error is None:
-            error = error_of(response)
-            if error is not None:
-                self._ari.send_unattended("DELETE", f"bridges/{bridge_id}")
-                if response.status_code in (400, 422):
-                    error = LegGone("a leg of the bridge is over")
-        if error is not None:
-            self._tracker.bridges.pop(bridge_id, None)
-            raise error
+        await self._conversations.bridge(bridge_id, leg_ids)
 
     async def destroy_bridge(self, bridge_id: BridgeId) -> None:
-        self._tracker.bridges.pop(bridge_id, None)
-        await self._ari.request("DELETE", f"bridges/{bridge_id}")
+        await self._conversations.destroy_bridge(bridge_id)
+
+    async def hold(self, leg_id: LegId, music_class: str) -> None:
+        await self._conversations.hold(leg_id, _word(music_class, "music_class"))
+
+    async def unhold(self, leg_id: LegId) -> None:
+        await self._conversations.unhold(leg_id)
+
+    async def mute(self, leg_id: LegId, muted: bool) -> None:
+        await self._conversations.mute(leg_id, muted)
+
+    async def supervise(self, leg_id: LegId, watched: LegId, mode: Supervision) -> None:
+        await self._supervisions.supervise(leg_id, watched, mode)
+
+    async def stop_supervising(self, leg_id: LegId) -> None:
+        await self._supervisions.stop(leg_id)
 
     # --- recording ----------------------------------------------------------------------------------------------------
 
@@ -258,47 +283,33 @@ class AsteriskEngine:
         if not isinstance(grant, RecordingGrant):
             raise TypeError("nothing is recorded without a RecordingGrant")
         self._known(leg_id)
+        if grant.leg_id != leg_id:
+            raise EngineRefused("the grant is for another leg")
         await self._recorder.start(recording_id, leg_id, path)
 
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         await self._recorder.stop(recording_id, leg_id)
 
+    async def pause_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._recorder.pause(leg_id, True)
+
+    async def resume_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._recorder.pause(leg_id, False)
+
     # --- phones -------------------------------------------------------------------------------------------------------
 
     async def put_phone(self, account: PhoneAccount) -> None:
-        await phones.put(self._ari, account, self._codecs, self._qualify_s, self._nat)
+        await self._phones.put(account)
 
     async def remove_phone(self, phone_id: PhoneId) -> None:
-        await phones.remove(self._ari, phone_id)
+        await self._phones.remove(phone_id)
 
     # --- snapshot -----------------------------------------------------------------------------------------------------
 
     async def snapshot(self) -> EngineSnapshot:
-        return (await self._snapshot())[0]
-
-    async def _snapshot(self) -> tuple[EngineSnapshot, dict[str, bool]]:
-        """The snapshot, and for each leg in control whether it is an inbound one."""
-        uris = (f"applications/{APPLICATION}", "channels", "bridges", "endpoints/PJSIP")
-        application, channels, bridges, endpoints = await asyncio.gather(*(self._ari.request("GET", u) for u in uris))
-        ours = set(_application.decode(application).channel_ids)
-        bridge_list = _bridges.decode(bridges)
-        bridge_of = {leg_id: bridge.id for bridge in bridge_list for leg_id in bridge.channels}
-        legs, inbound = [], {}
-        for channel in _channels.decode(channels):
-            in_control = channel.dialplan.app_name == "Stasis" or channel.id in ours
-            bridge_id = bridge_of.get(channel.id)
-            legs.append(
-                LegSnapshot(
-                    leg_id=LegId(channel.id),
-                    answered=channel.state == "Up",
-                    bridge_id=BridgeId(bridge_id) if bridge_id is not None else None,
-                    in_control=in_control,
-                )
-            )
-            if in_control:
-                inbound[channel.id] = f"{APPLICATION},+" in channel.dialplan.app_data
-        reachable = frozenset(PhoneId(e.resource) for e in _endpoints.decode(endpoints) if e.state == "online")
-        return EngineSnapshot(tuple(legs), tuple(BridgeId(b.id) for b in bridge_list), reachable), inbound
+        return (await snapshots.take(self._ari, APPLICATION)).engine
 
     # --- the links ----------------------------------------------------------------------------------------------------
 
@@ -319,23 +330,26 @@ class AsteriskEngine:
     def _forget_bridge(self, bridge_id: str) -> None:
         self._ari.send_unattended("DELETE", f"bridges/{bridge_id}")
 
+    def _left(self, leg_id: str) -> None:
+        self._supervisions.end(leg_id)
+
     async def _connected(self) -> None:
         system = _info.decode(await self._ari.request("GET", "asterisk/info", (("only", "system"),))).system
         self._version = system.version if system is not None else ""
-        snapshot, inbound = await self._snapshot()
-        missing = self._tracker.adopt(
-            (leg.leg_id, inbound[leg.leg_id], leg.answered, leg.bridge_id) for leg in snapshot.legs if leg.in_control
-        )
+        snapshot = await snapshots.take(self._ari, APPLICATION)
+        missing = self._tracker.adopt(await snapshots.adopted(self._ari, snapshot))
+        self._supervisions.adopt(snapshot.snoops, snapshot.snoop_bridges)
+        for bridge_id in snapshot.engine.bridges:
+            if bridge_id not in self._tracker.bridges:
+                # Its legs ended while there was no controller.
+                self._forget_bridge(bridge_id)
         if missing:
             self._run(self._give_up(missing), "asterisk-missing-legs")
-        self._reachable = set(snapshot.reachable_phones)
-        await self._set_lease(int(self._clock()) + LEASE_S)
-        if self._renewal is not None:
-            self._renewal.cancel()
-        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
-        log.info("the media server is up: %d legs, %d bridges", len(snapshot.legs), len(snapshot.bridges))
+        self._phones.found(snapshot.engine.reachable_phones)
+        await self._lease.take()
+        log.info("the media server is up: %d legs, %d bridges", len(snapshot.engine.legs), len(snapshot.engine.bridges))
         if self._listener is not None:
-            self._listener.engine_up(snapshot)
+            self._listener.engine_up(snapshot.engine)
 
     def _run(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -349,31 +363,12 @@ class AsteriskEngine:
 
     def _down(self, reason: str) -> None:
         log.warning("the media server's connection is down: %s", reason)
-        if self._renewal is not None:
-            self._renewal.cancel()
-            self._renewal = None
+        self._lease.lose()
         if self._listener is not None:
             self._listener.engine_down(reason)
 
-    async def _set_lease(self, until: int) -> None:
-        await self._ari.request("POST", "asterisk/variable", (("variable", LEASE), ("value", str(until))))
-
-    def _renew(self) -> None:
-        until = str(int(self._clock()) + LEASE_S)
-        self._ari.send_unattended("POST", "asterisk/variable", (("variable", LEASE), ("value", until)))
-        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
-
-    def _ami_event(self, event: Mapping[str, str]) -> None:
-        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another.
-        if event.get("Event") == "PeerStatus" and event.get("ChannelType") == "PJSIP":
-            phone_id = event.get("Peer", "").removeprefix("PJSIP/")
-            self._phone(phone_id, event.get("PeerStatus") == "Reachable")
-
-    def _phone(self, phone_id: str, reachable: bool) -> None:
-        if reachable is (phone_id in self._reachable):
-            return
-        (self._reachable.add if reachable else self._reachable.discard)(phone_id)
-        self._emit(PhoneReachable(at=self._clock(), phone_id=PhoneId(phone_id), reachable=reachable))
+    def _phone(self, phone_id: PhoneId, reachable: bool) -> None:
+        self._emit(PhoneReachable(at=self._clock(), phone_id=phone_id, reachable=reachable))
 
     def _ami_up(self) -> None:
         """AMI keeps nothing for a client that is away: ask what has changed meanwhile."""
@@ -387,8 +382,7 @@ class AsteriskEngine:
         except EngineError as error:
             log.info("phones are compared when the connection is back: %s", error)
             return
-        for phone_id in sorted(reachable ^ self._reachable):
-            self._phone(phone_id, phone_id in reachable)
+        self._phones.compare(reachable)
 
 
 def _caller_id(cli: Cli) -> str:

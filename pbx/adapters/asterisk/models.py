@@ -21,6 +21,7 @@ class Channel(Struct, frozen=True, gc=False):
     name: str
     state: str
     dialplan: DialplanCEP
+    channelvars: dict[str, str] | None = None
 
 
 class Bridge(Struct, frozen=True, gc=False):
@@ -54,6 +55,10 @@ class AsteriskInfo(Struct, frozen=True, gc=False):
     system: SystemInfo | None = None
 
 
+class Variable(Struct, frozen=True, gc=False):
+    value: str
+
+
 class StasisStart(Struct, frozen=True, gc=False, tag="StasisStart"):
     timestamp: str
     args: list[str]
@@ -74,6 +79,7 @@ class ChannelHangupRequest(Struct, frozen=True, gc=False, tag="ChannelHangupRequ
     timestamp: str
     channel: ChannelRef
     cause: int | None = None
+    tech_cause: int | None = None
     soft: bool | None = None
 
 

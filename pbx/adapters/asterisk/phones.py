@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pbx.adapters.asterisk.ari import AriLink, error_of
 from pbx.domain.errors import BadValue, LegGone
@@ -61,26 +61,58 @@ def objects(account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: b
     return [("auth", auth), ("aor", aor), ("endpoint", endpoint)]
 
 
-async def put(ari: AriLink, account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: bool) -> None:
-    # All three are on their way before the first is answered; the server takes them in their order.
-    sent = [
-        ari.send("PUT", f"{_BASE}/{kind}/{account.phone_id}", (), {"fields": _pairs(fields)})
-        for kind, fields in objects(account, codecs, qualify_s, nat)
-    ]
-    for future in sent:
-        error = error_of(await future)
-        if error is not None:
-            raise error
+class Phones:
+    """The accounts, and which phones are reachable. ``said`` is told of each change, once. ``codecs`` are offered to
+    the phones, which are asked every ``qualify_s`` seconds whether they are there (0: never). ``nat``: they are called
+    at the address they registered from."""
 
+    def __init__(
+        self, ari: AriLink, said: Callable[[PhoneId, bool], None], codecs: Sequence[str], qualify_s: int, nat: bool
+    ) -> None:
+        self._ari, self._said = ari, said
+        self._codecs, self._qualify_s, self._nat = tuple(codecs), qualify_s, nat
+        self._reachable: set[PhoneId] = set()
 
-async def remove(ari: AriLink, phone_id: PhoneId) -> None:
-    """Gone already is gone."""
-    check_phone_id(phone_id)
-    sent = [ari.send("DELETE", f"{_BASE}/{kind}/{phone_id}") for kind in ("endpoint", "aor", "auth")]
-    for future in sent:
-        error = error_of(await future)
-        if error is not None and not isinstance(error, LegGone):
-            raise error
+    async def put(self, account: PhoneAccount) -> None:
+        # All three are on their way before the first is answered; the server takes them in their order.
+        sent = [
+            self._ari.send("PUT", f"{_BASE}/{kind}/{account.phone_id}", (), {"fields": _pairs(fields)})
+            for kind, fields in objects(account, self._codecs, self._qualify_s, self._nat)
+        ]
+        for future in sent:
+            error = error_of(await future)
+            if error is not None:
+                raise error
+
+    async def remove(self, phone_id: PhoneId) -> None:
+        """Gone already is gone. The server says nothing of a registration that ends so."""
+        check_phone_id(phone_id)
+        sent = [self._ari.send("DELETE", f"{_BASE}/{kind}/{phone_id}") for kind in ("endpoint", "aor", "auth")]
+        for future in sent:
+            error = error_of(await future)
+            if error is not None and not isinstance(error, LegGone):
+                raise error
+        self._say(phone_id, False)
+
+    def found(self, reachable: Iterable[PhoneId]) -> None:
+        """A snapshot that the listener gets."""
+        self._reachable = set(reachable)
+
+    def compare(self, reachable: frozenset[PhoneId]) -> None:
+        """A snapshot that the listener does not get: it is told what has changed."""
+        for phone_id in sorted(reachable ^ self._reachable):
+            self._say(phone_id, phone_id in reachable)
+
+    def ami_event(self, event: Mapping[str, str]) -> None:
+        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another.
+        if event.get("Event") == "PeerStatus" and event.get("ChannelType") == "PJSIP":
+            self._say(PhoneId(event.get("Peer", "").removeprefix("PJSIP/")), event.get("PeerStatus") == "Reachable")
+
+    def _say(self, phone_id: PhoneId, reachable: bool) -> None:
+        if reachable is (phone_id in self._reachable):
+            return
+        (self._reachable.add if reachable else self._reachable.discard)(phone_id)
+        self._said(phone_id, reachable)
 
 
 def _pairs(fields: Fields) -> list[dict[str, str]]:

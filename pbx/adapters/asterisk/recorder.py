@@ -74,6 +74,13 @@ class Recorder:
             await self._closed(path)
             del self._paths[recording_id]
 
+    async def pause(self, leg_id: LegId, paused: bool) -> None:
+        """Every recording of the leg writes silence while it is paused. Raises LegGone when the leg is gone."""
+        try:
+            await self._ami.action("MixMonitorMute", Channel=leg_id, Direction="both", State=str(int(paused)))
+        except EngineRefused as error:
+            raise _gone(error) from error
+
     async def _closed(self, path: Path) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CLOSE_S

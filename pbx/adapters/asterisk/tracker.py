@@ -26,19 +26,28 @@ from pbx.domain.events import (
     LegsBridged,
     PlayEnded,
 )
-from pbx.domain.hangup_cause import HangupCause, cause_of
+from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip
 from pbx.domain.ids import BridgeId, LegId, PlayId
 
 log = logging.getLogger(__name__)
 
 ORIGINATED = "originated"
 """Application argument of legs that the controller rang itself; inbound legs carry DID, CLI and trunk."""
+SNOOP = "snoop"
+"""Application argument of channels that are no legs: a supervisor's ear on another leg. Their ids begin with it."""
+MARK = "~"
+"""Parts such an id; in no id of a leg."""
 SHORTEST_PROMPT_MS = 20
 """One packet. A file that was over sooner could not be opened: the server reports it as played all the same."""
 REMEMBERED = 10_000
 """Ended legs remembered, so that what arrives late about them is dropped."""
 
 _seconds: dict[str, int] = {}
+
+
+def is_snoop(channel_or_bridge: str) -> bool:
+    """Whether a channel or bridge only serves a supervision, and is no leg or conversation."""
+    return channel_or_bridge.startswith(SNOOP + MARK)
 
 
 def time_of(timestamp: str) -> float:
@@ -68,8 +77,29 @@ class Leg:
     cause: int = 0
     """Q.850 cause as far as it is known; 0 is unknown."""
     bridge: str | None = None
+    held: bool = False
+    """Out of ``bridge``, which may be over meanwhile, until it is brought back."""
     music: bool = False
+    """Music was started, or may have been before this controller came."""
     plays: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Bridge:
+    legs: frozenset[str]
+    reported: bool = False
+    """That the legs talk has been said; a held leg that comes back is no news."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A leg of a snapshot."""
+
+    leg_id: str
+    inbound: bool
+    answered: bool
+    bridge: str | None
+    held: bool
 
 
 @dataclass(slots=True)
@@ -86,7 +116,8 @@ class Play:
 
 class Tracker:
     """``emit`` receives each fact; ``take`` a leg that has been offered, ``refuse`` one that cannot be,
-    ``forget_bridge`` a bridge whose last leg has ended."""
+    ``forget_bridge`` a bridge whose last leg has ended. ``snoop`` is told of a snooping channel that it is there (True)
+    or gone, ``left`` of each leg that has ended."""
 
     def __init__(
         self,
@@ -95,12 +126,15 @@ class Tracker:
         refuse: Callable[[str], None],
         forget_bridge: Callable[[str], None],
         country_of: Callable[[E164], str | None],
+        snoop: Callable[[str, bool], None] = lambda channel_id, there: None,
+        left: Callable[[str], None] = lambda leg_id: None,
     ) -> None:
+        self._snoop, self._left = snoop, left
         self._emit, self._take, self._refuse, self._country_of = emit, take, refuse, country_of
         self._forget_bridge = forget_bridge
         self.legs: dict[str, Leg] = {}
         self.plays: dict[str, Play] = {}
-        self.bridges: dict[str, set[str]] = {}
+        self.bridges: dict[str, Bridge] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._handlers: dict[type, Callable[..., None]] = {
             models.StasisStart: self._stasis_start,
@@ -147,9 +181,7 @@ class Tracker:
         leg = self.legs.pop(leg_id, None)
         if leg is None:
             return
-        self._ended[leg_id] = None
-        if len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
+        self._forget(leg_id)
         for play_id in sorted(leg.plays):
             play = self.plays.pop(play_id)
             played_ms = max(0, round((at - play.began_at) * 1000)) if play.began_at else 0
@@ -157,28 +189,53 @@ class Tracker:
                 PlayEnded(at=at, leg_id=LegId(leg_id), play_id=PlayId(play_id), played_ms=played_ms, completed=False)
             )
         bridge = self.bridges.get(leg.bridge) if leg.bridge is not None else None
-        if leg.bridge is not None and bridge is not None and not any(other in self.legs for other in bridge):
+        if leg.bridge is not None and bridge is not None and not any(other in self.legs for other in bridge.legs):
             del self.bridges[leg.bridge]
             self._forget_bridge(leg.bridge)
+        self._left(leg_id)
         self._emit(LegEnded(at=at, leg_id=LegId(leg_id), cause=cause))
 
-    def adopt(self, legs: Iterable[tuple[str, bool, bool, str | None]]) -> set[str]:
-        """Legs of a snapshot: id, inbound, answered, bridge. Returns the known legs that are not among them."""
-        there = set()
-        for leg_id, inbound, answered, bridge in legs:
-            there.add(leg_id)
-            if leg_id in self._ended:
+    def _forget(self, leg_id: str) -> None:
+        """Nothing more is said of this leg."""
+        self._ended[leg_id] = None
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def adopt(self, legs: Iterable[Adopted]) -> set[str]:
+        """Legs of a snapshot. Returns the known legs that are not among them."""
+        there: set[str] = set()
+        members: dict[str, set[str]] = {}
+        for seen in legs:
+            there.add(seen.leg_id)
+            if seen.leg_id in self._ended:
                 continue
-            leg = self.legs.setdefault(leg_id, Leg(inbound=inbound, answered=answered))
-            leg.bridge = bridge
-            if bridge is not None:
-                self.bridges.setdefault(bridge, set()).add(leg_id)
+            leg = self.legs.get(seen.leg_id)
+            if leg is None:
+                # Whether it hears music nobody can say; stopping what is not there does no harm.
+                leg = self.legs[seen.leg_id] = Leg(seen.inbound, answered=seen.answered, music=True)
+            leg.bridge, leg.held = seen.bridge, seen.held
+            if seen.bridge is not None:
+                members.setdefault(seen.bridge, set()).add(seen.leg_id)
+        for bridge_id, bridged in members.items():
+            if bridge_id not in self.bridges:
+                self.bridges[bridge_id] = Bridge(frozenset(bridged), reported=True)
         return self.legs.keys() - there
+
+    def dissolve(self, bridge_id: str) -> None:
+        """The bridge is over: its legs are in none, but one that is held stays so until it is brought back."""
+        bridge = self.bridges.pop(bridge_id, None)
+        for leg_id in bridge.legs if bridge is not None else ():
+            leg = self.legs.get(leg_id)
+            if leg is not None and leg.bridge == bridge_id and not leg.held:
+                leg.bridge = None
 
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _stasis_start(self, event: models.StasisStart) -> None:
         leg_id, at = event.channel.id, time_of(event.timestamp)
+        if event.args and event.args[0] == SNOOP:
+            self._snoop(leg_id, True)
+            return
         if leg_id in self._ended:
             log.info("a leg that has ended already was handed over; nothing to do")
             return
@@ -198,6 +255,7 @@ class Tracker:
             offered = self._offer(leg_id, at, event.args)
         except BadValue as error:
             log.error("the dialplan handed over a leg that cannot be taken: %s", error)
+            self._forget(leg_id)
             self._refuse(leg_id)
             return
         if leg is None:
@@ -222,6 +280,8 @@ class Tracker:
         if leg is not None:
             cause = leg.cause or (HangupCause.NORMAL_CLEARING if leg.hung_up else HangupCause.NORMAL_UNSPECIFIED)
             self.end(event.channel.id, time_of(event.timestamp), cause_of(cause))
+        elif is_snoop(event.channel.id):
+            self._snoop(event.channel.id, False)
 
     def _destroyed(self, event: models.ChannelDestroyed) -> None:
         leg = self.legs.get(event.channel.id)
@@ -230,8 +290,14 @@ class Tracker:
 
     def _hangup_request(self, event: models.ChannelHangupRequest) -> None:
         leg = self.legs.get(event.channel.id)
+        if leg is None and event.channel.id not in self._ended and not is_snoop(event.channel.id):
+            # It was an earlier controller's, and ended while there was none: its end was kept, its snapshot was not.
+            leg = self.legs[event.channel.id] = Leg(inbound=True, handed_over=True)
         if leg is not None:
             leg.hung_up = True
+            if not leg.cause and not leg.inbound and not leg.answered and 300 <= (event.tech_cause or 0) < 700:
+                # The far end refused. The server's own table of SIP answers is not that of RFC 3398.
+                leg.cause = cause_of_sip(event.tech_cause or 0)
             # For a soft request "cause" holds the server's own flags (32: explicit), no Q.850 value.
             leg.cause = leg.cause or (0 if event.soft else event.cause or 0)
 
@@ -254,15 +320,16 @@ class Tracker:
             self._emit(DigitPressed(at=at, leg_id=LegId(event.channel.id), digit=event.digit))
 
     def _entered_bridge(self, event: models.ChannelEnteredBridge) -> None:
-        bridge = event.bridge
-        for leg_id in bridge.channels:
+        known = self.bridges.get(event.bridge.id)
+        if known is None:
+            return
+        for leg_id in event.bridge.channels:
             if leg_id in self.legs:
-                self.legs[leg_id].bridge = bridge.id
-        if len(bridge.channels) == 2 and bridge.id in self.bridges:
-            wanted = self.bridges[bridge.id]
-            if wanted == set(bridge.channels):
-                legs = tuple(LegId(leg_id) for leg_id in bridge.channels)
-                self._emit(LegsBridged(at=time_of(event.timestamp), bridge_id=BridgeId(bridge.id), leg_ids=legs))
+                self.legs[leg_id].bridge = event.bridge.id
+        if not known.reported and known.legs == set(event.bridge.channels):
+            known.reported = True
+            legs = tuple(LegId(leg_id) for leg_id in event.bridge.channels)
+            self._emit(LegsBridged(at=time_of(event.timestamp), bridge_id=BridgeId(event.bridge.id), leg_ids=legs))
 
     def _playback_started(self, event: models.PlaybackStarted) -> None:
         play = self.plays.get(event.playback.id)

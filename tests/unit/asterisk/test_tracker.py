@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from pbx.adapters.asterisk import models as m
-from pbx.adapters.asterisk.tracker import ORIGINATED, Tracker, time_of
+from pbx.adapters.asterisk.tracker import ORIGINATED, SNOOP, Adopted, Bridge, Tracker, time_of
 from pbx.domain.e164 import WITHHELD
 from pbx.domain.events import Event, LegAnswered, LegEnded, LegOffered, LegRinging, LegsBridged, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
@@ -19,8 +19,14 @@ class World:
         self.taken: list[str] = []
         self.refused: list[str] = []
         self.forgotten: list[str] = []
+        self.snoops: list[tuple[str, bool]] = []
         self.tracker = Tracker(
-            self.events.append, self.taken.append, self.refused.append, self.forgotten.append, lambda _: "DE"
+            self.events.append,
+            self.taken.append,
+            self.refused.append,
+            self.forgotten.append,
+            lambda _: "DE",
+            snoop=lambda channel_id, there: self.snoops.append((channel_id, there)),
         )
 
     def say(self, *events: m.Message) -> list[Event]:
@@ -45,6 +51,10 @@ def channel(leg: str, state: str = "Up") -> m.ChannelRef:
 
 def start(leg: str = "L", *args: str, state: str = "Ring") -> m.StasisStart:
     return m.StasisStart(at(0), list(args or ("+49305550100", "withheld", "t")), channel(leg, state))
+
+
+def adopted(leg: str, answered: bool = True) -> Adopted:
+    return Adopted(leg, inbound=True, answered=answered, bridge=None, held=False)
 
 
 def finished(play: str, ms: int, state: str = "done") -> m.PlaybackFinished:
@@ -142,7 +152,7 @@ def test_play_ends_before_its_leg(world: World) -> None:
 
 def test_bridge_is_forgotten_with_its_last_leg(world: World) -> None:
     world.say(start("A"), start("B"))
-    world.tracker.bridges["X"] = {"A", "B"}
+    world.tracker.bridges["X"] = Bridge(frozenset(("A", "B")))
     (bridged,) = world.say(
         m.ChannelEnteredBridge(at(1), m.Bridge("X", "mixing", ["A"])),
         m.ChannelEnteredBridge(at(2), m.Bridge("X", "mixing", ["A", "B"])),
@@ -156,15 +166,67 @@ def test_bridge_is_forgotten_with_its_last_leg(world: World) -> None:
 
 def test_snapshot_names_what_is_missing(world: World) -> None:
     world.say(start("A"), start("B"))
-    assert world.tracker.adopt([("B", True, True, None), ("C", True, True, None)]) == {"A"}
+    assert world.tracker.adopt([adopted("B"), adopted("C")]) == {"A"}
     (ended,) = world.say(m.StasisEnd(at(3), channel("C")))
     assert isinstance(ended, LegEnded)
 
 
 def test_adopted_leg_whose_offer_was_still_queued_is_offered(world: World) -> None:
-    world.tracker.adopt([("A", True, False, None)])
+    world.tracker.adopt([adopted("A", answered=False)])
     (offered,) = world.say(start("A"))
     assert isinstance(offered, LegOffered)
+
+
+def test_held_leg_that_comes_back_is_not_bridged_anew(world: World) -> None:
+    world.say(start("A"), start("B"))
+    world.tracker.bridges["X"] = Bridge(frozenset(("A", "B")))
+    both = m.ChannelEnteredBridge(at(2), m.Bridge("X", "mixing", ["A", "B"]))
+    assert len(world.say(both)) == 1
+    assert world.say(both) == []
+
+
+def test_bridge_of_a_supervision_is_no_conversation(world: World) -> None:
+    world.say(start("A"))
+    assert world.say(m.ChannelEnteredBridge(at(2), m.Bridge("snoop~A", "mixing", ["A", "snoop~1~A~B"]))) == []
+    assert world.tracker.legs["A"].bridge is None
+
+
+def test_snooping_channel_is_no_leg(world: World) -> None:
+    snoop = "snoop~1~A~B"
+    assert world.say(start(snoop, SNOOP), m.ChannelHangupRequest(at(1), channel(snoop))) == []
+    assert world.say(m.StasisEnd(at(2), channel(snoop)), m.ChannelDestroyed(at(3), 16, channel(snoop))) == []
+    assert world.snoops == [(snoop, True), (snoop, False)]
+
+
+def test_end_of_a_leg_of_an_earlier_controller_is_told_once(world: World) -> None:
+    (ended,) = world.say(
+        m.ChannelHangupRequest(at(1), channel("A"), 17),
+        m.StasisEnd(at(2), channel("A")),
+        m.StasisEnd(at(2), channel("A")),
+    )
+    assert isinstance(ended, LegEnded)
+    assert (ended.at, ended.cause) == (time_of(at(2)), HangupCause.USER_BUSY)
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(503, HangupCause.TEMPORARY_FAILURE), (None, HangupCause.CONGESTION), (0, HangupCause.CONGESTION)],
+)
+def test_sip_status_says_more_than_the_servers_cause(world: World, status: int | None, cause: HangupCause) -> None:
+    world.tracker.originating("O")
+    (ended,) = world.say(
+        m.ChannelHangupRequest(at(1), channel("O", "Down"), 34, status),
+        m.ChannelDestroyed(at(1), 34, channel("O", "Down")),
+    )
+    assert isinstance(ended, LegEnded)
+    assert ended.cause is cause
+
+
+def test_status_of_a_timeout_is_the_servers_own(world: World) -> None:
+    world.tracker.originating("O")
+    (ended,) = world.say(m.ChannelDestroyed(at(1), 19, channel("O", "Ringing")))
+    assert isinstance(ended, LegEnded)
+    assert ended.cause is HangupCause.NO_ANSWER
 
 
 @pytest.mark.parametrize("timestamp", ["", "yesterday", "2026-01-31T10:20:30.123Z"])

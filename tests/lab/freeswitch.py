@@ -192,6 +192,19 @@ class FreeSwitchServer:
         answer = json.loads(self.cli("show channels as json"))
         return [str(row["uuid"]) for row in answer.get("rows", [])]
 
+    def lease(self) -> int:
+        """Seconds since the epoch until which the dialplan hands legs to the controller; 0: never had a lease."""
+        value = self.cli("global_getvar callplane_lease").strip()
+        return int(value) if value.isdigit() else 0
+
+    def leftovers(self) -> str:
+        """Channels it still holds; empty when there is none."""
+        return " ".join(self.channels())
+
+    def accounts(self) -> int:
+        """How many SIP accounts of agents and trunks it knows now."""
+        return self.cli("xml_locate directory").count("<user ")
+
     def wait_idle(self, deadline_s: float = 10) -> None:
         """Wait until no channel is left; the error names those that are."""
 

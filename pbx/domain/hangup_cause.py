@@ -58,7 +58,7 @@ _FROM_SIP: dict[int, HangupCause] = {
     403: HangupCause.CALL_REJECTED,
     404: HangupCause.UNALLOCATED_NUMBER,
     407: HangupCause.CALL_REJECTED,
-    408: HangupCause.RECOVERY_ON_TIMER_EXPIRY,
+    408: HangupCause.NO_USER_RESPONSE,
     410: HangupCause.NUMBER_CHANGED,
     480: HangupCause.NO_USER_RESPONSE,
     481: HangupCause.TEMPORARY_FAILURE,
@@ -75,7 +75,8 @@ _FROM_SIP: dict[int, HangupCause] = {
     604: HangupCause.UNALLOCATED_NUMBER,
     606: HangupCause.INCOMPATIBLE_DESTINATION,
 }
-"""RFC 3398, 7.2.4.1, as far as ``HangupCause`` has the cause; 488 and 606 depend on a Warning there."""
+"""RFC 3398, 7.2.4.1, as far as ``HangupCause`` has the cause; 488 and 606 depend on a Warning there. 408, which is
+also what a server says of a phone that does not react at all, stays what it is the other way round (8.2.6.1)."""
 
 
 def cause_of_sip(status: int) -> HangupCause:

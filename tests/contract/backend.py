@@ -23,7 +23,7 @@ from pathlib import Path
 from pbx.domain.commands import OriginateLeg, Prompt, ToPhone, ToTrunk
 from pbx.domain.consent import RecordingGrant, Regime, grant
 from pbx.domain.e164 import UNKNOWN, Cli, e164
-from pbx.domain.events import LegAnswered, LegEnded, LegOffered, LegRinging
+from pbx.domain.events import LegAnswered, LegEnded, LegOffered, LegRinging, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, CallId, LegId, PhoneId, PlayId, RecordingId, derive
 from pbx.ports.media_engine import LegSnapshot, MediaEngine, PhoneAccount
@@ -130,6 +130,11 @@ class Controller:
     async def outcome(self, leg_id: LegId, deadline_s: float = 10) -> HangupCause:
         """Why the leg ended, once it has."""
         return (await self.listener.wait_for(LegEnded, lambda e: e.leg_id == leg_id, deadline_s)).cause
+
+    def reachable(self, phone_id: str) -> bool:
+        """What a listener knows: the last snapshot at a connection, and what was said since (or, at worst, before)."""
+        said = [event.reachable for event in self.listener.of(PhoneReachable) if event.phone_id == phone_id]
+        return said[-1] if said else phone_id in self.listener.ups[-1].reachable_phones
 
     async def settled(self, deadline_s: float = 10) -> None:
         """Wait until the engine has no leg and no bridge: the far ends have left, and it has cleaned up after them."""

@@ -12,7 +12,7 @@ import numpy as np
 from pbx.adapters.memory.engine import Answer, Callee, Caller, Phone, SimulatedEngine
 from pbx.adapters.memory.legs import Tone, samples
 from pbx.domain.e164 import cli_of
-from pbx.domain.events import DigitPressed, PhoneReachable
+from pbx.domain.events import DigitPressed
 from pbx.domain.hangup_cause import HangupCause, cause_of_sip, sip_status
 from pbx.domain.ids import LegId, PhoneId
 from tests.contract.backend import TRUNK, Backend, Controller, Crowd, account
@@ -156,7 +156,7 @@ class SimulatedBackend(Backend):
         far_end = self._far_end(phone_id, hz)
         far_end.phone = self._engine.phone(phone_id)
         far_end.phone.behaviour = Answer.NEVER
-        await controller.listener.wait_for(PhoneReachable, lambda e: e.phone_id == phone_id)
+        assert controller.reachable(phone_id)
         yield far_end
         await far_end.left()
         await self._engine.remove_phone(PhoneId(phone_id))

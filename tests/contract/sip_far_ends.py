@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from pbx.domain.errors import EngineError
-from pbx.domain.events import PhoneReachable
 from pbx.domain.ids import PhoneId
 from tests.contract.backend import Backend, Controller, Crowd, account
 from tests.contract.far_end import AGENT_HZ, CALLEE, CALLER, CALLER_HZ, DID, RATE, SECOND_HZ, FarEnd
@@ -112,7 +111,7 @@ class LabBackend(Backend):
         await controller.engine.put_phone(account(phone_id))
         async with Phone.start(self.phones, phone_id, server=self.host.address, password="secret", tone_hz=hz) as phone:
             await phone.wait_registered()
-            await controller.listener.wait_for(PhoneReachable, lambda e: e.phone_id == phone_id and e.reachable)
+            await controller.listener.until(lambda: controller.reachable(phone_id), f"{phone_id} reachable")
             yield SipFarEnd(phone, self.host.address)
         with contextlib.suppress(EngineError):
             await controller.engine.remove_phone(PhoneId(phone_id))

@@ -13,6 +13,7 @@ from pbx.ports.media_engine import PhoneAccount
 REALM = "callplane"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HA1 = re.compile(r"[0-9a-f]{32}")
+_THERE = frozenset({"Created", "NonQualified", "Reachable"})
 _BASE = "asterisk/config/dynamic/res_pjsip"
 
 Fields = dict[str, str]
@@ -104,9 +105,13 @@ class Phones:
             self._say(phone_id, phone_id in reachable)
 
     def ami_event(self, event: Mapping[str, str]) -> None:
-        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another.
-        if event.get("Event") == "PeerStatus" and event.get("ChannelType") == "PJSIP":
+        # PeerStatus is of the endpoint: it stays reachable while one contact replaces another. Once it did not come for
+        # a phone whose account had just been removed and put again; ContactStatus tells the good news a second time.
+        kind = event.get("Event")
+        if kind == "PeerStatus" and event.get("ChannelType") == "PJSIP":
             self._say(PhoneId(event.get("Peer", "").removeprefix("PJSIP/")), event.get("PeerStatus") == "Reachable")
+        elif kind == "ContactStatus" and event.get("ContactStatus") in _THERE and event.get("EndpointName"):
+            self._say(PhoneId(event["EndpointName"]), True)
 
     def _say(self, phone_id: PhoneId, reachable: bool) -> None:
         if reachable is (phone_id in self._reachable):

@@ -147,6 +147,20 @@ class Recordings:
         assert {PROMPT_HZ["music"]} in blocks
         assert tones_in(right[-RATE // 4 :]) == {AGENT_HZ}
 
+    async def test_muted_leg_is_not_recorded(self, backend: Backend, controller: Controller) -> None:
+        path = backend.recording_dir / "muted.raw"
+        async with backend.caller() as caller, backend.phone(controller, "anna") as anna:
+            _, second, _ = await controller.talk(caller, anna)
+            await controller.engine.mute(second, True)
+            await caller.hears()
+            recording = await controller.record(second, path)
+            await anna.goes_on(1.0)
+            await controller.engine.stop_recording(recording, second)
+        left, right = sides(path)
+        path.unlink()
+        assert np.abs(left).max() < QUIET
+        assert tones_in(right) == {CALLER_HZ}
+
     async def test_recording_needs_a_grant(self, backend: Backend, controller: Controller) -> None:
         path = backend.recording_dir / "never.raw"
         async with backend.caller() as caller:

@@ -89,6 +89,14 @@ class Supervisions:
             await controller.engine.supervise(at.third, at.second, Supervision.LISTEN)
             await at.hear([at.anna.hz], [at.caller.hz], both)
 
+    async def test_muted_agent_is_not_heard_by_the_supervisor(self, backend: Backend, controller: Controller) -> None:
+        async with AsyncExitStack() as stack:
+            at = await scene(stack, backend, controller)
+            await controller.engine.supervise(at.third, at.second, Supervision.LISTEN)
+            await at.boss.hears(at.caller.hz, at.anna.hz)
+            await controller.engine.mute(at.second, True)
+            await at.hear([], [at.caller.hz], [at.caller.hz])
+
     async def test_ends_with_the_watched_leg(self, backend: Backend, controller: Controller) -> None:
         async with AsyncExitStack() as stack:
             at = await scene(stack, backend, controller)

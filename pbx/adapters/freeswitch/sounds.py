@@ -1,8 +1,8 @@
 """Prompts and music on a leg.
 
-Prompts are executed one after the other under a lock of the leg, each with the play's id in the parameters of its file:
-the server gives it back with the event that says how much was played. Music is executed without the lock, so that a
-prompt interrupts it and it goes on afterwards.
+Both are executed under the leg's lock: without it the server would begin what comes later inside what is still playing.
+Each prompt carries the play's id in the parameters of its file, and the server gives it back with the event that says
+how much was played.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Sounds:
                 "call-command": "execute",
                 "execute-app-name": "playback",
                 "execute-app-arg": file,
+                "event-lock": "true",
                 **{name.replace("_", "-"): value for name, value in headers.items()},
             },
         )
@@ -70,12 +71,12 @@ class Sounds:
         word(play_id, "play_id")
         if leg.play is not None:
             raise EngineRefused("a play is under way on this leg")
+        if leg.music_on:
+            self._break(leg_id)
         self._tracker.playing(play_id, leg_id, len(files))
         try:
             replies = [
-                self._execute(
-                    leg_id, f"{{callplane_play={play_id}}}{file}", event_uuid=f"{play_id}.{n}", event_lock="true"
-                )
+                self._execute(leg_id, f"{{callplane_play={play_id}}}{file}", event_uuid=f"{play_id}.{n}")
                 for n, file in enumerate(files)
             ]
             for reply in replies:
@@ -99,44 +100,34 @@ class Sounds:
     # --- music --------------------------------------------------------------------------------------------------------
 
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
+        """During a play it is music for afterwards."""
         leg = self._tracker.legs[leg_id]
         word(music_class, "music_class")
         if leg.music_on and leg.play is None:
             self._break(leg_id)
-        leg.music = music_class
-        if leg.play is None or not leg.music_on:
-            reply = self._begin_music(leg_id, music_class)
-            error = error_of(await reply)
-            if error is not None:
-                raise error
-
-    def _begin_music(self, leg_id: str, music_class: str) -> asyncio.Future[str]:
-        self._tracker.legs[leg_id].music_on = True
-        return self._execute(leg_id, f"local_stream://{music_class}", loops="-1")
+        leg.music_on, leg.music_unwanted = True, False
+        error = error_of(await self._execute(leg_id, f"local_stream://{music_class}", loops="-1"))
+        if error is not None:
+            raise error
 
     async def stop_music(self, leg_id: LegId) -> None:
         leg = self._tracker.legs[leg_id]
-        leg.music = None
         if leg.play is None:
-            # Otherwise it ends with the prompt that interrupts it.
             await self._silence(leg_id)
+        else:
+            leg.music_unwanted = leg.music_on
 
     def quiet(self, leg_id: str) -> None:
-        """A play on the leg is over: what is to be heard now is heard."""
+        """A play on the leg is over; music that was stopped before it began must not begin now."""
         leg = self._tracker.legs.get(leg_id)
-        if leg is None or (leg.bridge is not None and not leg.held) or not self._link.connected:
-            return
-        if leg.music_on and leg.music is None:
+        if leg is not None and leg.music_unwanted and leg.play is None and self._link.connected:
             self._break(leg_id)
-        elif leg.music is not None and not leg.music_on:
-            self._begin_music(leg_id, leg.music).add_done_callback(_heed)
 
     # --- silence ------------------------------------------------------------------------------------------------------
 
     def clear(self, leg_id: LegId) -> None:
         """Ends prompts and music, if there are any, before something else is done to the leg."""
         leg = self._tracker.legs[leg_id]
-        leg.music = None
         if leg.music_on or leg.play is not None:
             self._break(leg_id)
 
@@ -146,13 +137,12 @@ class Sounds:
             raise error
 
     def _break(self, leg_id: str) -> asyncio.Future[str]:
-        """Ends everything the server plays to the leg and what waits to be played; music that is still wanted begins
-        anew when the play is over."""
+        """Ends everything the server plays to the leg and what waits to be played."""
         leg = self._tracker.legs[leg_id]
-        leg.music_on = False
-        if leg.play is not None and not self._tracker.plays[leg.play].stopped:
-            self._tracker.plays[leg.play].stopped = True
+        leg.music_on = leg.music_unwanted = False
+        if leg.play is not None:
             self._later(STOP_S, self.end_play, leg.play)
+            self._tracker.stopping(leg.play)
         future = self._link.send(f"api uuid_break {leg_id} all")
         future.add_done_callback(_heed)
         return future

@@ -48,11 +48,13 @@ class Leg:
     bridge: str | None = None
     held: bool = False
     """Taken out of a conversation; stays set when that is over, until the leg enters another."""
-    music: str | None = None
-    """The class that is to be heard when no prompt is."""
     music_on: bool = False
-    """The server plays music to it, or was told to."""
+    """The server plays music to it, or will when a play is over."""
+    music_unwanted: bool = False
+    """It was stopped while a play was before it."""
     play: str | None = None
+    stopped_plays: list[str] = field(default_factory=list)
+    """Those whose end the server has not said yet."""
     watching: str | None = None
     watched_by: set[str] = field(default_factory=set)
 
@@ -127,9 +129,20 @@ class Tracker:
 
     def not_playing(self, play_id: str) -> Play | None:
         play = self.plays.pop(play_id, None)
-        if play is not None and (leg := self.legs.get(play.leg_id)) is not None and leg.play == play_id:
+        leg = self.legs.get(play.leg_id) if play is not None else None
+        if leg is not None and leg.play == play_id:
             leg.play = None
+        elif leg is not None and play_id in leg.stopped_plays:
+            leg.stopped_plays.remove(play_id)
         return play
+
+    def stopping(self, play_id: str) -> None:
+        """The play was stopped: another may begin, though the end of this one has not come."""
+        play = self.plays[play_id]
+        play.stopped = True
+        leg = self.legs[play.leg_id]
+        leg.play = None
+        leg.stopped_plays.append(play_id)
 
     def end_play(self, play_id: str, at: float, completed: bool = False) -> None:
         """The second time nothing happens."""
@@ -161,8 +174,9 @@ class Tracker:
         leg = self.legs.get(leg_id)
         if leg is None:
             return
-        if leg.play is not None:
-            self.end_play(leg.play, at)
+        for play_id in (*leg.stopped_plays, leg.play):
+            if play_id is not None:
+                self.end_play(play_id, at)
         if leg.bridge is not None:
             self.end_bridge(leg.bridge)
         self.watch(leg_id, None)
@@ -289,6 +303,10 @@ class Tracker:
         self._prompt_over(play_id, play, False, event.at)
 
     def _prompt_over(self, play_id: str, play: Play, done: bool, at: float) -> None:
+        if not play.stopped:
+            # Of those that were stopped before they began the server says nothing.
+            for earlier in tuple(self.legs[play.leg_id].stopped_plays):
+                self.end_play(earlier, at)
         play.over += 1
         play.failed = play.failed or not done
         if play.stopped or play.over == play.count:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pbx.adapters.freeswitch import esl
+from pbx.adapters.freeswitch import esl, session
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, LegOffered, PlayEnded
@@ -136,7 +136,7 @@ async def test_wrong_password_is_named(freeswitch_pop: FreeSwitchPop, caplog: py
 async def test_server_that_hangs_is_noticed_and_found_again(
     freeswitch_pop: FreeSwitchPop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(esl, "HUNG_S", 2.0)
+    monkeypatch.setattr(session, "HUNG_S", 2.0)
     pop = freeswitch_pop
     async with pop.controller() as controller, pop.caller() as caller:
         leg = await controller.called_by(caller)

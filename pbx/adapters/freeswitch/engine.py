@@ -58,7 +58,8 @@ FILTERS = (
 class FreeSwitchEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number; ``phone_dir`` is
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
-    ``qualify``: phones are asked whether they are still there."""
+    ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
+    asked whether they are still there."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class FreeSwitchEngine:
         phone_dir: Path,
         country_of: Callable[[E164], str | None],
         prompt_suffix: str = ".alaw",
+        codecs: Sequence[str] = ("PCMA", "PCMU"),
         qualify: bool = True,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
@@ -90,7 +92,7 @@ class FreeSwitchEngine:
         self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
-        self._ringing = Ringing(self._link, self._tracker, clock, self._run)
+        self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
         self._phones = Phones(self._link, phone_dir, ping=qualify)
         self._listener: EngineListener | None = None
         self._version = ""

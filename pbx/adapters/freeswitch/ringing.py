@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 from pbx.adapters.freeswitch import conversations, phones, recorder, sounds
 from pbx.adapters.freeswitch.causes import NAMES, cause_named, status_to_force
@@ -37,7 +37,9 @@ class Ringing:
         tracker: Tracker,
         clock: Clock,
         run: Callable[[Coroutine[None, None, None], str], None],
+        codecs: Sequence[str],
     ) -> None:
+        self._codecs = tuple(codecs)
         self._link, self._tracker, self._clock, self._run = link, tracker, clock, run
 
     async def originate(self, leg: OriginateLeg) -> None:
@@ -55,6 +57,10 @@ class Ringing:
         }
         if isinstance(leg.to, ToPhone):
             target = phones.dial_string(leg.to.phone_id)
+            codec = self._tracker.legs[leg.peer_leg_id].codec
+            if codec in self._codecs:
+                order = [codec, *(other for other in self._codecs if other != codec)]
+                variables["absolute_codec_string"] = f"^^:{':'.join(order)}"
         else:
             target = f"user/{word(leg.to.trunk, 'trunk')}@trunks"
             variables["callplane_number"] = str(leg.to.number)

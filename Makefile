@@ -46,7 +46,8 @@ bench-call: rootfs prompts ## CPU per call, against Asterisk's own queue in the 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)
 
-bench: bench-call ## All benchmarks
+bench: rootfs prompts ## All benchmarks; writes tests/bench/RESULTS.md (as root)
+	@$(PY) -m tests.bench
 
 clean: ## Remove what was made in this directory; the cache stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

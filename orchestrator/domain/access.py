@@ -6,6 +6,9 @@ import hashlib
 import secrets
 
 SIP_REALM = "callplane"
+SIP_PASSWORD_CHARACTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105
+"""People type these into phones: nothing that looks like something else, and nothing that a configuration reads as its
+own (sipp takes a password that begins with ``0x`` for hexadecimal)."""
 
 
 def new_token() -> str:
@@ -18,8 +21,8 @@ def token_hash(token: str) -> str:
 
 
 def new_sip_password() -> str:
-    """20 characters, 119 bits: HA1 is plain MD5, so the password has to carry the strength."""
-    return secrets.token_urlsafe(15)
+    """20 characters, 116 bits: HA1 is plain MD5, so the password has to carry the strength."""
+    return "".join(secrets.choice(SIP_PASSWORD_CHARACTERS) for _ in range(20))
 
 
 def ha1(phone_id: str, password: str) -> str:

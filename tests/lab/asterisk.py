@@ -150,6 +150,11 @@ class AsteriskServer:
         lines = self.cli("bridge show all").splitlines()
         return [line.split()[0] for line in lines[1:] if line.strip()]
 
+    def endpoints(self) -> int:
+        """How many SIP accounts it knows, trunks included; those of agents come and go at run time."""
+        listed = self.cli("pjsip list endpoints")
+        return sum(line.strip().startswith("Endpoint:") for line in listed.splitlines())
+
     def wait_idle(self, deadline_s: float = 10) -> None:
         """Wait until no channel and no bridge is left; the error names those that are."""
 

@@ -9,7 +9,7 @@ with Sipp.agents(phones, ring_ms=200, talk_ms=3000, port=5080) as agents:
 import contextlib
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -33,7 +33,7 @@ class SippResult:
     name: str
     successful: int
     failed: int
-    answer_ms: tuple[float, ...]
+    answer_ms: tuple[float, ...] = field(repr=False)
     elapsed_s: float
     calls_s: float
     errors: str

@@ -230,8 +230,13 @@ class Stack:
                 await job
 
         names = [f"sipp{number:04}" for number in range(count)]
+        before = self.server.endpoints()
         await asyncio.gather(*(one(self.add_agent(name)) for name in names))
         await self.synced()
+        # The controller has them; its media server takes them one by one, and sipp registers only once.
+        await asyncio.to_thread(
+            wait_until, lambda: self.server.endpoints() >= before + count, wait_s, f"{count} accounts in Asterisk"
+        )
         target = f"{self.pop.address}"
         with Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms) as answering:
             users = {name: self.agents[name].password for name in names}

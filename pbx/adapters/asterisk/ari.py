@@ -15,6 +15,7 @@ import base64
 import binascii
 import hmac
 import logging
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from socket import IPPROTO_TCP, TCP_QUICKACK, socket
@@ -69,11 +70,13 @@ class _Request(msgspec.Struct, gc=False, tag="RESTRequest", omit_defaults=True):
 class _Link:
     """One connection: what is to be written, and who waits for which answer."""
 
-    __slots__ = ("deadlines", "greeted", "outbox", "pending", "socket", "wake", "ws")
+    __slots__ = ("_acknowledging", "_socket", "deadlines", "greeted", "outbox", "pending", "wake", "ws")
 
     def __init__(self, ws: web.WebSocketResponse, connection: socket | None) -> None:
         self.ws = ws
-        self.socket = connection
+        # The event loop's own socket object opens and closes a real one at each call.
+        self._socket = socket(fileno=os.dup(connection.fileno())) if connection is not None else None
+        self._acknowledging = False
         self.pending: dict[str, asyncio.Future[models.RESTResponse]] = {}
         self.deadlines: deque[tuple[float, str]] = deque()
         self.outbox: deque[bytes] = deque()
@@ -91,9 +94,22 @@ class _Link:
     def acknowledge(self) -> None:
         """Acknowledge at once what was received. The server writes a frame in two pieces and without TCP_NODELAY: its
         kernel holds the second back until the first is acknowledged, and ours would take 40 ms for that (seen: 44 ms
-        from answer to the first prompt, 1 ms with this). The option holds for one time only."""
-        if self.socket is not None:
-            self.socket.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+        from answer to the first prompt, 1 ms with this). The option holds for one time only; once per turn of the loop
+        is enough, however many frames came together."""
+        if self._socket is not None and not self._acknowledging:
+            self._acknowledging = True
+            asyncio.get_running_loop().call_soon(self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._acknowledging = False
+        if self._socket is not None:
+            self._socket.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+
+    def close(self) -> None:
+        """Gives the second descriptor back; the connection itself is aiohttp's."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def fail(self, error: Callable[[], EngineError]) -> None:
         pending, self.pending = self.pending, {}
@@ -293,6 +309,7 @@ class AriLink:
             if self._link is link:
                 self._link, self._ready = None, False
                 self._on_down(reason)
+            link.close()
             link.fail(lambda: EngineUnknown("the connection to the media server dropped before the answer"))
 
     async def _synchronise(self, link: _Link) -> None:

@@ -61,8 +61,8 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
         raise RenderError("pop.country", f"is {pop.country}, the pack is {pack.iso_alpha2}'s")
     if not _AREA_CODE.fullmatch(pop.area_code):
         raise RenderError("pop.area_code", "is not an area code without the trunk prefix")
-    for name in ("prompt_dir", "recording_dir", "phone_dir"):
-        if not _PATH.fullmatch(getattr(pop, name)):
+    for name in ("prompt_dir", "recording_dir", "phone_dir", "tls_dir"):
+        if not _PATH.fullmatch(getattr(pop, name) or "/"):
             raise RenderError(f"pop.{name}", "is not an absolute path of letters, digits, dots, dashes and slashes")
     if pop.overflow_number is not None:
         if not E164.fullmatch(pop.overflow_number):

@@ -56,6 +56,10 @@ class Pop(Strict):
     sip_address: str
     """Address on which the media server listens for SIP and RTP."""
     sip_port: int = 5060
+    tls_dir: str | None = None
+    """FreeSWITCH: directory with ``agent.pem``, private key and certificate chain of this POP, readable by the media
+    server alone. With it SIP is spoken over TLS too, and agents' phones that register so encrypt their sound."""
+    tls_port: int = 5061
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
     trunks: list[Trunk] = []

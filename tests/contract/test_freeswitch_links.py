@@ -11,15 +11,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pbx.adapters.freeswitch import esl
+from pbx.adapters.freeswitch import esl, session
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, LegOffered, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
 from tests.contract.backend import Controller
-from tests.contract.far_end import FarEnd
+from tests.contract.far_end import PROMPT_HZ, RATE, FarEnd, tones_in
 from tests.contract.freeswitch_pop import PASSWORD, FreeSwitchPop
 from tests.contract.listener import Listener
+from tests.contract.promises.recording import sides
 from tests.lab.errors import wait_until
 
 pytestmark = pytest.mark.lab
@@ -135,7 +136,7 @@ async def test_wrong_password_is_named(freeswitch_pop: FreeSwitchPop, caplog: py
 async def test_server_that_hangs_is_noticed_and_found_again(
     freeswitch_pop: FreeSwitchPop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(esl, "HUNG_S", 2.0)
+    monkeypatch.setattr(session, "HUNG_S", 2.0)
     pop = freeswitch_pop
     async with pop.controller() as controller, pop.caller() as caller:
         leg = await controller.called_by(caller)
@@ -187,6 +188,28 @@ async def test_header_of_any_bytes(freeswitch_pop: FreeSwitchPop, controller: Co
         await controller.outcome(leg)
         assert await controller.leg(second) is not None
     assert not controller.listener.downs
+
+
+async def test_recording_of_a_parked_leg_keeps_time(freeswitch_pop: FreeSwitchPop, controller: Controller) -> None:
+    """Nothing is said to the leg for a second: the recording must not be shorter for it."""
+    path = freeswitch_pop.recording_dir / "parked.raw"
+    async with freeswitch_pop.caller() as caller:
+        leg = await controller.called_by(caller)
+        await caller.goes_on(0.2)
+        began = time.monotonic()
+        recording = await controller.record(leg, path)
+        await caller.goes_on(1.0)
+        await controller.play(leg, "short")
+        await controller.listener.wait_for(PlayEnded)
+        await controller.engine.stop_recording(recording, leg)
+        took_s = time.monotonic() - began
+        left, right = sides(path)
+        path.unlink()
+        await caller.hang_up()
+        await controller.outcome(leg)
+    assert abs(len(left) / RATE - took_s) < 0.15
+    assert tones_in(left) == {caller.hz}
+    assert tones_in(right[-RATE // 4 :]) == {PROMPT_HZ["short"]}
 
 
 async def test_slow_reader_is_resynchronised(

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
-from pbx.adapters.freeswitch import conversations, phones, recorder, sounds
-from pbx.adapters.freeswitch.causes import NAMES, cause_named, status_to_force
+from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.models import ServerEvent
 from pbx.adapters.freeswitch.phones import Phones
 from pbx.adapters.freeswitch.recorder import Recorder
-from pbx.adapters.freeswitch.snapshot import INBOUND, OUTBOUND, adopt, encoded, snapshot
-from pbx.adapters.freeswitch.sounds import Sounds, word
+from pbx.adapters.freeswitch.ringing import VARIABLES, Ringing, joined
+from pbx.adapters.freeswitch.snapshot import INBOUND, adopt, encoded, snapshot
+from pbx.adapters.freeswitch.sounds import Sounds
 from pbx.adapters.freeswitch.tracker import NOT_PLAYED, Tracker
-from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
+from pbx.domain.commands import OriginateLeg, Prompt
 from pbx.domain.consent import RecordingGrant
-from pbx.domain.e164 import E164, Cli
-from pbx.domain.errors import BadValue, EngineError, EngineRefused, EngineUnknown, LegGone
+from pbx.domain.e164 import E164
+from pbx.domain.errors import BadValue, EngineError, EngineRefused, LegGone
 from pbx.domain.events import Event, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
@@ -43,12 +42,6 @@ LEASE_S = 4
 RENEW_S = 1.0
 GRACE_S = 1.0
 """Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
-NO_CHANNEL_S = 0.3
-"""A leg that could not be rung may have had a channel, which says more about the cause and a moment later."""
-CANCEL_S = 5.0
-CANCEL_EVERY_S = 0.02
-VARIABLES = sounds.VARIABLES | conversations.VARIABLES | recorder.VARIABLES
-"""On every leg in control."""
 CHANNEL_EVENTS = (
     "CHANNEL_PARK", "CHANNEL_ANSWER", "CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_BRIDGE",
     "CHANNEL_HANGUP_COMPLETE", "DTMF", "PLAYBACK_STOP", "RECORD_STOP", "BACKGROUND_JOB",
@@ -65,7 +58,8 @@ FILTERS = (
 class FreeSwitchEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number; ``phone_dir`` is
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
-    ``qualify``: phones are asked whether they are still there."""
+    ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
+    asked whether they are still there."""
 
     def __init__(
         self,
@@ -77,6 +71,7 @@ class FreeSwitchEngine:
         phone_dir: Path,
         country_of: Callable[[E164], str | None],
         prompt_suffix: str = ".alaw",
+        codecs: Sequence[str] = ("PCMA", "PCMU"),
         qualify: bool = True,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
@@ -97,6 +92,7 @@ class FreeSwitchEngine:
         self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
+        self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
         self._phones = Phones(self._link, phone_dir, ping=qualify)
         self._listener: EngineListener | None = None
         self._version = ""
@@ -143,30 +139,11 @@ class FreeSwitchEngine:
 
     async def hang_up(self, leg_id: LegId, cause: HangupCause) -> None:
         self._known(leg_id)
-        leg = self._tracker.legs[leg_id]
-        status = status_to_force(cause)
-        if leg.inbound and not leg.answered and status is not None:
-            self._link.send_unattended(f"api uuid_setvar {leg_id} last_bridge_proto_specific_hangup_cause sip:{status}")
-        try:
-            await self._link.api(f"uuid_kill {leg_id} {NAMES[cause]}")
-        except LegGone:
-            if not leg.ringing_job:
-                raise
-            self._run(self._cancel(leg_id, NAMES[cause]), "freeswitch-cancel")
+        await self._ringing.hang_up(leg_id, cause)
 
-    async def _cancel(self, leg_id: LegId, cause: str) -> None:
-        """The server was told to ring a phone and has not begun: as soon as there is a channel it is hung up."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CANCEL_S
-        while (leg := self._tracker.legs.get(leg_id)) is not None and leg.ringing_job and loop.time() < deadline:
-            await asyncio.sleep(CANCEL_EVERY_S)
-            try:
-                await self._link.api(f"uuid_kill {leg_id} {cause}")
-            except LegGone:
-                continue
-            except EngineError as error:
-                log.info("a leg that was to be cancelled is settled by snapshot: %s", error)
-            return
+    async def originate(self, leg: OriginateLeg) -> None:
+        self._known(leg.peer_leg_id)
+        await self._ringing.originate(leg)
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
         self._known(leg_id)
@@ -187,54 +164,7 @@ class FreeSwitchEngine:
         written = encoded(variables)
         self._known(leg_id)
         if written:
-            await self._link.api(f"uuid_setvar_multi {leg_id} {_joined(written, ';')}")
-
-    async def originate(self, leg: OriginateLeg) -> None:
-        self._known(leg.peer_leg_id)
-        word(leg.leg_id, "leg_id")
-        timeout_s = max(1, math.ceil(leg.timeout_s))
-        number = _caller_id(leg.cli)
-        variables = {
-            "origination_uuid": leg.leg_id,
-            "origination_caller_id_number": number,
-            "origination_caller_id_name": number,
-            "originate_timeout": str(timeout_s),
-            "ignore_early_media": "true",
-            "callplane_leg": OUTBOUND,
-            **VARIABLES,
-        }
-        if isinstance(leg.to, ToPhone):
-            target = phones.dial_string(leg.to.phone_id)
-        else:
-            target = f"user/{word(leg.to.trunk, 'trunk')}@trunks"
-            variables["callplane_number"] = str(leg.to.number)
-        line = f"originate {{{_joined(variables, ',')}}}{target} &park()"
-        self._tracker.originating(leg.leg_id)
-        try:
-            job = await self._link.start_job(line, timeout_s + 10.0)
-        except EngineUnknown:
-            raise
-        except EngineError:
-            self._tracker.legs.pop(leg.leg_id, None)
-            raise
-        self._run(self._rung(leg.leg_id, job), "freeswitch-originate")
-
-    async def _rung(self, leg_id: LegId, job: asyncio.Future[str]) -> None:
-        """What came of ringing. The channel says it better, if there was one."""
-        try:
-            text = (await job).strip()
-        except EngineError as error:
-            log.info("what became of a leg is settled by snapshot: %s", error)
-            return
-        leg = self._tracker.legs.get(leg_id)
-        if leg is not None:
-            leg.ringing_job = False
-        if text.startswith("+OK"):
-            return
-        cause = cause_named(text.removeprefix("-ERR").strip())
-        if cause is not HangupCause.SUBSCRIBER_ABSENT:
-            await asyncio.sleep(NO_CHANNEL_S)
-        self._tracker.end(leg_id, self._clock(), cause)
+            await self._link.api(f"uuid_setvar_multi {leg_id} {joined(written, ';')}")
 
     # --- conversations ------------------------------------------------------------------------------------------------
 
@@ -338,7 +268,7 @@ class FreeSwitchEngine:
 
     def _take(self, leg_id: str) -> None:
         """Marks the leg as ours and lifts the limit that the dialplan set for a controller that never comes."""
-        variables = _joined({"callplane_leg": INBOUND, **VARIABLES}, ";")
+        variables = joined({"callplane_leg": INBOUND, **VARIABLES}, ";")
         self._link.send_unattended(f"api sched_del {leg_id}")
         self._link.send_unattended(f"api uuid_setvar_multi {leg_id} {variables}")
 
@@ -389,12 +319,3 @@ class FreeSwitchEngine:
     def _renew(self) -> None:
         self._link.send_unattended(f"api global_setvar {LEASE}={int(self._clock()) + LEASE_S}")
         self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
-
-
-def _joined(variables: Mapping[str, str], separator: str) -> str:
-    return separator.join(f"{name}={value}" for name, value in variables.items())
-
-
-def _caller_id(cli: Cli) -> str:
-    """What the phone shows. A withheld number stays withheld."""
-    return str(cli.number) if cli.number is not None else cli.kind.value

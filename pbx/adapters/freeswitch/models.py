@@ -15,6 +15,7 @@ _NAMES = {
     "channel_call_state": "Channel-Call-State",
     "other_uuid": "Other-Leg-Unique-ID",
     "read_rate": "Channel-Read-Codec-Rate",
+    "read_codec": "Channel-Read-Codec-Name",
     "cause": "Hangup-Cause",
     "digit": "DTMF-Digit",
     "application": "Application",
@@ -63,6 +64,7 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     channel_call_state: str = ""
     other_uuid: str = ""
     read_rate: str = ""
+    read_codec: str = ""
     cause: str = ""
     digit: str = ""
     application: str = ""

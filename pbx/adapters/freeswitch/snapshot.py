@@ -117,7 +117,7 @@ def adopt(tracker: Tracker, found: Sequence[ServerEvent]) -> tuple[set[str], lis
             leg = tracker.legs[channel.uuid] = Leg(inbound=inbound)
             # An outbound leg that has not been parked yet says so when it is.
             leg.taken = inbound or answered
-            leg.answered = answered
+            leg.answered, leg.codec = answered, channel.read_codec
             leg.ringing = not answered
             leg.music_on = channel.current_application == "playback"
         leg.held = bool(channel.held)

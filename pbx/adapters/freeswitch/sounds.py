@@ -22,8 +22,9 @@ from pbx.ports.media_engine import Clock
 
 STOP_S = 1.0
 """A prompt that was stopped before it began ends without a word from the server; it is waited for no longer."""
-VARIABLES = {"playback_terminators": "none"}
-"""On every leg in control. Otherwise ``*`` ends a prompt."""
+VARIABLES = {"playback_terminators": "none", "send_silence_when_idle": "-1"}
+"""On every leg in control. Otherwise ``*`` ends a prompt; and a parked leg to which nothing is sent is recorded too
+short: the recorder counts by what goes both ways."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DIRECTORY = re.compile(r"/[A-Za-z0-9._/+-]*")
 

@@ -45,6 +45,8 @@ class Leg:
     answered: bool = False
     ringing_job: bool = False
     """The server is still at ringing it: its channel may not be there yet."""
+    codec: str = ""
+    """What it speaks, as far as it is known: so a peer is offered the same first."""
     bridge: str | None = None
     held: bool = False
     """Taken out of a conversation; stays set when that is over, until the leg enters another."""
@@ -219,7 +221,7 @@ class Tracker:
             self._refuse(leg_id)
             return
         answered = event.answer_state == "answered"
-        self.legs[leg_id] = Leg(inbound=True, taken=True, answered=answered)
+        self.legs[leg_id] = Leg(inbound=True, taken=True, answered=answered, codec=event.read_codec)
         self._take(leg_id)
         self._emit(offered)
 
@@ -235,13 +237,14 @@ class Tracker:
         if not leg.inbound and not leg.taken:
             # Answered a moment ago; only now can it be bridged and played to.
             leg.taken = leg.answered = True
+            leg.codec = event.read_codec
             leg.ringing_job = False
             self._emit(LegAnswered(at=event.at, leg_id=LegId(leg_id)))
 
     def _answered(self, event: ServerEvent) -> None:
         leg = self.legs.get(event.uuid)
         if leg is not None and leg.inbound and not leg.answered:
-            leg.answered = True
+            leg.answered, leg.codec = True, event.read_codec or leg.codec
             self._emit(LegAnswered(at=event.at, leg_id=LegId(event.uuid)))
 
     def _progress(self, event: ServerEvent) -> None:

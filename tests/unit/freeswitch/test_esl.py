@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from pbx.adapters.freeswitch import esl
+from pbx.adapters.freeswitch import esl, session
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.models import ServerEvent
 from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineRefused, EngineUnknown, LegGone
@@ -230,8 +230,8 @@ async def test_nothing_is_sent_twice(controller: Controller, server: tuple[Serve
 async def test_server_that_hangs_is_noticed_and_left(
     controller: Controller, server: tuple[Server, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(esl, "PING_S", 0.2)
-    monkeypatch.setattr(esl, "HUNG_S", 1.0)
+    monkeypatch.setattr(session, "PING_S", 0.2)
+    monkeypatch.setattr(session, "HUNG_S", 1.0)
     server[0].answers["strepoch"] = None
     await controller.until(lambda: bool(controller.downs))
     assert controller.downs == ["the media server does not answer"]
@@ -240,7 +240,7 @@ async def test_server_that_hangs_is_noticed_and_left(
 async def test_server_that_does_not_read(
     controller: Controller, server: tuple[Server, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(esl, "LONGEST_OUTBOX", 10_000)
+    monkeypatch.setattr(session, "LONGEST_OUTBOX", 10_000)
     cast(asyncio.Transport, server[0].writers[-1].transport).pause_reading()
     pending: list[asyncio.Future[str]] = []
 

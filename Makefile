@@ -4,7 +4,7 @@ PY := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call clean
+.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once e
 
 bench-call: rootfs prompts ## CPU per call, against Asterisk's own queue in the same run (as root)
 	@$(PY) -m tests.bench.call $(ARGS)
+
+fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
+	@$(PY) -m tests.fuzz.esl $(ARGS)
 
 bench: rootfs prompts ## All benchmarks; writes tests/bench/RESULTS.md (as root)
 	@$(PY) -m tests.bench

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from pydantic import ValidationError
@@ -23,7 +24,7 @@ from dialplans.pack import PackError, load_pack
 from dialplans.prompts import PromptError
 from dialplans.render import RenderError
 from dialplans.render import render as render_files
-from dialplans.schema import Pop
+from dialplans.schema import Engine, Pop
 from dialplans.synth import SynthesisError
 
 
@@ -64,10 +65,11 @@ def render(argv: list[str]) -> int:
     parser.add_argument("--pop", type=Path, required=True, metavar="FILE.yml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--check", action="store_true", help="compare only; exit status 1 on a difference")
+    parser.add_argument("--engine", choices=get_args(Engine), help="default: the POP's own")
     args = parser.parse_args(argv)
     try:
         pop = read_pop(args.pop)
-        files = render_files(load_pack(pop.country), pop)
+        files = render_files(load_pack(pop.country), pop, args.engine)
     except (RenderError, PackError) as error:
         return _refuse(error)
     changed = 0

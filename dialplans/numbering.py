@@ -68,8 +68,17 @@ class Form:
 
     @property
     def regex(self) -> str:
-        steps = {"X": "[0-9]", "Z": "[1-9]", ".": ".+", "!": ".*", "+": "[+]"}
-        return "".join(steps.get(char, char) for char in self.pattern)
+        return _regex(self.pattern)
+
+    @property
+    def capture(self) -> str:
+        """An anchored regular expression whose only group is what follows ``prepend``."""
+        return f"^{_regex(self.pattern[: self.strip])}({_regex(self.pattern[self.strip :])})$"
+
+
+def _regex(pattern: str) -> str:
+    steps = {"X": "[0-9]", "Z": "[1-9]", ".": ".+", "!": ".*", "+": "[+]"}
+    return "".join(steps.get(char, char) for char in pattern)
 
 
 def _metadata(country: str) -> PhoneMetadata:

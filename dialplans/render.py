@@ -10,9 +10,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel
 
+from dialplans import freeswitch
 from dialplans.numbering import E164, NumberRefused, check_did, forms, premium_regex
 from dialplans.pack import CountryPack
-from dialplans.schema import Pop
+from dialplans.schema import Engine, Pop
 
 TEMPLATES_DIR = Path(__file__).parent / "templates"
 
@@ -50,7 +51,7 @@ def _strings(value: object, where: str) -> Iterator[tuple[str, str]]:
             yield from _strings(item, f"{where}.{index}")
 
 
-def check(pack: CountryPack, pop: Pop) -> None:
+def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
     """Raises RenderError for the first value of ``pop`` that no file may hold or that contradicts the pack."""
     for where, text in _strings(pop, "pop"):
         found = _BREAKS_A_LINE.search(text)
@@ -60,8 +61,8 @@ def check(pack: CountryPack, pop: Pop) -> None:
         raise RenderError("pop.country", f"is {pop.country}, the pack is {pack.iso_alpha2}'s")
     if not _AREA_CODE.fullmatch(pop.area_code):
         raise RenderError("pop.area_code", "is not an area code without the trunk prefix")
-    for name in ("prompt_dir", "recording_dir"):
-        if not _PATH.fullmatch(getattr(pop, name)):
+    for name in ("prompt_dir", "recording_dir", "phone_dir", "tls_dir"):
+        if not _PATH.fullmatch(getattr(pop, name) or "/"):
             raise RenderError(f"pop.{name}", "is not an absolute path of letters, digits, dots, dashes and slashes")
     if pop.overflow_number is not None:
         if not E164.fullmatch(pop.overflow_number):
@@ -81,12 +82,20 @@ def check(pack: CountryPack, pop: Pop) -> None:
     endpoints = [trunk.endpoint for trunk in pop.trunks]
     if len(set(endpoints)) != len(endpoints):
         raise RenderError("pop.trunks", "a trunk's username is another one's username or name")
+    if engine == "asterisk":
+        for name in ("ari_password", "ami_password"):
+            if not getattr(pop, name):
+                raise RenderError(f"pop.{name}", "is needed")
+    else:
+        for field, reason in freeswitch.problems(pop):
+            raise RenderError(field, reason)
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    # The output is configuration, not HTML; values that could break a line are refused by check().
-    return Environment(  # noqa: S701
+    # Configuration, not HTML: values that could break a line are refused by check(). FreeSWITCH's is XML besides.
+    return Environment(
+        autoescape=lambda name: name is not None and name.startswith("freeswitch/"),  # noqa: S701
         loader=FileSystemLoader(TEMPLATES_DIR),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -95,14 +104,16 @@ def _environment() -> Environment:
     )
 
 
-def render(pack: CountryPack, pop: Pop, engine: str = "asterisk") -> dict[str, bytes]:
-    """File name under the media server's configuration directory -> bytes, sorted by name.
+def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[str, bytes]:
+    """File name under the media server's configuration directory -> bytes, sorted by name. The POP's engine is meant
+    when none is given.
 
     Templates get ``pop``, ``pack`` and what the dialplan needs of the numbering plan; an unknown name in a template is
     an error. Raises RenderError when the POP cannot be rendered."""
-    check(pack, pop)
+    engine = engine or pop.engine
+    check(pack, pop, engine)
     environment = _environment()
-    context = {
+    context: dict[str, object] = {
         "pop": pop,
         "pack": pack,
         "forms": forms(pack, pop.area_code),
@@ -114,6 +125,8 @@ def render(pack: CountryPack, pop: Pop, engine: str = "asterisk") -> dict[str, b
         "application": APPLICATION,
         "takeover_s": TAKEOVER_LIMIT_S,
     }
+    if engine == "freeswitch":
+        context |= freeswitch.context(pack, pop)
     names = environment.list_templates(filter_func=lambda name: name.startswith(f"{engine}/") and name.endswith(".j2"))
     files: dict[str, bytes] = {}
     for name in sorted(names):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Engine = Literal["asterisk", "freeswitch"]
+"""The media server of a POP."""
 
 
 class Strict(BaseModel):
@@ -46,12 +49,17 @@ class Pop(Strict):
     """All that the rendered files of one POP depend on besides its country's pack."""
 
     pop_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    engine: Engine = "asterisk"
     country: str = Field(pattern=r"^[A-Z]{2}$")
     area_code: str = ""
     """National area code without the trunk prefix (``30`` for Berlin): completes local-format numbers."""
     sip_address: str
     """Address on which the media server listens for SIP and RTP."""
     sip_port: int = 5060
+    tls_dir: str | None = None
+    """FreeSWITCH: directory with ``agent.pem``, private key and certificate chain of this POP, readable by the media
+    server alone. With it SIP is spoken over TLS too, and agents' phones that register so encrypt their sound."""
+    tls_port: int = 5061
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
     trunks: list[Trunk] = []
@@ -63,14 +71,26 @@ class Pop(Strict):
     controller_ari_port: int = 8089
     """Where the controller listens for the media server's outbound websocket."""
     ari_user: str = "callplane"
-    ari_password: str
-    """Made per POP; the media server presents it to the controller."""
+    ari_password: str = ""
+    """Made per POP; the media server presents it to the controller. Needed for Asterisk."""
     ami_port: int = 5038
     ami_user: str = "callplane"
-    ami_password: str
+    ami_password: str = ""
+    """Needed for Asterisk."""
+    esl_host: str = "127.0.0.1"
+    """Address on which FreeSWITCH listens for the controller."""
+    esl_port: int = 8021
+    esl_password: str = ""
+    """Made per POP; the controller presents it to FreeSWITCH. Needed for FreeSWITCH."""
+    esl_networks: list[str] = []
+    """Networks from which a controller may connect to FreeSWITCH, besides the host itself."""
+    phone_dir: str = "/var/lib/callplane/phones"
+    """FreeSWITCH: the controller keeps a file for each agent's phone here; readable by the media server."""
     prompt_dir: str = "/var/lib/callplane/prompts"
     """Holds LANGUAGE/PROMPT_ID.alaw and .ulaw for every prompt, and music/default/; readable by the media server."""
     recording_dir: str = "/run/callplane/recordings"
     """Memory-backed; the media server writes here while a call is recorded."""
+    opus: bool = False
+    """FreeSWITCH: agents' phones are offered Opus before G.711; it costs transcoding on every call."""
     max_calls: int = 2000
     bind_address: str = "0.0.0.0"  # noqa: S104  (the interface is chosen by sip_address on multi-homed hosts)

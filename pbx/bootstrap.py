@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from dialplans import numbering, pack, prompts
 from pbx.adapters.asterisk.engine import AsteriskEngine
+from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
 from pbx.adapters.vault.disk import DiskVault
@@ -17,6 +20,7 @@ from pbx.domain.consent import RegimeTable, regime_of
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import PopId
 from pbx.ports.link import Link
+from pbx.ports.media_engine import MediaEngine
 from pbx.recording.recorder import Recorder
 
 
@@ -36,6 +40,42 @@ def regimes() -> RegimeTable:
     return RegimeTable({country: regime_of(word) for country, word in pack.regime_words().items()})
 
 
+def build_engine(settings: PopSettings) -> MediaEngine:
+    """The adapter of the POP's media server, not started. Raises BadValue naming the setting that is missing."""
+    if settings.engine == "freeswitch":
+        if settings.phone_dir is None or not settings.phone_dir.is_dir():
+            raise BadValue("CALLPLANE_POP_PHONE_DIR", "is not a directory; it is needed for FreeSWITCH")
+        return FreeSwitchEngine(
+            esl_host=settings.esl_host,
+            esl_port=settings.esl_port,
+            esl_password=_needed(settings.esl_password, "ESL_PASSWORD", "FreeSWITCH"),
+            prompt_dir=settings.prompt_dir,
+            phone_dir=settings.phone_dir,
+            country_of=numbering.country_of,
+            qualify=settings.qualify_s > 0,
+        )
+    return AsteriskEngine(
+        ari_host=settings.ari_host,
+        ari_port=settings.ari_port,
+        ari_user=settings.ari_user,
+        ari_password=_needed(settings.ari_password, "ARI_PASSWORD", "Asterisk"),
+        ami_host=settings.ami_host,
+        ami_port=settings.ami_port,
+        ami_user=settings.ami_user,
+        ami_password=_needed(settings.ami_password, "AMI_PASSWORD", "Asterisk"),
+        prompt_dir=settings.prompt_dir,
+        country_of=numbering.country_of,
+        qualify_s=settings.qualify_s,
+        nat=settings.phones_behind_nat,
+    )
+
+
+def _needed(secret: SecretStr, setting: str, engine: str) -> str:
+    if not secret.get_secret_value():
+        raise BadValue(f"CALLPLANE_POP_{setting}", f"is needed for {engine}")
+    return secret.get_secret_value()
+
+
 def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     """A POP that has not been started, and its link to the centre, if it has one.
 
@@ -46,20 +86,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         raise BadValue("CALLPLANE_POP_RECORDING_DIR", "is not a directory")
     if bool(settings.bus_url) != bool(settings.key.get_secret_value()):
         raise BadValue("CALLPLANE_POP_KEY", "goes together with CALLPLANE_POP_BUS_URL")
-    engine = AsteriskEngine(
-        ari_host=settings.ari_host,
-        ari_port=settings.ari_port,
-        ari_user=settings.ari_user,
-        ari_password=settings.ari_password.get_secret_value(),
-        ami_host=settings.ami_host,
-        ami_port=settings.ami_port,
-        ami_user=settings.ami_user,
-        ami_password=settings.ami_password.get_secret_value(),
-        prompt_dir=settings.prompt_dir,
-        country_of=numbering.country_of,
-        qualify_s=settings.qualify_s,
-        nat=settings.phones_behind_nat,
-    )
+    engine = build_engine(settings)
     config = ConfigStore(regimes(), prompt_index(settings.prompt_dir))
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))

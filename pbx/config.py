@@ -19,14 +19,22 @@ class PopSettings(BaseSettings):
     prompt_dir: Path
     recording_dir: Path
     """Memory-backed directory that the media server writes to while a call is recorded."""
+    engine: Literal["asterisk", "freeswitch"] = "asterisk"
+    """The media server of this POP."""
     ari_host: str = "127.0.0.1"
     ari_port: int = 8089
     ari_user: str = "callplane"
-    ari_password: SecretStr
+    ari_password: SecretStr = SecretStr("")
     ami_host: str = "127.0.0.1"
     ami_port: int = 5038
     ami_user: str = "callplane"
-    ami_password: SecretStr
+    ami_password: SecretStr = SecretStr("")
+    """This and ``ari_password`` are required for Asterisk."""
+    esl_host: str = "127.0.0.1"
+    esl_port: int = 8021
+    esl_password: SecretStr = SecretStr("")
+    phone_dir: Path | None = None
+    """Where FreeSWITCH's directory includes agents' accounts from. This and ``esl_password`` are required for it."""
     phones_behind_nat: bool = True
     """Call phones at the address their registration came from, not at the one they named (RFC 5626, RFC 3581)."""
     qualify_s: int = Field(default=30, ge=0, le=3600)

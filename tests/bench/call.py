@@ -23,8 +23,8 @@ from rich.table import Table
 
 from tests.bench import app_queue
 from tests.bench.machine import describe, summary_line
-from tests.lab.asterisk import AsteriskServer
 from tests.lab.lab import Lab
+from tests.lab.media_server import MediaServer
 from tests.lab.process import Process
 from tests.lab.sipp import Sipp
 from tests.lab.stack import DID, QUEUE_FLOW, Stack, pop_settings
@@ -59,7 +59,7 @@ class Turn:
         return self.server_ms + self.controller_ms
 
 
-async def turn(stack: Stack, server: AsteriskServer, target: str, plan: Plan, others: list[Process]) -> Turn:
+async def turn(stack: Stack, server: MediaServer, target: str, plan: Plan, others: list[Process]) -> Turn:
     """Place the plan's calls at ``target`` and wait for their end. Raises LabError when one of them failed."""
     processes = [server.process, *others]
     before = [process.cpu_seconds() for process in processes]

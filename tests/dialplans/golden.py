@@ -1,6 +1,6 @@
 """The rendered dialplans that are kept as files. ``python -m tests.dialplans.golden`` writes them again; read the diff.
 
-Only this package's own template is kept here; the other files of the media server have tests of their own.
+Only the dialplans are kept here; the other files of the media server have tests of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ GOLDEN_DIR = Path(__file__).parent / "golden"
 def golden() -> dict[str, bytes]:
     """File name -> what it has to hold."""
     pops = {"de-berlin": BERLIN, "us-bare": BARE}
-    return {f"{name}.conf": render(load_pack(pop.country), pop)["extensions.conf"] for name, pop in pops.items()}
+    kept = {}
+    for name, pop in pops.items():
+        kept[f"{name}.conf"] = render(load_pack(pop.country), pop, "asterisk")["extensions.conf"]
+        kept[f"{name}.xml"] = render(load_pack(pop.country), pop, "freeswitch")["dialplan.xml"]
+    return kept
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ BERLIN = Pop(
     overflow_number="+49305550199",
     ari_password="ari-password",
     ami_password="ami-password",
+    esl_password="esl-password",
 )
-BARE = Pop(pop_id="bare", country="US", sip_address="198.18.0.2", ari_password="a", ami_password="b")
+BARE = Pop(pop_id="bare", country="US", sip_address="198.18.0.2", ari_password="a", ami_password="b", esl_password="c")
 """No trunk, no area code, no overflow."""
 
 

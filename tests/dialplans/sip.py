@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.lab.host import Host
 from tests.lab.process import Process
@@ -65,30 +67,102 @@ def _start(host: Host, scenario: str, *arguments: str) -> Far:
     return Far(process, messages)
 
 
-def invite(host: Host, server: str, uri: str, status: int, *, caller: str = CALLER, headers: str = "") -> Far:
-    """One call that has to end with ``status``; for 200 it then waits for the other side's BYE."""
-    request = f"""INVITE {uri} SIP/2.0
+def _optional(*codes: int, then: str = "") -> str:
+    return "".join(f'<recv response="{code}" optional="true"{then}/>\n' for code in codes)
+
+
+def _invite(uri: str, caller: str, headers: str = "", sequence: int = 1) -> str:
+    return f"""INVITE {uri} SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
 From: {caller};tag=[call_number]
 To: <{uri}>
 Call-ID: [call_id]
-CSeq: 1 INVITE
+CSeq: {sequence} INVITE
 Contact: <sip:c@[local_ip]:[local_port]>
 Max-Forwards: 70
 {headers}"""
-    ack = f"""ACK {uri} SIP/2.0
+
+
+def _ack(uri: str, sequence: int = 1) -> str:
+    return f"""ACK {uri} SIP/2.0
 [last_Via:]
 [last_From:]
 [last_To:]
 [last_Call-ID:]
-CSeq: 1 ACK
+CSeq: {sequence} ACK
 Max-Forwards: 70
 """
-    optional = "".join(f'<recv response="{code}" optional="true"/>\n' for code in (100, 180, 183))
-    steps = [_send(request, sdp=True), optional, f'<recv response="{status}"/>\n', _send(ack)]
+
+
+def invite(
+    host: Host,
+    server: str,
+    uri: str,
+    status: int,
+    *,
+    caller: str | None = None,
+    headers: str = "",
+    account: tuple[str, str] | None = None,
+) -> Far:
+    """One call that has to end with ``status``; for 200 it then waits for the other side's BYE. ``account``: user name
+    and password to answer a challenge with."""
+    caller = caller or CALLER
+    steps, sequence = [], 1
+    if account is not None:
+        user, password = account
+        steps = [_send(_invite(uri, caller, headers), sdp=True), _optional(100)]
+        steps += ['<recv response="407" auth="true"/>\n', _send(_ack(uri))]
+        headers += f"[authentication username={user} password={password}]\n"
+        sequence = 2
+    steps += [_send(_invite(uri, caller, headers, sequence), sdp=True), _optional(100, 180, 183)]
+    steps += [f'<recv response="{status}"/>\n', _send(_ack(uri, sequence))]
     if status == 200:
         steps += ['<recv request="BYE"/>\n', _send(_REPLY.replace(";tag=far", ""))]
     return _start(host, _scenario(*steps), server, "-m", "1", "-timeout", "30s", "-p", str(6000 + host.serial()))
+
+
+REFUSALS = (404, 484, 486)
+
+
+def invites(host: Host, server: str, calls: Sequence[tuple[str, str]], rate: int = 50) -> Far:
+    """A call for each pair of called and calling user part, each to be refused. Call-IDs begin with 1-, 2- and so on in
+    the order of ``calls``."""
+    users = [tuple(quote(text, safe="+") for text in call) for call in calls]
+    lines = host.state_dir / f"sip-{host.serial()}.csv"
+    lines.write_text("SEQUENTIAL\n" + "".join(f"{called};{caller}\n" for called, caller in users))
+    uri = f"sip:[field0]@{server}"
+    steps = [_send(_invite(uri, "<sip:[field1]@carrier.example>"), sdp=True), _optional(100, 180, 183)]
+    *others, last = REFUSALS
+    steps += [_optional(*others, then=' next="refused"'), f'<recv response="{last}"/>\n', '<label id="refused"/>\n']
+    steps += [_send(_ack(uri))]
+    options = ["-inf", str(lines), "-m", str(len(calls)), "-r", str(rate), "-timeout", "60s"]
+    return _start(host, _scenario(*steps), server, *options, "-p", str(6000 + host.serial()))
+
+
+def register(
+    host: Host, server: str, account: tuple[str, str], status: int, *, port: int = 5060, as_user: str | None = None
+) -> Far:
+    """One registration that has to end with ``status``; calls to it go to ``port``. ``as_user``: who is registered,
+    where it is not the user of the account."""
+    user, password = account
+    own = as_user or user
+
+    def request(sequence: int, more: str = "") -> str:
+        return _send(f"""REGISTER sip:{server} SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:{own}@{server}>;tag=[call_number]
+To: <sip:{own}@{server}>
+Call-ID: [call_id]
+CSeq: {sequence} REGISTER
+Contact: <sip:{own}@[local_ip]:{port}>
+Expires: 120
+Max-Forwards: 70
+{more}""")
+
+    steps = [request(1), _optional(100), '<recv response="401" auth="true"/>\n']
+    steps += [request(2, f"[authentication username={user} password={password}]\n"), _optional(100)]
+    steps += [f'<recv response="{status}"/>\n']
+    return _start(host, _scenario(*steps), server, "-m", "1", "-timeout", "20s", "-p", str(6000 + host.serial()))
 
 
 def answering(host: Host, port: int = 5060) -> Far:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dialplans.pack import countries, load_pack
 from dialplans.prompts import build
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
+from tests.dialplans.numbers import DIALLED, INVITES, NO_NUMBERS, NOT_DIALLED, called_and_callers
 from tests.dialplans.sip import Far, answering, invite
 from tests.dialplans.stasis import CONFIG, Controller
 from tests.lab.asterisk import AsteriskServer
@@ -96,31 +96,11 @@ def overflow(carrier: Host, server: AsteriskServer) -> Iterator[Far]:
     far.process.stop()
 
 
-NUMBERS = [
-    *("0305550100", "+49305550100", "0049305550100", "49305550100", "5550100", "4955010", "015112345678"),
-    *("0014155550100", "+14155550100", "112", "00", "0", "+", "++49305550100", "+0123456789", "0" + "1" * 20),
-    *("5550100;phone-context=+4930", "5550100;phone-context=+4940", "0305550100;phone-context=+49"),
-    *("5550100;phone-context=carrier.example", "+49305550100;npdi;rn=+4912", "5550100;x=1;y=2"),
-    *("030-5550100", "+49 (30) 5550100", "030abc", "+4930abc", "030)5550100", "030]5550100", '0305550100"'),
-    # Each of these would be something else if it reached the dialplan as it is.
-    *("0305550100,s,1", "0305550100:s", "030${EPOCH}", "030$[1+1]", "030&PJSIP", "030?a:b", "+4930${SHELL(id)}"),
-]
-
-
-def some_numbers(count: int) -> list[str]:
-    rng = random.Random(20)
-    starts = ["", "+", "0", "00", "49", "+49", "0049", "049", "030", "5"]
-    return [rng.choice(starts) + "".join(rng.choices("0123456789", k=rng.randint(1, 14))) for _ in range(count)]
-
-
 async def test_numbers_of_every_form_become_what_numbering_says(server: AsteriskServer) -> None:
     german = load_pack("DE")
-    callers = [*(number for number in NUMBERS if ";" not in number), *some_numbers(150)]
-    called = [*NUMBERS, *some_numbers(150)]
     async with Controller.connect(server.host.address) as controller:
         await controller.lease(600)
-        for index, number in enumerate(called):
-            caller = callers[index * 7 % len(callers)]
+        for number, caller in called_and_callers():
             did = to_e164(number, german, "30")
             expected = (did, cli(caller, german, "30")) if did is not None else INVALID_FORMAT
             assert await controller.outcome(number, caller) == expected, (number, caller)
@@ -158,34 +138,14 @@ async def test_all_countries_read_their_own_numbers(reloadable: AsteriskServer, 
     reloadable.wait_idle()
 
 
-TRUSTED = "P-Asserted-Identity: <sip:+4989111222@carrier.example>\n"
-HIDDEN = '"Anonymous" <sip:anonymous@anonymous.invalid>'
-
-
-@pytest.mark.parametrize(
-    ("uri", "caller", "headers", "expected"),
-    [
-        ("sip:0305550100@{pop}", None, "", "+493012345678"),
-        ("sip:+49305550100@{pop};user=phone", None, "", "+493012345678"),
-        ("sip:5550100;phone-context=+4930@{pop};user=phone", None, "", "+493012345678"),
-        ("tel:+49305550100", None, "", "+493012345678"),
-        ("sip:0305550100@{pop}", HIDDEN, "", "withheld"),
-        ("sip:0305550100@{pop}", HIDDEN, TRUSTED + "Privacy: id\n", "withheld"),
-        ("sip:0305550100@{pop}", HIDDEN, TRUSTED, "+4989111222"),
-        ("sip:0305550100@{pop}", None, "P-Asserted-Identity: <tel:+4989111222>\n", "+4989111222"),
-        ("sip:0305550100@{pop}", "<sip:carrier.example>", "", "unknown"),
-        ("sip:0305550100@{pop}", '"${SHELL(id)}" <sip:%24%7bEPOCH%7d@x>', "", "unknown"),
-        ("sip:0305550100@{pop}", "<sip:030%2cs%2c1@x>", "", "unknown"),
-    ],
-)
+@pytest.mark.parametrize(("uri", "caller", "headers", "expected"), INVITES)
 async def test_invites_of_carriers(
     uri: str, caller: str | None, headers: str, expected: str, server: AsteriskServer, carrier: Host
 ) -> None:
     address = server.host.address
-    more = {} if caller is None else {"caller": caller}
     async with Controller.connect(address) as controller:
         await controller.lease(600)
-        far = invite(carrier, address, uri.format(pop=address), 486, headers=headers, **more)
+        far = invite(carrier, address, uri.format(pop=address), 486, caller=caller, headers=headers)
         offer = await controller.offered()
         assert (offer.did, offer.cli, offer.trunk) == ("+49305550100", expected, "carrier-a")
         await controller.hang_up(offer.channel)
@@ -193,10 +153,7 @@ async def test_invites_of_carriers(
     server.wait_idle()
 
 
-@pytest.mark.parametrize(
-    ("user", "status"),
-    [("support", 404), ("0", 484), ("0305550100%2cs%2c1", 484), ("+49305550100555501005555", 484)],
-)
+@pytest.mark.parametrize(("user", "status"), NO_NUMBERS)
 async def test_a_called_number_that_is_none_is_refused(
     user: str, status: int, server: AsteriskServer, carrier: Host
 ) -> None:
@@ -287,18 +244,7 @@ async def test_a_leg_that_was_taken_stays_and_ends_without_overflow(
     assert len(overflow.dialled()) == before
 
 
-@pytest.mark.parametrize(
-    ("number", "dialled"),
-    [
-        ("112", "112"),
-        ("110", "110"),
-        ("08912345678", "+498912345678"),
-        ("5550177", "+49305550177"),
-        ("0014155550100", "+14155550100"),
-        ("+41445550100", "+41445550100"),
-        ("0800123456", "+49800123456"),
-    ],
-)
+@pytest.mark.parametrize(("number", "dialled"), DIALLED)
 async def test_agents_dial_out(number: str, dialled: str, server: AsteriskServer, overflow: Far) -> None:
     before = len(overflow.dialled())
     async with Controller.connect(server.host.address) as controller:
@@ -310,9 +256,7 @@ async def test_agents_dial_out(number: str, dialled: str, server: AsteriskServer
     server.wait_idle()
 
 
-@pytest.mark.parametrize(
-    ("number", "cause"), [("09001123456", 21), ("+499001123456", 21), ("0", 28), ("030&PJSIP", 28), ("030abc", 28)]
-)
+@pytest.mark.parametrize(("number", "cause"), NOT_DIALLED)
 async def test_agents_cannot_dial_premium_numbers_or_nonsense(
     number: str, cause: int, server: AsteriskServer, overflow: Far
 ) -> None:

@@ -37,6 +37,13 @@ def test_render_writes_once_and_check_sees_differences(pop_file: Path, tmp_path:
     assert (out / "extensions.conf").read_text() == "changed by hand"
 
 
+def test_render_makes_files_for_the_engine_asked_for(pop_file: Path, tmp_path: Path, capsys: Capture) -> None:
+    arguments = ["--pop", str(pop_file), "--out", str(tmp_path / "etc")]
+    assert cli.render([*arguments, "--engine", "freeswitch"]) == 0
+    assert (tmp_path / "etc" / "freeswitch.xml").exists()
+    assert not (tmp_path / "etc" / "extensions.conf").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

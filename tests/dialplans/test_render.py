@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from dialplans.pack import countries, load_pack
 from dialplans.render import RenderError, render
-from dialplans.schema import Pop, Trunk
+from dialplans.schema import Engine, Pop, Trunk
 from tests.dialplans.golden import GOLDEN_DIR, golden
 from tests.dialplans.pops import BARE, BERLIN, in_country
 
@@ -41,6 +41,8 @@ def test_every_country_renders_its_own_plan(iso2: str) -> None:
 def test_a_pop_without_trunk_dials_nowhere() -> None:
     text = render(load_pack("US"), BARE)["extensions.conf"].decode()
     assert "Dial(" not in text
+    text = render(load_pack("US"), BARE, "freeswitch")["dialplan.xml"].decode()
+    assert 'application="bridge"' not in text
 
 
 def test_the_fallback_speaks_the_language_asked_for() -> None:
@@ -148,6 +150,36 @@ def test_two_trunks_cannot_share_an_endpoint() -> None:
         _pjsip(BERLIN.trunks[0], other)
 
 
-def test_no_path_of_this_machine_gets_in() -> None:
-    for data in render(load_pack("DE"), BERLIN).values():
+@pytest.mark.parametrize("engine", ["asterisk", "freeswitch"])
+def test_no_path_of_this_machine_gets_in(engine: Engine) -> None:
+    for data in render(load_pack("DE"), BERLIN, engine).values():
         assert str(Path(__file__).parents[2]).encode() not in data
+
+
+def test_the_pop_says_for_which_engine() -> None:
+    pop = BERLIN.model_copy(update={"engine": "freeswitch"})
+    assert render(load_pack("DE"), pop) == render(load_pack("DE"), BERLIN, "freeswitch")
+    assert "extensions.conf" in render(load_pack("DE"), BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("engine", "change", "field"),
+    [
+        ("asterisk", {"ari_password": ""}, "pop.ari_password"),
+        ("asterisk", {"ami_password": ""}, "pop.ami_password"),
+        ("freeswitch", {"esl_password": ""}, "pop.esl_password"),
+        ("freeswitch", {"esl_host": "controller.example"}, "pop.esl_host"),
+        ("freeswitch", {"esl_networks": ["10.0.0.0/8", "10.0.0.0/33"]}, "pop.esl_networks.1"),
+        ("freeswitch", {"phone_dir": "phones"}, "pop.phone_dir"),
+        ("freeswitch", {"trunks": [Trunk(name="a", addresses=["a.example"], host="x")]}, "pop.trunks.0.addresses"),
+        (
+            "freeswitch",
+            {"trunks": [Trunk(name="a", addresses=["::1"], host="x", codecs=["g729"])]},
+            "pop.trunks.0.codecs",
+        ),
+    ],
+)
+def test_what_an_engine_needs_is_asked_for(engine: Engine, change: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as refused:
+        render(load_pack("DE"), BERLIN.model_copy(update=change), engine)
+    assert refused.value.field == field

@@ -12,6 +12,7 @@ from datetime import datetime
 import pytest
 import soundfile
 
+from dialplans.schema import Engine
 from tests.lab.audio import contains_tone, tone_level_db
 from tests.lab.errors import wait_until
 from tests.lab.lab import Lab
@@ -24,9 +25,9 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
-async def stack(lab: Lab) -> AsyncIterator[Stack]:
+async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
     """A stack of its own for every test, which must leave nothing in the media server."""
-    async with Stack.start(lab, prefix=f"e{next(NUMBERS)}-") as started:
+    async with Stack.start(lab, prefix=f"e{next(NUMBERS)}-", engine=engine) as started:
         yield started
         started.server.wait_idle()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from dialplans.schema import Engine
 from tests.lab.lab import Lab
 from tests.lab.sipp import Sipp
 from tests.lab.stack import DID, QUEUE_FLOW, Stack, recordings_on_disk
@@ -13,15 +14,16 @@ CALLS = 200
 RATE = 20
 
 
-async def test_two_hundred_calls(lab: Lab) -> None:
+async def test_two_hundred_calls(lab: Lab, engine: Engine) -> None:
     """200 calls at 20 a second through the queue to 60 agents."""
     queue = {"wrap_up_s": 0, "recorded": False}
-    async with Stack.start(lab, prefix="load-", flow=QUEUE_FLOW, queue=queue) as stack, stack.sipp_agents(60):
+    started = Stack.start(lab, prefix=f"ld-{engine[:1]}-", flow=QUEUE_FLOW, queue=queue, engine=engine)
+    async with started as stack, stack.sipp_agents(60):
         numbers = [(f"+4917{number:08}", DID) for number in range(CALLS)]
         callers = Sipp.callers(stack.carrier, stack.pop.address, numbers, rate=RATE, hold_ms=None)
         (await asyncio.to_thread(callers.finish, 90)).require_success(CALLS)
         stack.server.wait_idle()
-        assert stack.leftovers() == ""
+        assert stack.server.leftovers() == ""
         calls = await stack.ended_calls(CALLS)
         assert Counter(call["end_reason"] for call in calls) == {"agent_hung_up": CALLS}
         assert len({call["call_id"] for call in calls}) == CALLS

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dialplans.schema import Trunk
+from dialplans.schema import Engine, Trunk
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.phone import Account, Phone
@@ -18,8 +18,9 @@ TRUNK = Trunk(name="customer", username="customer-7", password="as-long-as-it-ta
 
 
 @pytest.fixture
-async def stack(lab: Lab) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"pw{next(NUMBERS)}-", more_trunks=[TRUNK]) as started:
+async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
+    prefix = f"pw{next(NUMBERS)}-"
+    async with Stack.start(lab, prefix=prefix, more_trunks=[TRUNK], engine=engine) as started:
         yield started
 
 

@@ -150,8 +150,17 @@ class AsteriskServer:
         lines = self.cli("bridge show all").splitlines()
         return [line.split()[0] for line in lines[1:] if line.strip()]
 
-    def endpoints(self) -> int:
-        """How many SIP accounts it knows, trunks included; those of agents come and go at run time."""
+    def lease(self) -> int:
+        """Seconds since the epoch until which the dialplan hands legs to the controller; 0: never had a lease."""
+        found = re.search(r"CALLPLANE_LEASE=(\d+)", self.cli("dialplan show globals"))
+        return int(found[1]) if found else 0
+
+    def leftovers(self) -> str:
+        """Channels and bridges it still holds; empty when there is nothing."""
+        return " ".join([*self.channels(), *self.bridges()])
+
+    def accounts(self) -> int:
+        """How many SIP accounts of agents and trunks it knows now."""
         listed = self.cli("pjsip list endpoints")
         return sum(line.strip().startswith("Endpoint:") for line in listed.splitlines())
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dialplans import prompts
+from dialplans.schema import Engine
 from tests.lab import demo_softphone as softphone
 from tests.lab.demo_feed import Board
 from tests.lab.demo_proof import download, prove, wav_dir
@@ -25,6 +26,7 @@ from tests.lab.demo_scenario import AGENT_TONES, CALLS, Scenario
 from tests.lab.demo_view import View, cdr_panel, drawing, make_console
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
+from tests.lab.media_server import ENGINES
 from tests.lab.stack import API_PORT, Stack
 
 
@@ -68,12 +70,13 @@ def show_proof(view: View, scenario: Scenario, cdrs: list[dict[str, Any]], files
     return failed == 0
 
 
-async def demo(lab: Lab, console: Console, once: bool) -> bool:
+async def demo(lab: Lab, console: Console, once: bool, engine: Engine) -> bool:
     """Whether the proof holds. Without ``once`` it returns only when it is cancelled."""
     view = View(console)
     trunk = softphone.customer_trunk()
     async with AsyncExitStack() as until:
-        stack = await until.enter_async_context(Stack.start(lab, more_trunks=[trunk], starting=view.starting))
+        started = Stack.start(lab, more_trunks=[trunk], starting=view.starting, engine=engine)
+        stack = await until.enter_async_context(started)
         board = Board(stack.api, view.changed)
         scenario = Scenario(stack, board)
         view.starting(f"agents' phones: {', '.join(AGENT_TONES)}")
@@ -100,6 +103,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="demo", description="Callplane on this machine: calls, live table, proof.")
     parser.add_argument("--once", action="store_true", help="end after the calls and the proof")
+    parser.add_argument("--engine", choices=ENGINES, default="asterisk", help="the POP's media server")
     parser.add_argument("--asterisk", metavar="PATH", help="an installed Asterisk (22.5 or newer) instead of Debian's")
     arguments = parser.parse_args()
     console = make_console()
@@ -109,7 +113,7 @@ def main() -> int:
             console.print("Making the voice prompts (once, some seconds)")
         prompts.build(prompts.default_dir())
         with Lab.start(arguments.asterisk, console) as lab:
-            status = 0 if asyncio.run(demo(lab, console, arguments.once)) else 1
+            status = 0 if asyncio.run(demo(lab, console, arguments.once, arguments.engine)) else 1
     except* (LabError, prompts.PromptError) as errors:
         for error in _leaves(errors):
             console.print(f"error: {error}", markup=False, soft_wrap=True)

@@ -95,13 +95,14 @@ def table(board: Board, now: float) -> Group:
 def drawing(stack: Stack) -> str:
     """Who is where, as plain text."""
     centre, pop, carrier, phones = (host.address for host in (stack.centre, stack.pop, stack.carrier, stack.phones))
+    server = {"asterisk": "Asterisk", "freeswitch": "FreeSWITCH"}[stack.settings.engine] + " :5060 SIP"
     return f"""
   this machine {stack.lab.machine_address}  (your softphone, curl)
       |
   ----+------------------+-------------------------+---------------------+----  a network that ends here
       |                  |                         |                     |
   centre {centre:<13} POP {POP_ID} {pop:<14} carrier {carrier:<13} phones {phones}
-    REST :{API_PORT}            Asterisk :5060 SIP           callers dial          agents' phones
+    REST :{API_PORT}            {server:<29}callers dial          agents' phones
     bus, database         controller, journal      {DID:<14}        bela, carla, anna
 """
 

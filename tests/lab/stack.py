@@ -18,12 +18,12 @@ from typing import Any, Self
 from dialplans import prompts
 from dialplans.pack import load_pack
 from dialplans.render import render
-from dialplans.schema import Pop, Trunk
+from dialplans.schema import Engine, Pop, Trunk
 from tests.lab.api import Api, ApiProblem
-from tests.lab.asterisk import AsteriskServer
 from tests.lab.errors import LabError, log_tail, wait_until
 from tests.lab.host import Host
 from tests.lab.lab import ROOT, Lab
+from tests.lab.media_server import START, MediaServer
 from tests.lab.phone import Phone
 from tests.lab.process import Process
 from tests.lab.sipp import Sipp
@@ -89,7 +89,7 @@ class Stack:
     carrier: Host
     phones: Host
     settings: Pop
-    server: AsteriskServer
+    server: MediaServer
     api: Api
     pop_key: str
     controller: Process
@@ -106,9 +106,10 @@ class Stack:
         queue: dict[str, Any] | None = None,
         more_trunks: Sequence[Trunk] = (),
         starting: Callable[[str], None] = lambda part: None,
+        engine: Engine = "asterisk",
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow. ``prefix`` keeps stacks of one lab apart; ``starting``
-        is told which part is being started."""
+        is told which part is being started; ``engine`` is the POP's media server."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -121,13 +122,14 @@ class Stack:
         async with Api.open(f"http://{centre.address}:{API_PORT}", token) as api:
             await api.wait_up()
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
-            settings = pop_settings(pop, carrier, more_trunks)
+            settings = pop_settings(pop, carrier, more_trunks, engine)
             recordings = pop.shm / "recordings"
-            recordings.mkdir(exist_ok=True)
+            for directory in (recordings, Path(settings.phone_dir)):
+                directory.mkdir(exist_ok=True)
             pop.bind(prompt_dir)
             starting("media server")
-            server = AsteriskServer(pop, render(load_pack("DE"), settings), lab)
-            if lab.asterisk is None:
+            server = START[engine](pop, render(load_pack("DE"), settings), lab)
+            if engine == "asterisk" and lab.asterisk is None:
                 pop.run(["chown", "asterisk:asterisk", recordings])
             starting("controller")
             controller = start_controller(pop, centre, settings, created["key"])
@@ -230,12 +232,12 @@ class Stack:
                 await job
 
         names = [f"sipp{number:04}" for number in range(count)]
-        before = self.server.endpoints()
+        before = self.server.accounts()
         await asyncio.gather(*(one(self.add_agent(name)) for name in names))
         await self.synced()
         # The controller has them; its media server takes them one by one, and sipp registers only once.
         await asyncio.to_thread(
-            wait_until, lambda: self.server.endpoints() >= before + count, wait_s, f"{count} accounts in Asterisk"
+            wait_until, lambda: self.server.accounts() >= before + count, wait_s, f"{count} accounts"
         )
         target = f"{self.pop.address}"
         with Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms) as answering:
@@ -330,12 +332,7 @@ class Stack:
 
     def lease_is_over(self) -> bool:
         """The dialplan no longer hands legs to the controller."""
-        found = re.search(r"CALLPLANE_LEASE=(\d+)", self.server.cli("dialplan show globals"))
-        return found is None or int(found[1]) < int(time.time())
-
-    def leftovers(self) -> str:
-        """What the media server still holds: channels and bridges; empty when there is nothing."""
-        return " ".join([*self.server.channels(), *self.server.bridges()])
+        return self.server.lease() < int(time.time())
 
     async def calls(self) -> list[dict[str, Any]]:
         """All call records, oldest first."""
@@ -375,9 +372,10 @@ def start_centre(centre: Host) -> Process:
     return centre.spawn([sys.executable, "-m", "orchestrator", "run"], name="centre", env=env, cwd=ROOT)
 
 
-def pop_settings(pop: Host, carrier: Host, more_trunks: Sequence[Trunk] = ()) -> Pop:
+def pop_settings(pop: Host, carrier: Host, more_trunks: Sequence[Trunk] = (), engine: Engine = "asterisk") -> Pop:
     return Pop(
         pop_id=POP_ID,
+        engine=engine,
         country="DE",
         area_code="30",
         sip_address=pop.address,
@@ -385,6 +383,8 @@ def pop_settings(pop: Host, carrier: Host, more_trunks: Sequence[Trunk] = ()) ->
         overflow_number=OVERFLOW,
         ari_password=secrets.token_urlsafe(24),
         ami_password=secrets.token_urlsafe(24),
+        esl_password=secrets.token_urlsafe(24),
+        phone_dir=str(pop.shm / "phones"),
         prompt_dir=str(prompts.default_dir()),
         recording_dir=str(pop.shm / "recordings"),
     )
@@ -397,6 +397,9 @@ def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) ->
         "CALLPLANE_POP_STATE_DIR": str(pop.state_dir / "controller"),
         "CALLPLANE_POP_PROMPT_DIR": settings.prompt_dir,
         "CALLPLANE_POP_RECORDING_DIR": settings.recording_dir,
+        "CALLPLANE_POP_ENGINE": settings.engine,
+        "CALLPLANE_POP_ESL_PASSWORD": settings.esl_password,
+        "CALLPLANE_POP_PHONE_DIR": settings.phone_dir,
         "CALLPLANE_POP_ARI_PASSWORD": settings.ari_password,
         "CALLPLANE_POP_AMI_PASSWORD": settings.ami_password,
         # sipp registers from another port than the one on which its agents answer.

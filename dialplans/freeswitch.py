@@ -1,0 +1,72 @@
+"""What FreeSWITCH's files need beyond the POP and the pack, and what a POP must not say to it."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable
+
+from dialplans.pack import CountryPack
+from dialplans.schema import Pop, Trunk
+
+REALM = "callplane"
+"""Of every digest, and the domain of the phones."""
+_CODECS = {"alaw": "PCMA", "ulaw": "PCMU", "g722": "G722", "opus": "opus"}
+"""Codec names of a POP -> those of SDP, which are FreeSWITCH's."""
+
+
+def networks(addresses: Iterable[str]) -> list[str]:
+    """Addresses and networks as networks: an access list refuses an address without a prefix length, and goes on.
+
+    Raises ValueError for what is neither; a name would have to be resolved, and SIP must not wait for that."""
+    return [str(ipaddress.ip_network(address, strict=False)) for address in addresses]
+
+
+def codec_names(trunk: Trunk) -> str:
+    """The trunk's codecs, most wanted first. Raises ValueError for one that is not known."""
+    unknown = [codec for codec in trunk.codecs if codec not in _CODECS]
+    if unknown or not trunk.codecs:
+        raise ValueError(f"{', '.join(unknown) or 'nothing'} is no codec; there are {', '.join(_CODECS)}")
+    return ",".join(_CODECS[codec] for codec in trunk.codecs)
+
+
+def ha1(trunk: Trunk) -> str:
+    """Hex MD5 of ``user:realm:password`` (RFC 2617, 3.2.2.2): no clear password gets into a file."""
+    return hashlib.md5(f"{trunk.username}:{REALM}:{trunk.password}".encode(), usedforsecurity=False).hexdigest()
+
+
+def problems(pop: Pop) -> Iterable[tuple[str, str]]:
+    """Fields of ``pop`` that FreeSWITCH cannot do with, and why."""
+    if not pop.esl_password:
+        yield "pop.esl_password", "is needed: without one anybody on the host would control the calls"
+    try:
+        networks([pop.esl_host])
+    except ValueError as error:
+        yield "pop.esl_host", str(error)
+    for index, network in enumerate(pop.esl_networks):
+        try:
+            networks([network])
+        except ValueError as error:
+            yield f"pop.esl_networks.{index}", str(error)
+    for index, trunk in enumerate(pop.trunks):
+        for address in trunk.addresses:
+            try:
+                networks([address])
+            except ValueError as error:
+                yield f"pop.trunks.{index}.addresses", str(error)
+        try:
+            codec_names(trunk)
+        except ValueError as error:
+            yield f"pop.trunks.{index}.codecs", str(error)
+
+
+def context(pack: CountryPack, pop: Pop) -> dict[str, object]:
+    """Names that only these templates use."""
+    law = list(pack.media.offer_order)
+    return {
+        "networks": networks,
+        "codec_names": codec_names,
+        "ha1": ha1,
+        "phone_codecs": ",".join(["opus", *law] if pop.opus else law),
+        "sound": {"PCMA": "alaw", "PCMU": "ulaw"}[law[0]],
+    }

@@ -1,0 +1,321 @@
+"""``MediaEngine`` on FreeSWITCH 1.10 or newer over its event socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+
+from pbx.adapters.freeswitch.causes import NAMES
+from pbx.adapters.freeswitch.conversations import Conversations
+from pbx.adapters.freeswitch.esl import EslLink
+from pbx.adapters.freeswitch.models import ServerEvent
+from pbx.adapters.freeswitch.phones import Phones
+from pbx.adapters.freeswitch.recorder import Recorder
+from pbx.adapters.freeswitch.ringing import VARIABLES, Ringing, joined
+from pbx.adapters.freeswitch.snapshot import INBOUND, adopt, encoded, snapshot
+from pbx.adapters.freeswitch.sounds import Sounds
+from pbx.adapters.freeswitch.tracker import NOT_PLAYED, Tracker
+from pbx.domain.commands import OriginateLeg, Prompt
+from pbx.domain.consent import RecordingGrant
+from pbx.domain.e164 import E164
+from pbx.domain.errors import BadValue, EngineError, EngineRefused, LegGone
+from pbx.domain.events import Event, PhoneReachable
+from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
+from pbx.ports.media_engine import (
+    Clock,
+    EngineCapabilities,
+    EngineListener,
+    EngineSnapshot,
+    PhoneAccount,
+    Supervision,
+)
+
+log = logging.getLogger(__name__)
+
+LEASE = "callplane_lease"
+"""Global variable: epoch seconds until which the dialplan may park legs for the controller."""
+LEASE_S = 4
+RENEW_S = 1.0
+GRACE_S = 1.0
+"""Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
+CHANNEL_EVENTS = (
+    "CHANNEL_PARK", "CHANNEL_ANSWER", "CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_BRIDGE",
+    "CHANNEL_HANGUP_COMPLETE", "DTMF", "PLAYBACK_STOP", "RECORD_STOP", "BACKGROUND_JOB",
+)  # fmt: skip
+PHONE_EVENTS = ("sofia::register", "sofia::unregister", "sofia::expire", "sofia::sip_user_state")
+EVENTS = (*CHANNEL_EVENTS, "CHANNEL_EXECUTE_COMPLETE", "CUSTOM", *PHONE_EVENTS)
+FILTERS = (
+    *(("Event-Name", name) for name in (*CHANNEL_EVENTS, "CUSTOM")),
+    # Of what was executed only what could not be played: the rest is most of what happens to a leg.
+    *(("Application-Response", text) for text in sorted(NOT_PLAYED)),
+)
+
+
+class FreeSwitchEngine:
+    """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number; ``phone_dir`` is
+    where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
+    ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
+    asked whether they are still there."""
+
+    def __init__(
+        self,
+        *,
+        esl_host: str,
+        esl_port: int,
+        esl_password: str,
+        prompt_dir: Path,
+        phone_dir: Path,
+        country_of: Callable[[E164], str | None],
+        prompt_suffix: str = ".alaw",
+        codecs: Sequence[str] = ("PCMA", "PCMU"),
+        qualify: bool = True,
+        clock: Clock = time.time,
+        request_timeout_s: float = 5.0,
+    ) -> None:
+        self._link = EslLink(
+            host=esl_host,
+            port=esl_port,
+            password=esl_password,
+            events=EVENTS,
+            filters=FILTERS,
+            on_event=self._event,
+            on_connected=self._connected,
+            on_down=self._down,
+            request_timeout_s=request_timeout_s,
+        )
+        self._clock = clock
+        self._tracker = Tracker(self._emit, self._take, self._refuse, self._quiet, country_of)
+        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock)
+        self._conversations = Conversations(self._link, self._tracker, self._sounds)
+        self._recorder = Recorder(self._link)
+        self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
+        self._phones = Phones(self._link, phone_dir, ping=qualify)
+        self._listener: EngineListener | None = None
+        self._version = ""
+        self._renewal: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reachable: set[str] = set()
+
+    @property
+    def capabilities(self) -> EngineCapabilities:
+        return EngineCapabilities(name="freeswitch", version=self._version)
+
+    async def start(self, listener: EngineListener) -> None:
+        self._listener = listener
+        self._link.start()
+
+    async def stop(self) -> None:
+        """Gives the lease back, so that callers who come now get the fallback at once."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        if self._link.connected:
+            try:
+                await self._set_lease(0)
+            except EngineError as error:
+                log.info("the lease runs out by itself: %s", error)
+        for task in self._tasks:
+            task.cancel()
+        self._sounds.stop()
+        await self._link.stop()
+
+    def cut(self) -> None:
+        """Cuts the connection without a word, as a crash would (for tests)."""
+        self._link.cut()
+
+    # --- legs ---------------------------------------------------------------------------------------------------------
+
+    def _known(self, leg_id: LegId) -> None:
+        # A leg that has left may still be in the dialplan's hands: nothing of ours may touch it there.
+        if leg_id not in self._tracker.legs:
+            raise LegGone("the leg is over")
+
+    async def answer(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._link.api(f"uuid_answer {leg_id}")
+
+    async def hang_up(self, leg_id: LegId, cause: HangupCause) -> None:
+        self._known(leg_id)
+        await self._ringing.hang_up(leg_id, cause)
+
+    async def originate(self, leg: OriginateLeg) -> None:
+        self._known(leg.peer_leg_id)
+        await self._ringing.originate(leg)
+
+    async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
+        self._known(leg_id)
+        await self._sounds.play(leg_id, play_id, prompts)
+
+    async def stop_play(self, play_id: PlayId) -> None:
+        await self._sounds.stop_play(play_id)
+
+    async def start_music(self, leg_id: LegId, music_class: str) -> None:
+        self._known(leg_id)
+        await self._sounds.start_music(leg_id, music_class)
+
+    async def stop_music(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._sounds.stop_music(leg_id)
+
+    async def set_variables(self, leg_id: LegId, variables: Mapping[str, str]) -> None:
+        written = encoded(variables)
+        self._known(leg_id)
+        if written:
+            await self._link.api(f"uuid_setvar_multi {leg_id} {joined(written, ';')}")
+
+    # --- conversations ------------------------------------------------------------------------------------------------
+
+    async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None:
+        for leg_id in leg_ids:
+            self._known(leg_id)
+        await self._conversations.bridge(bridge_id, leg_ids)
+
+    async def destroy_bridge(self, bridge_id: BridgeId) -> None:
+        await self._conversations.destroy(bridge_id)
+
+    async def hold(self, leg_id: LegId, music_class: str) -> None:
+        self._known(leg_id)
+        await self._conversations.hold(leg_id, music_class)
+
+    async def unhold(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._conversations.unhold(leg_id)
+
+    async def mute(self, leg_id: LegId, muted: bool) -> None:
+        self._known(leg_id)
+        await self._conversations.mute(leg_id, muted)
+
+    async def supervise(self, leg_id: LegId, watched: LegId, mode: Supervision) -> None:
+        self._known(leg_id)
+        self._known(watched)
+        await self._conversations.supervise(leg_id, watched, mode)
+
+    async def stop_supervising(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._conversations.stop_supervising(leg_id)
+
+    # --- recording ----------------------------------------------------------------------------------------------------
+
+    async def start_recording(
+        self, recording_id: RecordingId, leg_id: LegId, grant: RecordingGrant, path: Path
+    ) -> None:
+        if not isinstance(grant, RecordingGrant):
+            raise TypeError("nothing is recorded without a RecordingGrant")
+        self._known(leg_id)
+        if grant.leg_id != leg_id:
+            raise EngineRefused("the grant is for another leg")
+        await self._recorder.start(recording_id, leg_id, path)
+
+    async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        await self._recorder.stop(recording_id, leg_id)
+
+    async def pause_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        await self._recorder.pause(recording_id, leg_id, paused=True)
+
+    async def resume_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        await self._recorder.pause(recording_id, leg_id, paused=False)
+
+    # --- phones and snapshot ------------------------------------------------------------------------------------------
+
+    async def put_phone(self, account: PhoneAccount) -> None:
+        await self._phones.put(account)
+
+    async def remove_phone(self, phone_id: PhoneId) -> None:
+        await self._phones.remove(phone_id)
+
+    async def snapshot(self) -> EngineSnapshot:
+        return (await snapshot(self._link, self._phones, tuple(self._tracker.legs)))[0]
+
+    # --- the link -----------------------------------------------------------------------------------------------------
+
+    def _emit(self, event: Event) -> None:
+        if self._listener is not None:
+            self._listener.engine_event(event)
+
+    def _event(self, event: ServerEvent) -> None:
+        if event.name == "CUSTOM":
+            self._phone_event(event)
+        elif event.name == "RECORD_STOP":
+            self._recorder.stopped(event.record_path)
+        else:
+            self._tracker.handle(event)
+
+    def _phone_event(self, event: ServerEvent) -> None:
+        user = event.user or event.from_user
+        if not user or event.subclass not in PHONE_EVENTS:
+            return
+        if event.subclass == "sofia::register":
+            self._phone(user, True)
+        elif event.subclass == "sofia::sip_user_state":
+            self._phone(user, event.ping_status.lower() == "reachable")
+        else:
+            self._run(self._unregistered(user), "freeswitch-registration")
+
+    async def _unregistered(self, user: str) -> None:
+        try:
+            self._phone(user, await self._phones.is_registered(user))
+        except (EngineError, BadValue) as error:
+            log.info("registrations are compared at the next snapshot: %s", type(error).__name__)
+
+    def _phone(self, phone_id: str, reachable: bool) -> None:
+        if reachable is (phone_id in self._reachable):
+            return
+        (self._reachable.add if reachable else self._reachable.discard)(phone_id)
+        self._emit(PhoneReachable(at=self._clock(), phone_id=PhoneId(phone_id), reachable=reachable))
+
+    def _take(self, leg_id: str) -> None:
+        """Marks the leg as ours and lifts the limit that the dialplan set for a controller that never comes."""
+        variables = joined({"callplane_leg": INBOUND, **VARIABLES}, ";")
+        self._link.send_unattended(f"api sched_del {leg_id}")
+        self._link.send_unattended(f"api uuid_setvar_multi {leg_id} {variables}")
+
+    def _refuse(self, leg_id: str) -> None:
+        self._link.send_unattended(f"api uuid_kill {leg_id} {NAMES[HangupCause.INVALID_NUMBER_FORMAT]}")
+
+    def _quiet(self, leg_id: str) -> None:
+        self._sounds.quiet(leg_id)
+
+    async def _connected(self) -> None:
+        self._version = (await self._link.api("version short")).strip()
+        taken, found = await snapshot(self._link, self._phones, tuple(self._tracker.legs))
+        missing, untaken = adopt(self._tracker, found)
+        if missing:
+            self._run(self._give_up(missing), "freeswitch-missing-legs")
+        self._reachable = set(taken.reachable_phones)
+        await self._set_lease(int(self._clock()) + LEASE_S)
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+        log.info("the media server is up: %d legs, %d bridges", len(taken.legs), len(taken.bridges))
+        if self._listener is not None:
+            self._listener.engine_up(taken)
+        for channel in untaken:
+            self._tracker.offer(channel, self._clock())
+
+    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _give_up(self, missing: set[str]) -> None:
+        await asyncio.sleep(GRACE_S)
+        for leg_id in sorted(missing):
+            self._tracker.end(leg_id, self._clock(), HangupCause.TEMPORARY_FAILURE)
+
+    def _down(self, reason: str) -> None:
+        log.warning("the media server's connection is down: %s", reason)
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
+        if self._listener is not None:
+            self._listener.engine_down(reason)
+
+    async def _set_lease(self, until: int) -> None:
+        await self._link.api(f"global_setvar {LEASE}={until}")
+
+    def _renew(self) -> None:
+        self._link.send_unattended(f"api global_setvar {LEASE}={int(self._clock()) + LEASE_S}")
+        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)

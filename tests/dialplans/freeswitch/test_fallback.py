@@ -1,0 +1,87 @@
+"""The rendered dialplan on a real FreeSWITCH: no controller, and one that takes the leg."""
+
+from __future__ import annotations
+
+import pytest
+
+from dialplans.schema import Pop
+from tests.dialplans.esl import Controller, at_us
+from tests.dialplans.freeswitch.conftest import OVERFLOW, load
+from tests.dialplans.sip import Far, invite
+from tests.lab.errors import wait_until
+from tests.lab.freeswitch import FreeSwitchServer
+from tests.lab.host import Host
+
+pytestmark = pytest.mark.lab
+
+
+async def overflowed(controller: Controller, overflow: Far, before: int, pop: Pop) -> None:
+    """The caller heard the announcement and then reached the overflow number."""
+    played = await controller.event("PLAYBACK_START")
+    assert played["Playback-File-Path"] == f"{pop.prompt_dir}/de/fallback.alaw"
+    wait_until(lambda: len(overflow.dialled()) > before, 15, "the overflow to be dialled", overflow.text)
+    assert overflow.dialled()[before:] == [OVERFLOW]
+
+
+async def test_no_lease_means_announcement_and_overflow(
+    controller: Controller, server: FreeSwitchServer, carrier: Host, overflow: Far, pop: Pop
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    await controller.lease(-1)
+    far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+    await overflowed(controller, overflow, before, pop)
+    await controller.api("hupall normal_clearing")
+    assert far.process.wait() == 0, far.text()
+    ended = await controller.event("CHANNEL_HANGUP_COMPLETE")
+    assert ended["variable_hangup_cause"] == "NORMAL_CLEARING"
+
+
+async def test_a_lease_that_was_never_given_means_announcement_and_overflow(
+    controller: Controller, server: FreeSwitchServer, carrier: Host, overflow: Far, pop: Pop
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    await controller.api("global_setvar callplane_lease=")
+    far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+    await overflowed(controller, overflow, before, pop)
+    await controller.api("hupall normal_clearing")
+    assert far.process.wait() == 0, far.text()
+
+
+async def test_without_an_overflow_number_the_carrier_can_take_its_next_route(
+    controller: Controller, reloadable: FreeSwitchServer, carrier: Host, pop: Pop
+) -> None:
+    load(reloadable, pop.model_copy(update={"overflow_number": None}))
+    address = reloadable.host.address
+    await controller.lease(-1)
+    far = invite(carrier, address, f"sip:0305550100@{address}", 503)
+    assert far.process.wait(15) == 0, far.text()
+    assert "183 Session Progress" in far.text()
+    ended = await controller.event("CHANNEL_HANGUP_COMPLETE")
+    assert ended["variable_hangup_cause_q850"] == "42"
+    assert (await controller.event("PLAYBACK_START"))["Playback-File-Path"].endswith("/de/fallback.alaw")
+
+
+async def test_a_leg_that_nobody_takes_overflows_after_ten_seconds(
+    controller: Controller, server: FreeSwitchServer, carrier: Host, overflow: Far, pop: Pop
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+    offer = await controller.offered()
+    left = await controller.of_leg("CHANNEL_UNPARK", offer.leg, 12)
+    assert 8.5 < (at_us(left) - offer.at_us) / 1e6 < 11
+    await overflowed(controller, overflow, before, pop)
+    await controller.api("hupall normal_clearing")
+    assert far.process.wait() == 0, far.text()
+
+
+async def test_a_leg_that_was_taken_stays_and_ends_without_overflow(
+    controller: Controller, server: FreeSwitchServer, carrier: Host, overflow: Far
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+    offer = await controller.offered()
+    assert await controller.api(f"sched_del {offer.leg}") == "+OK Deleted: 1\n"
+    await controller.api(f"uuid_answer {offer.leg}")
+    await controller.hang_up(offer.leg, "NORMAL_CLEARING")
+    assert far.process.wait() == 0, far.text()
+    assert len(overflow.dialled()) == before

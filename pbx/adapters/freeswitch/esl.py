@@ -75,7 +75,7 @@ class EslLink:
 
     @property
     def connected(self) -> bool:
-        return self._session is not None
+        return self._session is not None and not self._session.closed.done()
 
     def start(self) -> None:
         self._keeper = asyncio.create_task(self._keep_connected(), name="esl-connection")

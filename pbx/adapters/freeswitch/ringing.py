@@ -80,7 +80,11 @@ class Ringing:
         try:
             text = (await job).strip()
         except EngineError as error:
-            log.info("what became of a leg is settled by snapshot: %s", error)
+            log.info("what became of a leg is not known: %s", error)
+            if self._link.connected:
+                # Long overdue, and no snapshot will come to settle it.
+                self._link.send_unattended(f"api uuid_kill {leg_id}")
+                self._tracker.end(leg_id, self._clock(), HangupCause.TEMPORARY_FAILURE)
             return
         leg = self._tracker.legs.get(leg_id)
         if leg is not None:

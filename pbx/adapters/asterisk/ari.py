@@ -37,6 +37,9 @@ REMEMBERED = 8192
 """Frames remembered to recognise one that comes again after a reconnect."""
 GREETING_S = 1.0
 """The server's first event (ApplicationRegistered) follows its handshake at once; after this it is not waited for."""
+NOT_BOOTED = 503
+"""What a server answers that dials before it has loaded all its modules; it is asked again after ``BOOT_PAUSE_S``."""
+BOOT_PAUSE_S = 0.1
 HELD_BACK = 200_000
 """Events held back while the link is not synchronised; more than this means the snapshot never came."""
 
@@ -318,10 +321,17 @@ class AriLink:
             await asyncio.wait((link.greeted,), timeout=GREETING_S)
             # The filter holds for the responses, too: without their type in it nothing is ever answered again.
             allowed = [{"type": name} for name in (*models.EVENT_TYPES, "RESTResponse")]
-            await self.request("PUT", f"applications/{self._application}/eventFilter", (), {"allowed": allowed})
+            path = f"applications/{self._application}/eventFilter"
+            while True:
+                answer = await self.send("PUT", path, (), {"allowed": allowed})
+                if answer.status_code != NOT_BOOTED:
+                    break
+                await asyncio.sleep(BOOT_PAUSE_S)
+            if (error := error_of(answer)) is not None:
+                raise error
             await self._on_connected()
-        except EngineError as error:
-            log.error("cannot synchronise with the media server, trying a new connection: %s", error)
+        except EngineError as failure:
+            log.error("cannot synchronise with the media server, trying a new connection: %s", failure)
             await link.ws.close(code=WSCloseCode.TRY_AGAIN_LATER)
             return
         if self._link is not link:

@@ -4,10 +4,10 @@ PY := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call fuzz-esl clean
+.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch fuzz-esl clean
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 system: ## Install the Debian packages that are missing
 	@tests/lab/install.sh system
@@ -42,6 +42,9 @@ demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once e
 
 bench-call: rootfs prompts ## CPU per call, against Asterisk's own queue in the same run (as root)
 	@$(PY) -m tests.bench.call $(ARGS)
+
+bench-call-freeswitch: rootfs prompts ## The same on FreeSWITCH, against its own mod_callcenter (as root)
+	@$(PY) -m tests.bench.call_freeswitch $(ARGS)
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)

@@ -1,7 +1,8 @@
 """``make bench``: runs every benchmark and writes ``RESULTS.md`` beside this file.
 
 Each benchmark prints as it goes; its lines that begin with ``bench-`` are kept, with where and when they were taken.
-The exit status is that of the first benchmark that failed; then nothing is written.
+The exit status is that of the first benchmark that failed; then nothing is written. Without FreeSWITCH on the machine
+its benchmarks are left out, with a line that says so.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import sys
 from pathlib import Path
 
 from tests.bench.machine import describe
+from tests.lab.freeswitch import ABSENT, find_freeswitch
 
-BENCHMARKS = {"call": "tests.bench.call"}
+BENCHMARKS = {"call": "tests.bench.call", "call-freeswitch": "tests.bench.call_freeswitch"}
 """``make bench-NAME`` -> module."""
+NEED_FREESWITCH = {"call-freeswitch"}
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -47,8 +50,12 @@ def page(machine: str, date: datetime.date, figures: dict[str, list[str]]) -> st
 
 def main() -> int:
     machine = describe()
+    names = list(BENCHMARKS)
+    if find_freeswitch() is None:
+        names = [name for name in names if name not in NEED_FREESWITCH]
+        print(f"left out: {', '.join(sorted(NEED_FREESWITCH))}: {ABSENT}")
     try:
-        figures = {name: run(module) for name, module in BENCHMARKS.items()}
+        figures = {name: run(BENCHMARKS[name]) for name in names}
     except subprocess.CalledProcessError as error:
         print(f"{error.cmd[-1]} ended with {error.returncode}; nothing is written", file=sys.stderr)
         return int(error.returncode)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Pop
 from pbx.adapters.asterisk.phones import objects
-from pbx.domain.ids import PhoneId
 from pbx.ports.media_engine import PhoneAccount
+from tests.bench.queued import RING_TIMEOUT_S, WRAP_UP_S
 from tests.lab.asterisk import AsteriskServer
 from tests.lab.host import Host
 from tests.lab.lab import Lab
@@ -42,10 +43,9 @@ announce-frequency=0
 """
 
 
-def start(
-    host: Host, lab: Lab, settings: Pop, phones: Iterable[tuple[str, str]], ring_timeout_s: int, wrap_up_s: int
-) -> AsteriskServer:
-    """A server whose queue has the phones (SIP user, HA1) as members. ARI and the websocket are off: it needs none."""
+def start(host: Host, lab: Lab, settings: Pop, phones: Iterable[PhoneAccount]) -> AsteriskServer:
+    """A server whose queue has the phones as members. ARI and the websocket are off: it needs none."""
+    host.bind(Path(settings.prompt_dir))
     phones = list(phones)
     files = dict(render(load_pack(settings.country), settings))
     for name in ("ari.conf", "websocket_client.conf"):
@@ -55,13 +55,13 @@ def start(
         re.sub(r"load = (res_ari|res_stasis|res_websocket_client).*\n?", "", modules) + "\nload = app_queue.so\n"
     ).encode()
     accounts = []
-    for phone_id, ha1 in phones:
-        for kind, fields in objects(PhoneAccount(PhoneId(phone_id), ha1), ("alaw", "ulaw"), 30, False):
+    for phone in phones:
+        for kind, fields in objects(phone, ("alaw", "ulaw"), 30, False):
             lines = "\n".join(f"{key} = {value}" for key, value in fields.items())
-            accounts.append(f"[{phone_id}]\ntype = {kind}\n{lines}\n")
+            accounts.append(f"[{phone.phone_id}]\ntype = {kind}\n{lines}\n")
     files["pjsip.conf"] += ("\n" + "\n".join(accounts)).encode()
     files["sorcery.conf"] = b""
     files["extensions.conf"] = EXTENSIONS.encode()
-    members = "\n".join(f"member => PJSIP/{phone_id}" for phone_id, _ in phones)
-    files["queues.conf"] = QUEUES.format(ring_timeout_s=ring_timeout_s, wrap_up_s=wrap_up_s, members=members).encode()
+    members = "\n".join(f"member => PJSIP/{phone.phone_id}" for phone in phones)
+    files["queues.conf"] = QUEUES.format(ring_timeout_s=RING_TIMEOUT_S, wrap_up_s=WRAP_UP_S, members=members).encode()
     return AsteriskServer(host, files, lab)

@@ -23,12 +23,13 @@ from dialplans.schema import Engine, Pop
 from pbx.domain.ids import PhoneId
 from pbx.ports.media_engine import PhoneAccount
 from tests.bench.machine import describe, summary_line
+from tests.lab.flows import QUEUE_FLOW
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.media_server import MediaServer
 from tests.lab.process import Process
 from tests.lab.sipp import Sipp
-from tests.lab.stack import DID, QUEUE_FLOW, Stack, pop_settings
+from tests.lab.stack import DID, Stack, pop_settings
 
 WRAP_UP_S, RING_TIMEOUT_S = 0, 15
 

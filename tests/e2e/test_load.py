@@ -6,9 +6,10 @@ import asyncio
 from collections import Counter
 
 from dialplans.schema import Engine
+from tests.lab.flows import QUEUE_FLOW
 from tests.lab.lab import Lab
 from tests.lab.sipp import Sipp
-from tests.lab.stack import DID, QUEUE_FLOW, Stack, recordings_on_disk
+from tests.lab.stack import DID, Stack, recordings_on_disk
 
 CALLS = 200
 RATE = 20

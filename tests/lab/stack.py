@@ -21,6 +21,7 @@ from dialplans.render import render
 from dialplans.schema import Engine, Pop, Trunk
 from tests.lab.api import Api, ApiProblem
 from tests.lab.errors import LabError, log_tail, wait_until
+from tests.lab.flows import FLOW
 from tests.lab.host import Host
 from tests.lab.lab import ROOT, Lab
 from tests.lab.media_server import START, MediaServer
@@ -33,42 +34,6 @@ DID = "+49305550100"
 OVERFLOW = "+49305550999"
 API_PORT = 8080
 BUS_PORT = 4222
-
-FLOW: dict[str, Any] = {
-    "start": "greeting",
-    "languages": ["de", "en"],
-    "nodes": {
-        "greeting": {"type": "say", "prompts": ["greeting"], "next": "language"},
-        "language": {"type": "language", "choices": {"1": "de", "2": "en"}, "next": "menu"},
-        "menu": {
-            "type": "menu",
-            "prompt": "menu",
-            "choices": {"1": "consent", "2": "consent"},
-            "on_failure": "goodbye",
-        },
-        "consent": {"type": "consent", "next": "wait"},
-        "wait": {"type": "queue", "queue": "support", "on_refused": "full"},
-        "full": {"type": "hang_up", "prompts": ["queue-full"]},
-        "goodbye": {"type": "hang_up", "prompts": ["goodbye"]},
-    },
-}
-"""Greeting, language, menu, consent, queue: the flow of the README."""
-
-QUEUE_FLOW: dict[str, Any] = {
-    "start": "wait",
-    "languages": ["de"],
-    "nodes": {
-        "wait": {
-            "type": "queue",
-            "queue": "support",
-            "on_refused": "full",
-            "welcome": False,
-            "announce_position": False,
-        },
-        "full": {"type": "hang_up", "prompts": ["queue-full"]},
-    },
-}
-"""Straight into the queue, music only: what Asterisk's own Queue() is compared with."""
 
 
 @dataclass(slots=True)

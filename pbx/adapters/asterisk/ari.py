@@ -15,16 +15,15 @@ import base64
 import binascii
 import hmac
 import logging
-import os
 from collections import deque
 from collections.abc import Awaitable, Callable
-from socket import IPPROTO_TCP, TCP_QUICKACK, socket
 from typing import cast
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from pbx.adapters.asterisk import models
+from pbx.adapters.asterisk.connection import Connection
 from pbx.domain.errors import EngineError, EngineGone, EngineRefused, EngineUnknown, LegGone
 
 log = logging.getLogger(__name__)
@@ -70,57 +69,6 @@ class _Request(msgspec.Struct, gc=False, tag="RESTRequest", omit_defaults=True):
     message_body: str = ""
 
 
-class _Link:
-    """One connection: what is to be written, and who waits for which answer."""
-
-    __slots__ = ("_acknowledging", "_socket", "deadlines", "greeted", "outbox", "pending", "wake", "ws")
-
-    def __init__(self, ws: web.WebSocketResponse, connection: socket | None) -> None:
-        self.ws = ws
-        # The event loop's own socket object opens and closes a real one at each call.
-        self._socket = socket(fileno=os.dup(connection.fileno())) if connection is not None else None
-        self._acknowledging = False
-        self.pending: dict[str, asyncio.Future[models.RESTResponse]] = {}
-        self.deadlines: deque[tuple[float, str]] = deque()
-        self.outbox: deque[bytes] = deque()
-        self.wake = asyncio.Event()
-        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def write(self) -> None:
-        """Writes the outbox in its order. One task per connection: sending from an event needs no task of its own."""
-        while True:
-            while self.outbox:
-                await self.ws.send_frame(self.outbox.popleft(), WSMsgType.TEXT)
-            self.wake.clear()
-            await self.wake.wait()
-
-    def acknowledge(self) -> None:
-        """Acknowledge at once what was received. The server writes a frame in two pieces and without TCP_NODELAY: its
-        kernel holds the second back until the first is acknowledged, and ours would take 40 ms for that (seen: 44 ms
-        from answer to the first prompt, 1 ms with this). The option holds for one time only; once per turn of the loop
-        is enough, however many frames came together."""
-        if self._socket is not None and not self._acknowledging:
-            self._acknowledging = True
-            asyncio.get_running_loop().call_soon(self._acknowledge)
-
-    def _acknowledge(self) -> None:
-        self._acknowledging = False
-        if self._socket is not None:
-            self._socket.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
-
-    def close(self) -> None:
-        """Gives the second descriptor back; the connection itself is aiohttp's."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def fail(self, error: Callable[[], EngineError]) -> None:
-        pending, self.pending = self.pending, {}
-        for future in pending.values():
-            if not future.done():
-                future.set_exception(error())
-
-
 def error_of(response: models.RESTResponse) -> EngineError | None:
     """The error that a response stands for. 404: not there. 409: there, but no longer handed to the controller."""
     status = response.status_code
@@ -154,7 +102,7 @@ class AriLink:
         self._application = application
         self._on_event, self._on_connected, self._on_down = on_event, on_connected, on_down
         self._timeout_s, self._heartbeat_s = request_timeout_s, heartbeat_s
-        self._link: _Link | None = None
+        self._link: Connection | None = None
         self._ready = False
         self._held: list[models.Message] = []
         self._seen: set[int] = set()
@@ -289,10 +237,10 @@ class AriLink:
             await ws.close(code=WSCloseCode.PROTOCOL_ERROR)
             return ws
         transport = request.transport
-        await self._run(_Link(ws, transport.get_extra_info("socket") if transport is not None else None))
+        await self._run(Connection(ws, transport.get_extra_info("socket") if transport is not None else None))
         return ws
 
-    async def _run(self, link: _Link) -> None:
+    async def _run(self, link: Connection) -> None:
         self._link, self._ready = link, False
         writer = asyncio.create_task(link.write(), name="ari-write")
         synchroniser = asyncio.create_task(self._synchronise(link), name="ari-synchronise")
@@ -315,7 +263,7 @@ class AriLink:
             link.close()
             link.fail(lambda: EngineUnknown("the connection to the media server dropped before the answer"))
 
-    async def _synchronise(self, link: _Link) -> None:
+    async def _synchronise(self, link: Connection) -> None:
         try:
             # What comes together with the server's own handshake lies in its buffer until more comes: it greets first.
             await asyncio.wait((link.greeted,), timeout=GREETING_S)
@@ -341,7 +289,7 @@ class AriLink:
         for event in held:
             self._on_event(event)
 
-    def _receive(self, link: _Link, text: str) -> None:
+    def _receive(self, link: Connection, text: str) -> None:
         try:
             message = _message.decode(text)
         except msgspec.DecodeError as error:

@@ -15,7 +15,7 @@ from typing import Any
 from tests.lab.errors import LabError
 
 DEADLINE_S = 10.0
-KINDS = ("CHANNEL_PARK", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_UNPARK", "PLAYBACK_START")
+KINDS = ("CHANNEL_PARK", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_UNPARK", "CHANNEL_BRIDGE", "PLAYBACK_START")
 Event = dict[str, Any]
 
 

@@ -134,3 +134,27 @@ async def test_a_trunk_with_a_password_calls_and_is_called(
     await controller.api("hupall normal_clearing")
     server.wait_idle()
     far.process.stop()
+
+
+def test_an_account_without_a_hash_lets_nobody_in(server: FreeSwitchServer, phones: Host, pop: Pop) -> None:
+    path = Path(pop.phone_dir, "empty.xml")
+    path.write_text('<include><user id="empty"></user></include>')
+    server.cli("reloadxml")
+    far = register(phones, server.host.address, ("empty", "any-password"), 403)
+    assert far.process.wait() == 0, far.text()
+    path.unlink()
+    server.cli("reloadxml")
+
+
+def test_headers_of_a_leg_are_not_passed_on(
+    anna: tuple[str, str], server: FreeSwitchServer, phones: Host, overflow: Far
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    headers = "X-Secret: 1\n"
+    far = invite(phones, address, f"sip:08912345678@{address}", 200, account=anna, headers=headers)
+    wait_until(lambda: len(overflow.dialled()) > before, 5, "the call", overflow.text)
+    wait_until(lambda: "SIP/2.0 200" in far.text(), 5, "the answer", far.text)
+    assert "X-Secret" not in overflow.text()
+    server.cli("hupall normal_clearing")
+    assert far.process.wait() == 0, far.text()
+    server.wait_idle()

@@ -12,7 +12,7 @@ import pytest
 from dialplans.schema import Pop, Trunk
 from tests.dialplans.esl import Controller
 from tests.dialplans.freeswitch.conftest import load, phone_file
-from tests.dialplans.sip import answering, invite, register
+from tests.dialplans.sip import Far, invite, register
 from tests.lab.errors import wait_until
 from tests.lab.freeswitch import FreeSwitchServer
 from tests.lab.host import Host
@@ -97,21 +97,22 @@ async def test_prompts_and_music_are_heard(
 
 
 async def test_an_emergency_call_takes_the_next_trunk_when_one_fails(
-    controller: Controller, server: FreeSwitchServer, carrier: Host, lab: Lab, pop: Pop, berta: tuple[str, str]
+    controller: Controller,
+    reloadable: FreeSwitchServer,
+    carrier: Host,
+    overflow: Far,
+    lab: Lab,
+    pop: Pop,
+    berta: tuple[str, str],
 ) -> None:
-    phones, address = lab.host("fs-phones"), server.host.address
+    address, before = reloadable.host.address, len(overflow.dialled())
     dead = Trunk(name="dead", addresses=["198.51.100.1"], host=f"{carrier.address}:5999")
-    load(server, pop.model_copy(update={"trunks": [dead, *pop.trunks]}))
-    try:
-        with_carrier = answering(carrier, 5060)
-        far = invite(phones, address, f"sip:112@{address}", 200, account=berta)
-        wait_until(lambda: with_carrier.dialled() == ["112"], 10, "112 at the second trunk", server.logs)
-        wait_until(lambda: "SIP/2.0 200" in far.text(), 5, "the answer", far.text)
-        await controller.api("hupall normal_clearing")
-        assert far.process.wait() == 0, far.text()
-        with_carrier.process.stop()
-    finally:
-        load(server, pop)
+    load(reloadable, pop.model_copy(update={"trunks": [dead, *pop.trunks]}))
+    far = invite(lab.host("fs-phones"), address, f"sip:112@{address}", 200, account=berta)
+    wait_until(lambda: overflow.dialled()[before:] == ["112"], 10, "112 at the second trunk", reloadable.logs)
+    wait_until(lambda: "SIP/2.0 200" in far.text(), 5, "the answer", far.text)
+    await controller.api("hupall normal_clearing")
+    assert far.process.wait() == 0, far.text()
 
 
 def test_registrations_and_accounts_last_over_a_crash(

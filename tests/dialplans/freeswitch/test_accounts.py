@@ -88,8 +88,8 @@ async def test_agents_dial_out(
     await controller.lease(-1)  # no controller is needed for this
     far = invite(phones, address, f"sip:{number}@{address}", 200, account=anna)
     wait_until(lambda: overflow.dialled()[before:] == [dialled], 5, f"{dialled} to be dialled", overflow.text)
-    wait_until(lambda: "SIP/2.0 200" in far.text(), 5, "the answer", far.text)
-    await controller.api("hupall normal_clearing")
+    bridged = await controller.event("CHANNEL_BRIDGE")
+    await controller.hang_up(bridged["Unique-ID"], "NORMAL_CLEARING")  # and the other leg with it
     assert far.process.wait() == 0, far.text()
 
 

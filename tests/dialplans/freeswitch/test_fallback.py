@@ -15,12 +15,14 @@ from tests.lab.host import Host
 pytestmark = pytest.mark.lab
 
 
-async def overflowed(controller: Controller, overflow: Far, before: int, pop: Pop) -> None:
-    """The caller heard the announcement and then reached the overflow number."""
+async def overflowed(controller: Controller, overflow: Far, before: int, pop: Pop) -> tuple[str, str]:
+    """The caller heard the announcement and then reached the overflow number: the two legs."""
     played = await controller.event("PLAYBACK_START")
     assert played["Playback-File-Path"] == f"{pop.prompt_dir}/de/fallback.alaw"
     wait_until(lambda: len(overflow.dialled()) > before, 15, "the overflow to be dialled", overflow.text)
     assert overflow.dialled()[before:] == [OVERFLOW]
+    bridged = await controller.of_leg("CHANNEL_BRIDGE", played["Unique-ID"])
+    return bridged["Unique-ID"], bridged["Other-Leg-Unique-ID"]
 
 
 async def test_no_lease_means_announcement_and_overflow(
@@ -29,11 +31,9 @@ async def test_no_lease_means_announcement_and_overflow(
     address, before = server.host.address, len(overflow.dialled())
     await controller.lease(-1)
     far = invite(carrier, address, f"sip:0305550100@{address}", 200)
-    await overflowed(controller, overflow, before, pop)
-    await controller.api("hupall normal_clearing")
+    leg, _ = await overflowed(controller, overflow, before, pop)
+    await controller.hang_up(leg, "NORMAL_CLEARING")  # and the other leg with it: the server is idle after each test
     assert far.process.wait() == 0, far.text()
-    ended = await controller.event("CHANNEL_HANGUP_COMPLETE")
-    assert ended["variable_hangup_cause"] == "NORMAL_CLEARING"
 
 
 async def test_a_lease_that_was_never_given_means_announcement_and_overflow(
@@ -42,8 +42,20 @@ async def test_a_lease_that_was_never_given_means_announcement_and_overflow(
     address, before = server.host.address, len(overflow.dialled())
     await controller.api("global_setvar callplane_lease=")
     far = invite(carrier, address, f"sip:0305550100@{address}", 200)
-    await overflowed(controller, overflow, before, pop)
-    await controller.api("hupall normal_clearing")
+    leg, _ = await overflowed(controller, overflow, before, pop)
+    await controller.hang_up(leg, "NORMAL_CLEARING")  # and the other leg with it: the server is idle after each test
+    assert far.process.wait() == 0, far.text()
+
+
+async def test_when_the_overflow_hangs_up_the_caller_is_hung_up(
+    controller: Controller, server: FreeSwitchServer, carrier: Host, overflow: Far, pop: Pop
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    await controller.lease(-1)
+    far = invite(carrier, address, f"sip:0305550100@{address}", 200)
+    leg, other = await overflowed(controller, overflow, before, pop)
+    await controller.hang_up(other, "NORMAL_CLEARING")
+    assert (await controller.of_leg("CHANNEL_HANGUP_COMPLETE", leg))["variable_hangup_cause"] == "NORMAL_CLEARING"
     assert far.process.wait() == 0, far.text()
 
 
@@ -69,8 +81,8 @@ async def test_a_leg_that_nobody_takes_overflows_after_ten_seconds(
     offer = await controller.offered()
     left = await controller.of_leg("CHANNEL_UNPARK", offer.leg, 12)
     assert 8.5 < (at_us(left) - offer.at_us) / 1e6 < 11
-    await overflowed(controller, overflow, before, pop)
-    await controller.api("hupall normal_clearing")
+    leg, _ = await overflowed(controller, overflow, before, pop)
+    await controller.hang_up(leg, "NORMAL_CLEARING")  # and the other leg with it: the server is idle after each test
     assert far.process.wait() == 0, far.text()
 
 

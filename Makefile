@@ -4,7 +4,7 @@ PY := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch fuzz-esl clean
+.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-call: rootfs prompts ## CPU per call, against Asterisk's own queue in the 
 
 bench-call-freeswitch: rootfs prompts ## The same on FreeSWITCH, against its own mod_callcenter (as root)
 	@$(PY) -m tests.bench.call_freeswitch $(ARGS)
+
+bench-ari: rootfs prompts ## ARI requests a second, over Asterisk's own websocket against HTTP (as root)
+	@$(PY) -m tests.bench.ari $(ARGS)
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)

@@ -15,7 +15,11 @@ from pathlib import Path
 from tests.bench.machine import describe
 from tests.lab.freeswitch import ABSENT, find_freeswitch
 
-BENCHMARKS = {"call": "tests.bench.call", "call-freeswitch": "tests.bench.call_freeswitch"}
+BENCHMARKS = {
+    "call": "tests.bench.call",
+    "call-freeswitch": "tests.bench.call_freeswitch",
+    "ari": "tests.bench.ari",
+}
 """``make bench-NAME`` -> module."""
 NEED_FREESWITCH = {"call-freeswitch"}
 RESULTS = Path(__file__).with_name("RESULTS.md")

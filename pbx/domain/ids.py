@@ -29,6 +29,8 @@ EventId = NewType("EventId", str)
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = frozenset(ALPHABET)
+_PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)
+_SHIFTS = range(120, -10, -10)
 
 
 def ulid(at: float, tail: int) -> str:
@@ -40,7 +42,7 @@ def ulid(at: float, tail: int) -> str:
     if not 0 <= ms < 1 << 48 or not 0 <= tail < 1 << 80:
         raise ValueError("a ULID takes 48 bits of milliseconds and 80 bits of tail")
     value = ms << 80 | tail
-    return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -5, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 def derive(at: float, *parts: str | int) -> str:

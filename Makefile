@@ -4,7 +4,7 @@ PY := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call fuzz-esl clean
+.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-match simulate fuzz-acd fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,15 @@ demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once e
 
 bench-call: rootfs prompts ## CPU per call, against Asterisk's own queue in the same run (as root)
 	@$(PY) -m tests.bench.call $(ARGS)
+
+bench-match: venv ## Time of a match decision and its growth (ARGS=--small)
+	@$(PY) -m tests.bench.match $(ARGS)
+
+simulate: venv ## Simulated queues beside Erlang C and Erlang A
+	@.venv/bin/callplane simulate check $(ARGS)
+
+fuzz-acd: venv ## A million random steps of agents and callers (ARGS="--steps N --seed S")
+	@$(PY) -m tests.fuzz.acd $(ARGS)
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)

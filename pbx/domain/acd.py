@@ -298,7 +298,7 @@ class Acd(Waits):
 
     def why_agent(self, offer_id: OfferId) -> Choice:
         """Why this offer went to this agent; known until the conversation is over. Raises KeyError."""
-        return self._choices[offer_id]
+        return Choice(*self._choices[offer_id])
 
     def idle_entries(self) -> int:
         """Entries in the indexes of idle agents, stale ones included."""

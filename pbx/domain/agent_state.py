@@ -9,6 +9,8 @@ from pbx.domain.errors import IllegalTransition
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # that of Enum is Python code
+
     IDLE = "IDLE"
     RESERVED = "RESERVED"
     RINGING = "RINGING"
@@ -17,6 +19,8 @@ class State(Enum):
 
 
 class Step(Enum):
+    __hash__ = object.__hash__  # that of Enum is Python code
+
     RESERVE = "reserve"
     RING = "ring"
     ANSWER = "answer"

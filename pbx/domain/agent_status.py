@@ -14,12 +14,16 @@ from pbx.domain.errors import IllegalTransition
 
 
 class Status(Enum):
+    __hash__ = object.__hash__  # that of Enum is Python code
+
     LOGGED_OUT = "LOGGED_OUT"
     AVAILABLE = "AVAILABLE"
     NOT_READY = "NOT_READY"
 
 
 class Act(Enum):
+    __hash__ = object.__hash__  # that of Enum is Python code
+
     LOG_OUT = "log_out"
     READY = "ready"
     NOT_READY = "not_ready"

@@ -8,7 +8,7 @@ of the one agent it waits for; nothing else stands there.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent, State, Status, Step
@@ -18,6 +18,9 @@ from pbx.domain.pools import Entry, Pool, Pools
 from pbx.domain.queue_rules import Requirement, Strategy
 from pbx.domain.sorted_blocks import Place, SortedBlocks
 from pbx.domain.waiting_line import Line, Waiting
+
+_STATUS = {status: status.value for status in Status}
+_STATE = {state: state.value for state in State}
 
 
 class Choice(NamedTuple):
@@ -46,7 +49,8 @@ class Matching:
         self._waiting: dict[CallId, Waiting] = {}
         self._serving: dict[CallId, tuple[AgentId, ...]] = {}
         """Agents of a call from the offer to the release: one, or two while the call is handed on."""
-        self._choices: dict[OfferId, Choice] = {}
+        self._choices: dict[OfferId, tuple[Any, ...]] = {}
+        """The fields of ``Choice``, which is made when somebody asks."""
         self._pools = Pools(self._is_current)
         self._stamps = 0
         self._turns = 0
@@ -64,8 +68,12 @@ class Matching:
             index.add(waiting.place)
 
     def _close(self, waiting: Waiting) -> None:
-        for index in self._indexes(waiting):
-            index.discard(waiting.place)
+        if waiting.preferred is None:
+            for pool in waiting.pools:
+                pool.open.discard(waiting.place)
+        else:
+            for index in self._indexes(waiting):
+                index.discard(waiting.place)
 
     # --- the match --------------------------------------------------------------------------------------------------
 
@@ -121,7 +129,7 @@ class Matching:
         agent.epoch += 1
         call_id, queue = waiting.call_id, waiting.line.queue
         offer_id = OfferId(derive(now, "offer", agent.agent_id, agent.epoch, call_id))
-        self._choices[offer_id] = Choice(
+        self._choices[offer_id] = (
             offer_id,
             now,
             call_id,
@@ -169,9 +177,10 @@ class Matching:
 
     def _changed(self, agent: Agent, now: float) -> Changed:
         self._pools.note(agent)
-        status, state = agent.status.value, agent.state.value
-        event = ev.AgentChanged(at=now, agent_id=agent.agent_id, status=status, reason=agent.reason, state=state)
-        return Changed(event)
+        status, state = _STATUS[agent.status], _STATE[agent.state]
+        return Changed(
+            ev.AgentChanged(at=now, agent_id=agent.agent_id, status=status, reason=agent.reason, state=state)
+        )
 
     # --- for tests ----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ MAX_STEPS = 32
 
 
 class Strategy(Enum):
+    __hash__ = object.__hash__  # that of Enum is Python code
+
     """Which of the agents who can take a call gets it."""
 
     LONGEST_IDLE = "longest_idle"

@@ -54,6 +54,14 @@ class SortedBlocks:
 
     def discard(self, place: Place) -> None:
         """Take ``place`` out if it is there."""
+        if place == self.first:
+            self._size -= 1
+            block = self._blocks[0]
+            del block[0]
+            if not block:
+                del self._blocks[0], self._lasts[0]
+            self.first = self._blocks[0][0] if self._blocks else None
+            return
         at = bisect_left(self._lasts, place)
         if at == len(self._blocks):
             return
@@ -67,8 +75,6 @@ class SortedBlocks:
             del self._blocks[at], self._lasts[at]
         elif inner == len(block):
             self._lasts[at] = block[-1]
-        if at == 0 and inner == 0:
-            self.first = self._blocks[0][0] if self._blocks else None
 
     def rank(self, place: Place) -> int:
         """How many places are before ``place``."""

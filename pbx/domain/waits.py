@@ -268,12 +268,6 @@ class Waits(Matching):
                 agent.wanted = SortedBlocks()
             decisions.append(cmd.SetTimer(f"prefer:{waiting.call_id}", command.preferred_s))
 
-    def _anyone_will_do(self, waiting: Waiting, now: float) -> list[Decision]:
-        """The call no longer waits for one agent alone; it is open."""
-        self._close(waiting)
-        waiting.preferred = None
-        return self._settle(waiting, now)
-
     # --- timers and agents who leave --------------------------------------------------------------------------------
 
     def _wait_timer(self, kind: str, call_id: CallId, now: float) -> list[Decision]:
@@ -286,21 +280,23 @@ class Waits(Matching):
                 self._close(waiting)
                 return self._settle(waiting, now, fired=True)
         elif waiting.preferred is not None and waiting.offer_id is None:
-            return self._anyone_will_do(waiting, now)
+            self._close(waiting)
+            waiting.preferred = None
+            return self._settle(waiting, now)
         return []
 
     def _gone(self, agent: Agent, emptied: list[Pool], now: float) -> list[Decision]:
         """The agent logged out or has other skills; ``emptied`` pools have nobody logged in now."""
-        decisions: list[Decision] = []
-        for _, call_id in list(agent.wanted or ()):
-            decisions.append(cmd.CancelTimer(f"prefer:{call_id}"))
-            decisions += self._anyone_will_do(self._waiting[call_id], now)
-        for pool in emptied:
-            for place in list(pool.open):
-                waiting = self._waiting.get(place[1])
-                if waiting is not None and place in pool.open:
-                    self._close(waiting)
-                    decisions += self._settle(waiting, now)
+        calls = [self._waiting[call_id] for _, call_id in agent.wanted or ()]
+        decisions: list[Decision] = [cmd.CancelTimer(f"prefer:{waiting.call_id}") for waiting in calls]
+        concerned = {place: self._waiting[place[1]] for pool in emptied for place in pool.open}
+        concerned |= {waiting.place: waiting for waiting in calls}
+        for waiting in concerned.values():
+            self._close(waiting)
+        for waiting in calls:
+            waiting.preferred = None
+        for _, waiting in sorted(concerned.items()):
+            decisions += self._settle(waiting, now)
         return decisions
 
 

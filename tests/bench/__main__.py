@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.machine import describe
 
-BENCHMARKS = {"call": "tests.bench.call"}
+BENCHMARKS = {"call": "tests.bench.call", "match": "tests.bench.match"}
 """``make bench-NAME`` -> module."""
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

@@ -137,10 +137,9 @@ class Model:
     def _fair(self, before: dict[CallId, Open], made: list[tuple[AgentId, Place]]) -> None:
         if not made:
             return
-        for call_id, still in self._open_calls().items():
-            if before.get(call_id) != still:
-                continue
-            place, pools, preferred = still
+        for call_id, (place, pools, preferred) in self._open_calls().items():
+            if call_id in before and before[call_id][0] != place:
+                continue  # its priority was raised in this very step, maybe after the offer
             for agent_id, taken in made:
                 profile = self.acd.agents[agent_id].profile
                 meets = profile is not None and any(profile.meets(pool.requirement) for pool in pools)

@@ -6,6 +6,8 @@ when a later one brings somebody; and overflow to a queue where nobody could eve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain import wait_plan
@@ -69,7 +71,7 @@ class Waits(Matching):
             ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
         ]
         self._prefer(waiting, command, decisions)
-        return decisions + self._settle(waiting, now)
+        return decisions + self._settle((waiting,), now)
 
     @staticmethod
     def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:
@@ -107,7 +109,7 @@ class Waits(Matching):
             decisions.append(cmd.CancelTimer(f"prefer:{waiting.call_id}"))
         if waiting.line.removed:
             return decisions + self._turn_out(waiting, "unknown_queue", now)
-        return decisions + self._settle(waiting, now)
+        return decisions + self._settle((waiting,), now)
 
     def _turn_out(self, waiting: Waiting, reason: str, now: float) -> list[Decision]:
         refused = ev.QueueRefused(at=now, queue_id=waiting.queue_id, reason=reason)
@@ -147,10 +149,7 @@ class Waits(Matching):
             waiting.plan = self._plan(line, waiting.needs)
             waiting.pools, waiting.step, waiting.raised = waiting.plan.pools, 0, 0
             self._replace(waiting)
-        decisions: list[Decision] = []
-        for waiting in sorted(calls, key=lambda waiting: waiting.place):
-            if waiting.offer_id is None:
-                decisions += self._settle(waiting, now)
+        decisions = self._settle([waiting for waiting in calls if waiting.offer_id is None], now)
         self._sweep()
         return decisions
 
@@ -162,10 +161,19 @@ class Waits(Matching):
 
     # --- stages -----------------------------------------------------------------------------------------------------
 
-    def _settle(self, waiting: Waiting, now: float, fired: bool = False) -> list[Decision]:
-        """The call is waiting and not open: apply what is due or worth skipping to, then offer or open it.
-        ``fired``: the timer of the next stage did, whatever the clock says."""
+    def _settle(self, calls: Iterable[Waiting], now: float, fired: bool = False) -> list[Decision]:
+        """These calls are waiting and not open: apply what is due, then offer or open them in order. In this order:
+        a change may alter the order among them. ``fired``: the timer of the next stage did, whatever the clock says."""
         decisions: list[Decision] = []
+        stay = [waiting for waiting in calls if self._advance(waiting, now, fired, decisions)]
+        if len(stay) > 1:
+            stay.sort(key=lambda waiting: waiting.place)
+        for waiting in stay:
+            decisions += self._serve(waiting, now)
+        return decisions
+
+    def _advance(self, waiting: Waiting, now: float, fired: bool, decisions: list[Decision]) -> bool:
+        """Apply the stages that are due or worth skipping to, and set the timer of the next. Whether it still waits."""
         while waiting.step < len(waiting.plan.stages):
             stage = waiting.plan.stages[waiting.step]
             due = fired or waiting.since + stage.after_s <= now
@@ -174,13 +182,11 @@ class Waits(Matching):
             fired = False
             waiting.step += 1
             if self._apply(waiting, stage, now, decisions):
-                return decisions
-        if (
-            waiting.line.queue.no_agent is NoAgent.END
-            and not _anybody(waiting.pools)
-            and not self._brings_somebody(waiting)
-        ):
-            return decisions + self._turn_out(waiting, "no_agent", now)
+                return False
+        hopeless = waiting.line.queue.no_agent is NoAgent.END and not _anybody(waiting.pools)
+        if hopeless and not self._brings_somebody(waiting):
+            decisions += self._turn_out(waiting, "no_agent", now)
+            return False
         if waiting.step < len(waiting.plan.stages):
             delay_s = max(0.0, waiting.since + waiting.plan.stages[waiting.step].after_s - now)
             decisions.append(cmd.SetTimer(f"step:{waiting.call_id}", delay_s))
@@ -188,7 +194,7 @@ class Waits(Matching):
         elif waiting.armed:
             decisions.append(cmd.CancelTimer(f"step:{waiting.call_id}"))
             waiting.armed = False
-        return decisions + self._serve(waiting, now)
+        return True
 
     def _apply(self, waiting: Waiting, stage: Stage, now: float, decisions: list[Decision]) -> bool:
         """Whether the wait is over."""
@@ -278,11 +284,11 @@ class Waits(Matching):
             waiting.armed = False
             if waiting.offer_id is None:  # or it is due when the offer comes to nothing
                 self._close(waiting)
-                return self._settle(waiting, now, fired=True)
+                return self._settle((waiting,), now, fired=True)
         elif waiting.preferred is not None and waiting.offer_id is None:
             self._close(waiting)
             waiting.preferred = None
-            return self._settle(waiting, now)
+            return self._settle((waiting,), now)
         return []
 
     def _gone(self, agent: Agent, emptied: list[Pool], now: float) -> list[Decision]:
@@ -295,9 +301,7 @@ class Waits(Matching):
             self._close(waiting)
         for waiting in calls:
             waiting.preferred = None
-        for _, waiting in sorted(concerned.items()):
-            decisions += self._settle(waiting, now)
-        return decisions
+        return decisions + self._settle(concerned.values(), now)
 
 
 def _anybody(pools: tuple[Pool, ...]) -> bool:

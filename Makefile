@@ -4,7 +4,8 @@ PY := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari fuzz-esl clean
+.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
+.PHONY: bench-match simulate fuzz-acd fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,15 @@ bench-call-freeswitch: rootfs prompts ## The same on FreeSWITCH, against its own
 
 bench-ari: rootfs prompts ## ARI requests a second, over Asterisk's own websocket against HTTP (as root)
 	@$(PY) -m tests.bench.ari $(ARGS)
+
+bench-match: venv ## Time of a match decision and its growth (ARGS=--small)
+	@$(PY) -m tests.bench.match $(ARGS)
+
+simulate: venv ## Simulated queues beside Erlang C and Erlang A
+	@.venv/bin/callplane simulate check $(ARGS)
+
+fuzz-acd: venv ## A million random steps of agents and callers (ARGS="--steps N --seed S")
+	@$(PY) -m tests.fuzz.acd $(ARGS)
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)

@@ -1,54 +1,47 @@
 """An agent on two axes: *status* is what the agent chose, *state* is what the ACD does with the agent.
 
-The state machine is the table below; what it does not list raises ``IllegalTransition`` and changes nothing.
-Status may change in any state: whoever logs out while talking finishes the call and the wrap-up first.
+Each axis is a table in a file of its own: ``agent_status``, ``agent_state``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from pbx.domain.errors import IllegalTransition
+from pbx.domain import agent_state, agent_status
+from pbx.domain.agent_state import TRANSITIONS, State, Step
+from pbx.domain.agent_status import STATUS_TRANSITIONS, Act, Status
 from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, QueueId
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-class Status(Enum):
-    LOGGED_OUT = "LOGGED_OUT"
-    AVAILABLE = "AVAILABLE"
-    NOT_READY = "NOT_READY"
+    from pbx.domain.pools import Profile
+    from pbx.domain.sorted_blocks import SortedBlocks
 
-
-class State(Enum):
-    IDLE = "IDLE"
-    RESERVED = "RESERVED"
-    RINGING = "RINGING"
-    ON_CALL = "ON_CALL"
-    WRAP_UP = "WRAP_UP"
+__all__ = ["STATUS_TRANSITIONS", "TRANSITIONS", "Act", "Agent", "Condition", "State", "Status", "Step"]
 
 
-class Step(Enum):
-    RESERVE = "reserve"
-    RING = "ring"
-    ANSWER = "answer"
-    GIVE_BACK = "give_back"
-    """The offer came to nothing: no answer, busy, caller gone."""
-    RELEASE = "release"
-    """The conversation is over."""
-    FINISH = "finish"
-    """Wrap-up is over."""
+class Condition(IntEnum):
+    """Both axes and the phone in one word: whether the agent can be offered a call, and if not, the first reason."""
+
+    CAN_BE_OFFERED = 0
+    NOT_LOGGED_IN = 1
+    ON_CALL = 2
+    WRAP_UP = 3
+    BEING_OFFERED = 4
+    """RESERVED or RINGING for some call."""
+    NOT_READY = 5
+    UNREACHABLE = 6
+    HELD = 7
 
 
-TRANSITIONS: dict[tuple[State, Step], State] = {
-    (State.IDLE, Step.RESERVE): State.RESERVED,
-    (State.RESERVED, Step.RING): State.RINGING,
-    (State.RESERVED, Step.ANSWER): State.ON_CALL,  # a phone may answer without having rung
-    (State.RESERVED, Step.GIVE_BACK): State.IDLE,
-    (State.RINGING, Step.ANSWER): State.ON_CALL,
-    (State.RINGING, Step.GIVE_BACK): State.IDLE,
-    (State.ON_CALL, Step.RELEASE): State.WRAP_UP,
-    (State.WRAP_UP, Step.FINISH): State.IDLE,
+_BUSY = {
+    State.ON_CALL: Condition.ON_CALL,
+    State.WRAP_UP: Condition.WRAP_UP,
+    State.RESERVED: Condition.BEING_OFFERED,
+    State.RINGING: Condition.BEING_OFFERED,
 }
 
 
@@ -66,22 +59,66 @@ class Agent:
     """The phone is registered."""
     held: bool = False
     """Not offered anything until a short pause is over: the media server failed to ring the phone."""
+    removed: bool = False
+    """No longer configured; the record goes when the agent is idle."""
+    cost: float = 0.0
+    """What a minute of this agent costs, in whatever unit all agents share."""
+    weight: float = 1.0
+    """For the strategy RANDOM: who has twice the weight is chosen twice as often."""
     idle_since: float = 0.0
     epoch: int = 0
     """Counts reservations: an answer to an older one is stale."""
     offer_id: OfferId | None = None
+    chosen: OfferId | None = None
+    """The offer by which the agent got the present call, until the call is over."""
     call_id: CallId | None = None
     queue_id: QueueId | None = None
-    queues: tuple[QueueId, ...] = field(default=())
-    """The queues whose requirement the skills meet; kept by the ACD."""
+    wrap_up_s: float = 0.0
+    """Wrap-up that follows the present call; fixed when the call was offered."""
+    wrap_up_until: float = 0.0
+    wrap_up_max_s: float = 0.0
+    wrap_up_since: float = 0.0
+    busy_since: float = 0.0
+    load: float = float("-inf")
+    """Occupancy as a number whose order among idle agents time does not change; see ``strategies``."""
+    turn: int = 0
+    """The number of the agent's last reservation, over all agents: ROUND_ROBIN takes the lowest."""
+    stamp: int = 0
+    """An entry among the idle agents with another stamp is stale."""
+    noted: Condition = Condition.NOT_LOGGED_IN
+    """The condition under which the profile counts this agent."""
+    profile: Profile | None = None
+    """Kept by the ACD: all agents with these skills, and the pools of calls they can take."""
+    wanted: SortedBlocks | None = None
+    """Places of the calls that wait for this agent alone."""
 
     @property
     def can_be_offered(self) -> bool:
-        return self.status is Status.AVAILABLE and self.state is State.IDLE and self.reachable and not self.held
+        return (
+            self.state is State.IDLE
+            and self.status is Status.AVAILABLE
+            and self.reachable
+            and not self.held
+            and not self.removed
+        )
+
+    @property
+    def condition(self) -> Condition:
+        if self.status is Status.LOGGED_OUT:
+            return Condition.NOT_LOGGED_IN
+        if self.state is not State.IDLE:
+            return _BUSY[self.state]
+        if self.status is Status.NOT_READY:
+            return Condition.NOT_READY
+        if not self.reachable:
+            return Condition.UNREACHABLE
+        return Condition.HELD if self.held else Condition.CAN_BE_OFFERED
 
     def step(self, step: Step) -> None:
-        """Move along the table. Raises IllegalTransition, nothing changed, where the table has no such move."""
-        target = TRANSITIONS.get((self.state, step))
-        if target is None:
-            raise IllegalTransition("agent", self.state.value, step.value)
-        self.state = target
+        """Move along the state's table. Raises IllegalTransition, nothing changed, where it has no such move."""
+        self.state = agent_state.after(self.state, step)
+
+    def act(self, act: Act, reason: str | None = None) -> None:
+        """Move along the status's table; ``reason`` is kept for NOT_READY. Raises IllegalTransition likewise."""
+        self.status = agent_status.after(self.status, act)
+        self.reason = reason if self.status is Status.NOT_READY else None

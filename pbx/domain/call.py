@@ -195,6 +195,10 @@ class Call:
                 self._advance(step.joined(position, now), now)
             case ev.QueueRefused():
                 self._advance(step.refused(), now)
+            case ev.QueueOverflowed(queue_id=queue_id):
+                step.overflowed(queue_id)
+            case ev.WaitEnded(reason=reason, target=target):
+                self._advance(step.wait_ended(reason, target), now)
             case ev.PositionTold(position=position):
                 step.told_position(position)
             case ev.OfferMade():

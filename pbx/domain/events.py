@@ -129,10 +129,29 @@ class QueueJoined(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRefused(Event):
-    """The router does not take the call: ``full``, ``unknown_queue``, ``no_agent`` (policy)."""
+    """The router does not take the call, or not any longer: ``full``, ``unknown_queue``, ``no_agent`` (policy)."""
 
     queue_id: QueueId
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOverflowed(Event):
+    """A step of the queue moved the call to ``queue_id``, where ``position`` is its place."""
+
+    queue_id: QueueId
+    from_queue_id: QueueId
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitEnded(Event):
+    """A step of the queue ended the wait: ``max_wait``, ``prompt`` or ``number``; ``target`` is the prompt's id or the
+    number in E.164."""
+
+    queue_id: QueueId
+    reason: str
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,8 +314,8 @@ class AgentChanged(Event):
 
 FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
-    RecordingEnded, PhoneReachable, CommandFailed, TimerFired, QueueJoined, QueueRefused, PositionTold, OfferMade,
-    OfferWithdrawn, RecordingStopAsked, HangUpAsked,
+    RecordingEnded, PhoneReachable, CommandFailed, TimerFired, QueueJoined, QueueRefused, QueueOverflowed, WaitEnded,
+    PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,

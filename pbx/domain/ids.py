@@ -8,7 +8,8 @@ that a replay of the same events gives the same ids.
 
 from __future__ import annotations
 
-import hashlib
+from functools import lru_cache
+from hashlib import blake2b
 from typing import NewType
 
 PopId = NewType("PopId", str)
@@ -29,6 +30,8 @@ EventId = NewType("EventId", str)
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = frozenset(ALPHABET)
+_PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)
+_TIME_SHIFTS, _TAIL_SHIFTS = range(40, -10, -10), range(70, -10, -10)
 
 
 def ulid(at: float, tail: int) -> str:
@@ -39,13 +42,17 @@ def ulid(at: float, tail: int) -> str:
     ms = int(at * 1000)
     if not 0 <= ms < 1 << 48 or not 0 <= tail < 1 << 80:
         raise ValueError("a ULID takes 48 bits of milliseconds and 80 bits of tail")
-    value = ms << 80 | tail
-    return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -5, -5))
+    return _time(ms) + "".join([_PAIRS[tail >> shift & 1023] for shift in _TAIL_SHIFTS])
+
+
+@lru_cache(maxsize=16)
+def _time(ms: int) -> str:
+    return "".join([_PAIRS[ms >> shift & 1023] for shift in _TIME_SHIFTS])
 
 
 def derive(at: float, *parts: str | int) -> str:
     """A ULID of time ``at`` whose tail is a hash of ``parts``: same parts, same id."""
-    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=10).digest()
+    digest = blake2b("\0".join(map(str, parts)).encode(), digest_size=10).digest()
     return ulid(at, int.from_bytes(digest, "big"))
 
 

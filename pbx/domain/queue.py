@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from pbx.domain.consent import Regime
 from pbx.domain.e164 import E164
+from pbx.domain.errors import BadValue
 from pbx.domain.ids import FlowId, QueueId
+from pbx.domain.queue_rules import MAX_STEPS, NoAgent, Requirement, Strategy, WaitStep
 
-Requirement = frozenset[tuple[str, int]]
-"""Skill and least proficiency 1-5; queues with the same requirement share one index of idle agents."""
+__all__ = ["Did", "Queue", "Requirement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +20,23 @@ class Queue:
     requirement: Requirement
     ring_timeout_s: float = 20.0
     wrap_up_s: float = 10.0
+    wrap_up_max_s: float = 600.0
+    """A wrap-up that the agent extends is not longer than this."""
     music_class: str = "default"
     announce_every_s: float = 30.0
     recorded: bool = True
     consent_floor: Regime = Regime.NONE
     max_waiting: int = 1000
+    max_wait_s: float | None = None
+    strategy: Strategy = Strategy.LONGEST_IDLE
+    priority: int = 0
+    """Added to that of each call; see ``waiting_line.place_of``."""
+    steps: tuple[WaitStep, ...] = ()
+    no_agent: NoAgent = NoAgent.WAIT
+
+    def __post_init__(self) -> None:
+        if len(self.steps) > MAX_STEPS:
+            raise BadValue("steps", f"more than {MAX_STEPS}")
 
     def accepts(self, skills: Mapping[str, int]) -> bool:
         return all(skills.get(skill, 0) >= least for skill, least in self.requirement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 from pbx.domain import commands as cmd
@@ -11,7 +12,7 @@ from pbx.domain.call_steps import BaseStep, Go, Outcome
 from pbx.domain.e164 import Cli
 from pbx.domain.flow import EnterQueue, position_prompt
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import BridgeId, LegId, derive
+from pbx.domain.ids import BridgeId, LegId, QueueId, derive
 from pbx.domain.queue import Queue
 
 _OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
@@ -34,6 +35,8 @@ class Phase(Enum):
     """An agent's phone is being rung."""
     BRIDGING = "bridging"
     """The agent answered; the legs are about to hear each other."""
+    LEAVING = "leaving"
+    """The queue gave the call up; the caller hears why."""
 
 
 class QueueStep(BaseStep):
@@ -77,7 +80,29 @@ class QueueStep(BaseStep):
     def refused(self) -> Outcome:
         return Go(self.node.on_refused) if self.phase is Phase.JOINING or self.phase is Phase.WAITING else None
 
+    def overflowed(self, queue_id: QueueId) -> None:
+        """The call waits in another queue now. The stricter of both queues rules what may be recorded."""
+        other, former = self.context.config.queues.get(queue_id), self.queue
+        if other is not None and former is not None:
+            recorded = former.recorded and other.recorded
+            floor = max(former.consent_floor, other.consent_floor)
+            self.queue = replace(other, recorded=recorded, consent_floor=floor)
+
+    def wait_ended(self, reason: str, target: str) -> Outcome:
+        """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused."""
+        if self.phase is not Phase.JOINING and self.phase is not Phase.WAITING:
+            return None
+        self.context.silence()
+        self.context.cancel_timers()
+        if reason == "prompt":
+            self.phase = Phase.LEAVING
+            self.context.play(self.context.prompt(target))
+            return None
+        return Go(self.node.on_timeout or self.node.on_refused)
+
     def played(self, played_ms: int, completed: bool, now: float) -> Outcome:
+        if self.phase is Phase.LEAVING:
+            return Go(self.node.on_timeout or self.node.on_refused)
         if self.phase is not Phase.BRIDGING:
             self._music()
         return None

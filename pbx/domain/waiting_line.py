@@ -1,84 +1,67 @@
-"""The two indexes of the ACD: a queue's waiting calls in order, and idle agents by requirement."""
+"""Waiting calls and the line of each queue."""
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left, insort
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
-from pbx.domain.queue import Queue, Requirement
+from pbx.domain.pools import Pool
+from pbx.domain.queue import Queue
+from pbx.domain.queue_rules import Need
+from pbx.domain.sorted_blocks import Place, SortedBlocks
+from pbx.domain.wait_plan import Plan
 
-Place = tuple[int, float, CallId]
-"""Order among waiting calls: higher priority first (it is negated), then who came first."""
+PRIORITY_S = 60.0
+"""One point of priority is worth this much waiting: effective priority = priority + age / PRIORITY_S."""
+
+
+def place_of(priority: int, entered_at: float, call_id: CallId) -> Place:
+    """The order of calls by effective priority. Since all calls age at one rate, the order of two of them never
+    changes, in one queue or in two: ``priority + (now - entered_at)/R`` falls with ``entered_at - R * priority``,
+    which is as if the call had entered that much earlier."""
+    return (entered_at - PRIORITY_S * priority, call_id)
+
+
+@dataclass(slots=True)
+class Line:
+    """One queue's waiting calls, those included whose agent is being rung."""
+
+    queue: Queue
+    all: SortedBlocks = field(default_factory=SortedBlocks)
+    plans: dict[tuple[Need, ...], Plan] = field(default_factory=dict)
+    removed: bool = False
+    """No longer configured; goes with its last call."""
+
+    @property
+    def full(self) -> bool:
+        return len(self.all) >= self.queue.max_waiting
 
 
 @dataclass(slots=True)
 class Waiting:
     call_id: CallId
-    queue_id: QueueId
+    line: Line
     place: Place
+    priority: int
+    """The call's own."""
+    since: float
+    """When it entered this queue; the queue's steps count from here."""
+    entered_at: float
+    needs: tuple[Need, ...]
+    plan: Plan
+    pools: tuple[Pool, ...]
+    step: int = 0
+    """The next stage of the plan."""
     offer_id: OfferId | None = None
+    preferred: AgentId | None = None
+    """The call waits for this agent alone; a timer ends that."""
+    armed: bool = False
+    """The timer of the next stage runs."""
+    raised: int = 0
+    """What steps added to the priority."""
+    hops: int = 0
+    """Queues it has overflowed from."""
 
-
-@dataclass(slots=True)
-class Line:
-    """One queue's waiting calls: ``all`` of them, and ``open``: those that nobody is being offered."""
-
-    queue: Queue
-    all: list[Place] = field(default_factory=list)
-    open: list[Place] = field(default_factory=list)
-
-    def enter(self, place: Place) -> None:
-        insort(self.all, place)
-        insort(self.open, place)
-
-    def reopen(self, place: Place) -> None:
-        """The offer of this call came to nothing; it has its place again."""
-        insort(self.open, place)
-
-    def leave(self, place: Place) -> None:
-        _remove(self.all, place)
-        _remove(self.open, place)
-
-    def position(self, place: Place) -> int:
-        return bisect_left(self.all, place) + 1
-
-
-def _remove(places: list[Place], place: Place) -> None:
-    at = bisect_left(places, place)
-    if at < len(places) and places[at] == place:
-        del places[at]
-
-
-Entry = tuple[float, AgentId, int]
-"""Idle since, agent, and the agent's epoch when entered: an entry with another epoch is stale."""
-
-
-class IdleAgents:
-    """Longest idle first, one heap per requirement. Entries go stale where they stand; a heap is swept when more
-    than half of it may be stale, so that its size stays within a constant of the agents'."""
-
-    def __init__(self) -> None:
-        self._heaps: dict[Requirement, list[Entry]] = {}
-        self._swept: dict[Requirement, int] = {}
-
-    def enter(self, requirement: Requirement, entry: Entry, current: Callable[[Entry], bool]) -> None:
-        heap = self._heaps.setdefault(requirement, [])
-        heapq.heappush(heap, entry)
-        if len(heap) > 2 * self._swept.get(requirement, 0) + 64:
-            heap[:] = {kept for kept in heap if current(kept)}
-            heapq.heapify(heap)
-            self._swept[requirement] = len(heap)
-
-    def pop(self, requirement: Requirement, current: Callable[[Entry], bool]) -> AgentId | None:
-        heap = self._heaps.get(requirement, [])
-        while heap:
-            entry = heapq.heappop(heap)
-            if current(entry):
-                return entry[1]
-        return None
-
-    def __len__(self) -> int:
-        return sum(map(len, self._heaps.values()))
+    @property
+    def queue_id(self) -> QueueId:
+        return self.line.queue.queue_id

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "call": "tests.bench.call",
     "call-freeswitch": "tests.bench.call_freeswitch",
     "ari": "tests.bench.ari",
+    "match": "tests.bench.match",
 }
 """``make bench-NAME`` -> module."""
 NEED_FREESWITCH = {"call-freeswitch"}

@@ -234,7 +234,7 @@ def test_stale_entries_do_not_pile_up() -> None:
         acd.handle(call_id, answered, 100.0 + n)
         acd.handle(call_id, cmd.ReleaseAgent(AgentId(agent)), 100.0 + n)
         acd.timer(f"wrap_up:{agent}", 100.0 + n)
-    assert len(acd._idle) < 300
+    assert acd.idle_entries() < 300
 
 
 @pytest.mark.parametrize("state", State)

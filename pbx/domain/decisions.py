@@ -1,0 +1,27 @@
+"""What the ACD decides, for the router to carry out in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pbx.domain import commands as cmd
+from pbx.domain import events as ev
+from pbx.domain.ids import CallId
+
+
+@dataclass(frozen=True, slots=True)
+class ToCall:
+    """Tell the call's actor."""
+
+    call_id: CallId
+    event: ev.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An agent's status or state is another than before; goes to the journal."""
+
+    event: ev.AgentChanged
+
+
+Decision = ToCall | Changed | cmd.SetTimer | cmd.CancelTimer

@@ -1,0 +1,231 @@
+"""The two indexes of the ACD, both by requirement.
+
+A *pool* is one requirement: the calls that ask for it and that nobody is being offered, in the order in which a freed
+agent takes them, and the idle agents who meet it, one heap per strategy. A *profile* is one set of skills: the agents
+who have exactly these, counted by condition, and the pools they can take calls from. So a freed agent looks at the
+heads of a few pools, a call looks at the head of one heap, and a new requirement is compared with profiles, not agents.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+
+from pbx.domain.agent import Agent, Condition, Status
+from pbx.domain.ids import AgentId
+from pbx.domain.queue_rules import Requirement, Strategy
+from pbx.domain.sorted_blocks import SortedBlocks
+from pbx.domain.strategies import key
+
+Entry = tuple[float, float, AgentId, int]
+"""The strategy's key, idle since, agent, and the agent's stamp when entered."""
+Current = Callable[[Entry], bool]
+
+
+class IdleHeap:
+    """Idle agents of one pool in one strategy's order. Entries go stale where they stand; the heap is swept when more
+    than half of it may be stale, so that its size stays within a constant of the agents'."""
+
+    __slots__ = ("clock", "entries", "requirement", "strategy", "swept")
+
+    def __init__(self, strategy: Strategy, requirement: Requirement) -> None:
+        self.strategy = strategy
+        self.requirement = requirement
+        self.entries: list[Entry] = []
+        self.swept = 0
+        self.clock = 0.0
+        """Of the strategy RANDOM: the key of the last one chosen."""
+
+    def enter(self, agent: Agent, current: Current) -> None:
+        idle_since, entries = agent.idle_since, self.entries
+        first = (
+            idle_since
+            if self.strategy is Strategy.LONGEST_IDLE
+            else key(self.strategy, agent, self.requirement, self.clock)
+        )
+        heapq.heappush(entries, (first, idle_since, agent.agent_id, agent.stamp))
+        if len(entries) > 2 * self.swept + 64:
+            entries[:] = filter(current, entries)
+            heapq.heapify(entries)
+            self.swept = len(entries)
+
+    def pop(self, current: Current) -> AgentId | None:
+        entries = self.entries
+        while entries:
+            entry = heapq.heappop(entries)
+            if current(entry):
+                self.clock = entry[0]
+                return entry[2]
+        return None
+
+
+class Pool:
+    __slots__ = ("heaps", "logged_in", "open", "profiles", "requirement")
+
+    def __init__(self, requirement: Requirement) -> None:
+        self.requirement = requirement
+        self.open = SortedBlocks()
+        self.heaps: dict[Strategy, IdleHeap] = {}
+        self.profiles: dict[Profile, None] = {}
+        self.logged_in = 0
+        """Agents who meet the requirement and have not logged out, whatever they are doing."""
+
+
+class Profile:
+    __slots__ = ("agents", "counts", "pools", "skills")
+
+    def __init__(self, skills: Mapping[str, int]) -> None:
+        self.skills = dict(skills)
+        self.agents: dict[AgentId, Agent] = {}
+        self.counts = [0] * len(Condition)
+        self.pools: list[Pool] = []
+
+    @property
+    def logged_in(self) -> int:
+        return len(self.agents) - self.counts[Condition.NOT_LOGGED_IN]
+
+    def meets(self, requirement: Iterable[tuple[str, int]]) -> bool:
+        return all(self.skills.get(skill, 0) >= least for skill, least in requirement)
+
+
+def normal(requirement: Iterable[tuple[str, int]]) -> Requirement:
+    """Without the skills of which 0 is enough, and with the highest demand where a skill is named twice."""
+    least: dict[str, int] = {}
+    for skill, value in requirement:
+        least[skill] = max(value, least.get(skill, 0))
+    return frozenset((skill, value) for skill, value in least.items() if value > 0)
+
+
+class Pools:
+    def __init__(self, current: Current) -> None:
+        self._current = current
+        self._pools: dict[Requirement, Pool] = {}
+        self._by_first: dict[str, dict[Pool, None]] = {}
+        """Pools by the first of their skills; those without any by the empty word."""
+        self._profiles: dict[frozenset[tuple[str, int]], Profile] = {}
+        self._by_skill: dict[str, dict[Profile, None]] = {}
+
+    # --- pools ----------------------------------------------------------------------------------------------------
+
+    def pool(self, requirement: Iterable[tuple[str, int]], strategy: Strategy) -> Pool:
+        """The pool of a requirement, with a heap for ``strategy``; made when there is none."""
+        wanted = normal(requirement)
+        pool = self._pools.get(wanted)
+        if pool is None:
+            pool = self._pools[wanted] = Pool(wanted)
+            self._by_first.setdefault(_first(wanted), {})[pool] = None
+            for profile in self.meeting(wanted):
+                pool.profiles[profile] = None
+                profile.pools.append(pool)
+                pool.logged_in += profile.logged_in
+        if strategy not in pool.heaps:
+            heap = pool.heaps[strategy] = IdleHeap(strategy, wanted)
+            for profile in pool.profiles:
+                if profile.counts[Condition.CAN_BE_OFFERED]:
+                    for agent in profile.agents.values():
+                        if agent.can_be_offered:
+                            heap.enter(agent, self._current)
+        return pool
+
+    def keep(self, live: Mapping[Pool, set[Strategy]]) -> None:
+        """Forget all other pools and heaps; a configuration changed."""
+        for requirement, pool in list(self._pools.items()):
+            for strategy in pool.heaps.keys() - live.get(pool, set()):
+                del pool.heaps[strategy]
+            if pool not in live:
+                del self._pools[requirement]
+                del self._by_first[_first(requirement)][pool]
+                for profile in pool.profiles:
+                    profile.pools.remove(pool)
+
+    def meeting(self, requirement: Iterable[tuple[str, int]]) -> list[Profile]:
+        """Profiles that meet a requirement, found by its rarest skill."""
+        wanted = tuple(requirement)
+        indexes: list[Iterable[Profile]] = sorted((self._by_skill.get(s, {}) for s, _ in wanted), key=len)  # type: ignore[arg-type]
+        within = indexes[0] if indexes else self._profiles.values()
+        return [profile for profile in within if profile.meets(wanted)]
+
+    # --- agents ---------------------------------------------------------------------------------------------------
+
+    def enlist(self, agent: Agent) -> list[Pool]:
+        """Count the agent under its skills, no longer under former ones. The pools that have nobody logged in now."""
+        emptied = self.discharge(agent)
+        signature = frozenset(agent.skills.items())
+        profile = self._profiles.get(signature)
+        if profile is None:
+            profile = self._profiles[signature] = Profile(agent.skills)
+            for skill in profile.skills:
+                self._by_skill.setdefault(skill, {})[profile] = None
+            for skill in ("", *profile.skills):
+                for pool in self._by_first.get(skill, ()):
+                    if profile.meets(pool.requirement):
+                        pool.profiles[profile] = None
+                        profile.pools.append(pool)
+        agent.profile, agent.noted = profile, agent.condition
+        profile.agents[agent.agent_id] = agent
+        profile.counts[agent.noted] += 1
+        if agent.status is not Status.LOGGED_OUT:
+            for pool in profile.pools:
+                pool.logged_in += 1
+        return [pool for pool in emptied if not pool.logged_in]
+
+    def discharge(self, agent: Agent) -> list[Pool]:
+        """The pools that have nobody logged in any more."""
+        profile = agent.profile
+        if profile is None:
+            return []
+        agent.profile = None
+        del profile.agents[agent.agent_id]
+        profile.counts[agent.noted] -= 1
+        emptied = []
+        if agent.noted is not Condition.NOT_LOGGED_IN:
+            for pool in profile.pools:
+                pool.logged_in -= 1
+                if not pool.logged_in:
+                    emptied.append(pool)
+        if not profile.agents:
+            del self._profiles[frozenset(profile.skills.items())]
+            for skill in profile.skills:
+                del self._by_skill[skill][profile]
+            for pool in profile.pools:
+                del pool.profiles[profile]
+        return emptied
+
+    def note(self, agent: Agent) -> list[Pool]:
+        """Count the agent under its present condition. The pools that have nobody logged in any more."""
+        profile, old, new = agent.profile, agent.noted, agent.condition
+        if old is new or profile is None:
+            return []
+        agent.noted = new
+        profile.counts[old] -= 1
+        profile.counts[new] += 1
+        if old is Condition.NOT_LOGGED_IN:
+            for pool in profile.pools:
+                pool.logged_in += 1
+        elif new is Condition.NOT_LOGGED_IN:
+            for pool in profile.pools:
+                pool.logged_in -= 1
+            return [pool for pool in profile.pools if not pool.logged_in]
+        return []
+
+    def enter(self, agent: Agent) -> None:
+        """The agent is idle and there is no call: into the heaps of all its pools."""
+        if agent.profile is not None:
+            for pool in agent.profile.pools:
+                for heap in pool.heaps.values():
+                    heap.enter(agent, self._current)
+
+    def count(self, requirement: Iterable[tuple[str, int]]) -> list[int]:
+        """How many agents meet a requirement, by condition."""
+        total = [0] * len(Condition)
+        for profile in self.meeting(requirement):
+            for condition, number in enumerate(profile.counts):
+                total[condition] += number
+        return total
+
+    def entries(self) -> int:
+        return sum(len(heap.entries) for pool in self._pools.values() for heap in pool.heaps.values())
+
+
+def _first(requirement: Requirement) -> str:
+    return min((skill for skill, _ in requirement), default="")

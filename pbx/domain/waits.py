@@ -1,0 +1,308 @@
+"""A call's wait: it joins a queue, goes through the stages of its plan, and leaves. Base of ``acd``.
+
+Two rules keep a plan from wasting time. A stage in which nobody logged in could ever take the call is not waited out
+when a later one brings somebody; and overflow to a queue where nobody could ever take the call does not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pbx.domain import commands as cmd
+from pbx.domain import events as ev
+from pbx.domain import wait_plan
+from pbx.domain.agent import Agent, Status
+from pbx.domain.decisions import Decision, ToCall
+from pbx.domain.errors import BadValue
+from pbx.domain.ids import CallId
+from pbx.domain.matching import Matching
+from pbx.domain.pools import Pool
+from pbx.domain.queue import Queue
+from pbx.domain.queue_rules import (
+    EndWithPrompt,
+    Need,
+    NoAgent,
+    OverflowToNumber,
+    OverflowToQueue,
+    RaisePriority,
+    Strategy,
+)
+from pbx.domain.sorted_blocks import SortedBlocks
+from pbx.domain.wait_plan import ENDS, GiveUp, Plan, Stage
+from pbx.domain.waiting_line import Line, Waiting, place_of
+
+MAX_HOPS = 8
+"""Overflows of one call from queue to queue; further ones are skipped."""
+MAX_PLANS = 1000
+"""Different needs whose plans a line keeps."""
+
+
+class Waits(Matching):
+    def position(self, call_id: CallId) -> int:
+        """Place in the queue, from 1. Calls whose agent is being rung still count: they may come to nothing."""
+        waiting = self._waiting[call_id]
+        return waiting.line.all.rank(waiting.place) + 1
+
+    # --- in and out -------------------------------------------------------------------------------------------------
+
+    def _join(self, call_id: CallId, command: cmd.JoinQueue, now: float) -> list[Decision]:
+        line = self._lines.get(command.queue_id)
+        if line is None or line.removed:
+            return [self._refused(call_id, command, "unknown_queue", now)]
+        if call_id in self._waiting:
+            return [self._refused(call_id, command, "already_waiting", now)]
+        if line.full:
+            return [self._refused(call_id, command, "full", now)]
+        try:
+            plan = self._plan(line, command.needs)
+        except BadValue:
+            return [self._refused(call_id, command, "bad_needs", now)]
+        if line.queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
+            return [self._refused(call_id, command, "no_agent", now)]
+        entered_at = command.entered_at
+        place = place_of(command.priority + line.queue.priority, entered_at, call_id)
+        waiting = Waiting(
+            call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
+        )
+        self._waiting[call_id] = waiting
+        line.all.add(place)
+        position = line.all.rank(place) + 1
+        decisions: list[Decision] = [
+            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
+        ]
+        self._prefer(waiting, command, decisions)
+        return decisions + self._settle((waiting,), now)
+
+    @staticmethod
+    def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:
+        return ToCall(call_id, ev.QueueRefused(at=now, queue_id=command.queue_id, reason=reason))
+
+    def _drop(self, waiting: Waiting) -> list[Decision]:
+        """The call waits no longer; it is not open. Its timers are cancelled."""
+        line = waiting.line
+        line.all.discard(waiting.place)
+        del self._waiting[waiting.call_id]
+        if line.removed and not line.all:
+            del self._lines[line.queue.queue_id]
+            self._sweep()
+        decisions: list[Decision] = []
+        if waiting.armed:
+            decisions.append(cmd.CancelTimer(f"step:{waiting.call_id}"))
+        if waiting.preferred is not None:
+            decisions.append(cmd.CancelTimer(f"prefer:{waiting.call_id}"))
+        return decisions
+
+    def _leave(self, call_id: CallId) -> list[Decision]:
+        waiting = self._waiting.get(call_id)
+        if waiting is None:
+            return []
+        if waiting.offer_id is None:
+            self._close(waiting)
+        return self._drop(waiting)
+
+    def _reopen(self, waiting: Waiting, now: float) -> list[Decision]:
+        """The offer of this call came to nothing; it has its place again, and an agent it waited for had the chance."""
+        waiting.offer_id = None
+        decisions: list[Decision] = []
+        if waiting.preferred is not None:
+            waiting.preferred = None
+            decisions.append(cmd.CancelTimer(f"prefer:{waiting.call_id}"))
+        if waiting.line.removed:
+            return decisions + self._turn_out(waiting, "unknown_queue", now)
+        return decisions + self._settle((waiting,), now)
+
+    def _turn_out(self, waiting: Waiting, reason: str, now: float) -> list[Decision]:
+        refused = ev.QueueRefused(at=now, queue_id=waiting.queue_id, reason=reason)
+        return [*self._drop(waiting), ToCall(waiting.call_id, refused)]
+
+    # --- plans ------------------------------------------------------------------------------------------------------
+
+    def _plan(self, line: Line, needs: tuple[Need, ...]) -> Plan:
+        plan = line.plans.get(needs)
+        if plan is None:
+            if len(line.plans) >= MAX_PLANS:
+                line.plans.clear()
+                self._sweep()
+            plan = line.plans[needs] = wait_plan.make(line.queue, needs, self._pools)
+        return plan
+
+    def _sweep(self) -> None:
+        """Forget the pools that no plan and no waiting call uses."""
+        live: dict[Pool, set[Strategy]] = {}
+        plans = [(line.queue.strategy, plan) for line in self._lines.values() for plan in line.plans.values()]
+        plans += [(waiting.line.queue.strategy, waiting.plan) for waiting in self._waiting.values()]
+        for strategy, plan in plans:
+            for pools in (plan.pools, *(stage.pools for stage in plan.stages)):
+                for pool in pools:
+                    live.setdefault(pool, set()).add(strategy)
+        self._pools.keep(live)
+
+    def _replan(self, line: Line, queue: Queue, now: float) -> list[Decision]:
+        """The queue's rules changed: its calls begin again under the new ones, with the age they have."""
+        calls = [self._waiting[call_id] for _, call_id in line.all]
+        for waiting in calls:
+            if waiting.offer_id is None:
+                self._close(waiting)
+        line.queue = queue
+        line.plans.clear()
+        for waiting in calls:
+            waiting.plan = self._plan(line, waiting.needs)
+            waiting.pools, waiting.step, waiting.raised = waiting.plan.pools, 0, 0
+            self._replace(waiting)
+        decisions = self._settle([waiting for waiting in calls if waiting.offer_id is None], now)
+        self._sweep()
+        return decisions
+
+    def _replace(self, waiting: Waiting) -> None:
+        waiting.line.all.discard(waiting.place)
+        priority = waiting.priority + waiting.raised + waiting.line.queue.priority
+        waiting.place = place_of(priority, waiting.entered_at, waiting.call_id)
+        waiting.line.all.add(waiting.place)
+
+    # --- stages -----------------------------------------------------------------------------------------------------
+
+    def _settle(self, calls: Iterable[Waiting], now: float, fired: bool = False) -> list[Decision]:
+        """These calls are waiting and not open: apply what is due, then offer or open them in order. In this order:
+        a change may alter the order among them. ``fired``: the timer of the next stage did, whatever the clock says."""
+        decisions: list[Decision] = []
+        stay = [waiting for waiting in calls if self._advance(waiting, now, fired, decisions)]
+        if len(stay) > 1:
+            stay.sort(key=lambda waiting: waiting.place)
+        for waiting in stay:
+            decisions += self._serve(waiting, now)
+        return decisions
+
+    def _advance(self, waiting: Waiting, now: float, fired: bool, decisions: list[Decision]) -> bool:
+        """Apply the stages that are due or worth skipping to, and set the timer of the next. Whether it still waits."""
+        while waiting.step < len(waiting.plan.stages):
+            stage = waiting.plan.stages[waiting.step]
+            due = fired or waiting.since + stage.after_s <= now
+            if not due and (_anybody(waiting.pools) or not self._brings_somebody(waiting)):
+                break
+            fired = False
+            waiting.step += 1
+            if self._apply(waiting, stage, now, decisions):
+                return False
+        hopeless = waiting.line.queue.no_agent is NoAgent.END and not _anybody(waiting.pools)
+        if hopeless and not self._brings_somebody(waiting):
+            decisions += self._turn_out(waiting, "no_agent", now)
+            return False
+        if waiting.step < len(waiting.plan.stages):
+            delay_s = max(0.0, waiting.since + waiting.plan.stages[waiting.step].after_s - now)
+            decisions.append(cmd.SetTimer(f"step:{waiting.call_id}", delay_s))
+            waiting.armed = True
+        elif waiting.armed:
+            decisions.append(cmd.CancelTimer(f"step:{waiting.call_id}"))
+            waiting.armed = False
+        return True
+
+    def _apply(self, waiting: Waiting, stage: Stage, now: float, decisions: list[Decision]) -> bool:
+        """Whether the wait is over."""
+        waiting.pools = stage.pools
+        match stage.change:
+            case RaisePriority(by=by):
+                waiting.raised += by
+                self._replace(waiting)
+            case OverflowToQueue(queue_id=queue_id):
+                target = self._lines.get(queue_id)
+                if target is not None and self._may_overflow(waiting.line, target, waiting.needs, waiting.hops):
+                    decisions.append(self._move(waiting, target, now))
+            case OverflowToNumber(number=number):
+                return self._end(waiting, "number", number, now, decisions)
+            case EndWithPrompt(prompt_id=prompt_id):
+                return self._end(waiting, "prompt", prompt_id, now, decisions)
+            case GiveUp():
+                return self._end(waiting, "max_wait", "", now, decisions)
+            case _:
+                pass  # the stage's pools say it all
+        return False
+
+    def _end(self, waiting: Waiting, reason: str, target: str, now: float, decisions: list[Decision]) -> bool:
+        decisions += self._drop(waiting)
+        ended = ev.WaitEnded(at=now, queue_id=waiting.queue_id, reason=reason, target=target)
+        decisions.append(ToCall(waiting.call_id, ended))
+        return True
+
+    def _may_overflow(self, line: Line, target: Line, needs: tuple[Need, ...], hops: int) -> bool:
+        if target is line or target.removed or target.full or hops >= MAX_HOPS:
+            return False
+        plan = self._plan(target, needs)
+        return any(_anybody(pools) for pools in (plan.pools, *(stage.pools for stage in plan.stages)))
+
+    def _move(self, waiting: Waiting, target: Line, now: float) -> Decision:
+        former = waiting.line
+        former.all.discard(waiting.place)
+        waiting.line, waiting.since, waiting.step = target, now, 0
+        waiting.hops += 1
+        waiting.plan = self._plan(target, waiting.needs)
+        waiting.pools = waiting.plan.pools
+        self._replace(waiting)
+        from_id, position = former.queue.queue_id, self.position(waiting.call_id)
+        moved = ev.QueueOverflowed(at=now, queue_id=waiting.queue_id, from_queue_id=from_id, position=position)
+        return ToCall(waiting.call_id, moved)
+
+    def _brings_somebody(self, waiting: Waiting) -> bool:
+        """Whether a stage to come does."""
+        return self._helps(waiting.line, waiting.plan, waiting.step, (), waiting.needs, waiting.hops)
+
+    def _helps(
+        self, line: Line, plan: Plan, step: int, pools: tuple[Pool, ...], needs: tuple[Need, ...], hops: int = 0
+    ) -> bool:
+        """Whether somebody logged in could take the call in ``pools`` or in a later stage, before the wait ends."""
+        if _anybody(pools):
+            return True
+        for stage in plan.stages[step:]:
+            if isinstance(stage.change, ENDS):
+                return False
+            if _anybody(stage.pools):
+                return True
+            if isinstance(stage.change, OverflowToQueue):
+                target = self._lines.get(stage.change.queue_id)
+                if target is not None and self._may_overflow(line, target, needs, hops):
+                    return True
+        return False
+
+    # --- one agent first --------------------------------------------------------------------------------------------
+
+    def _prefer(self, waiting: Waiting, command: cmd.JoinQueue, decisions: list[Decision]) -> None:
+        agent = self.agents.get(command.preferred) if command.preferred is not None else None
+        if agent is None or command.preferred_s <= 0 or agent.status is Status.LOGGED_OUT or agent.profile is None:
+            return
+        if any(agent.profile.meets(pool.requirement) for pool in waiting.pools):
+            waiting.preferred = agent.agent_id
+            if agent.wanted is None:
+                agent.wanted = SortedBlocks()
+            decisions.append(cmd.SetTimer(f"prefer:{waiting.call_id}", command.preferred_s))
+
+    # --- timers and agents who leave --------------------------------------------------------------------------------
+
+    def _wait_timer(self, kind: str, call_id: CallId, now: float) -> list[Decision]:
+        waiting = self._waiting.get(call_id)
+        if waiting is None:
+            return []
+        if kind == "step":
+            waiting.armed = False
+            if waiting.offer_id is None:  # or it is due when the offer comes to nothing
+                self._close(waiting)
+                return self._settle((waiting,), now, fired=True)
+        elif waiting.preferred is not None and waiting.offer_id is None:
+            self._close(waiting)
+            waiting.preferred = None
+            return self._settle((waiting,), now)
+        return []
+
+    def _gone(self, agent: Agent, emptied: list[Pool], now: float) -> list[Decision]:
+        """The agent logged out or has other skills; ``emptied`` pools have nobody logged in now."""
+        calls = [self._waiting[call_id] for _, call_id in agent.wanted or ()]
+        decisions: list[Decision] = [cmd.CancelTimer(f"prefer:{waiting.call_id}") for waiting in calls]
+        concerned = {place: self._waiting[place[1]] for pool in emptied for place in pool.open}
+        concerned |= {waiting.place: waiting for waiting in calls}
+        for waiting in concerned.values():
+            self._close(waiting)
+        for waiting in calls:
+            waiting.preferred = None
+        return decisions + self._settle(concerned.values(), now)
+
+
+def _anybody(pools: tuple[Pool, ...]) -> bool:
+    return any(pool.logged_in for pool in pools)

@@ -85,6 +85,8 @@ class Agent:
     """The number of the agent's last reservation, over all agents: ROUND_ROBIN takes the lowest."""
     stamp: int = 0
     """An entry among the idle agents with another stamp is stale."""
+    in_heaps: bool = False
+    """Entered since the last offer. An agent who was given back and is yet to be asked what call comes first is not."""
     noted: Condition = Condition.NOT_LOGGED_IN
     """The condition under which the profile counts this agent."""
     profile: Profile | None = None

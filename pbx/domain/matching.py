@@ -102,6 +102,7 @@ class Matching:
         """Entries of the agent in the heaps are stale from now on."""
         self._stamps += 1
         agent.stamp = self._stamps
+        agent.in_heaps = False
 
     def _serve(self, waiting: Waiting, now: float) -> list[Decision]:
         """The call is not open: offer it to an idle agent, or open it. No other open call could have gone to that

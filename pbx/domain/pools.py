@@ -123,7 +123,7 @@ class Pools:
             for profile in pool.profiles:
                 if profile.counts[Condition.CAN_BE_OFFERED]:
                     for agent in profile.agents.values():
-                        if agent.can_be_offered:
+                        if agent.in_heaps and agent.can_be_offered:
                             heap.enter(agent, self._current)
         return pool
 
@@ -210,6 +210,7 @@ class Pools:
 
     def enter(self, agent: Agent) -> None:
         """The agent is idle and there is no call: into the heaps of all its pools."""
+        agent.in_heaps = True
         if agent.profile is not None:
             for pool in agent.profile.pools:
                 for heap in pool.heaps.values():

@@ -14,7 +14,7 @@ from pbx.domain import wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import CallId
+from pbx.domain.ids import AgentId, CallId
 from pbx.domain.matching import Matching
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
@@ -70,7 +70,10 @@ class Waits(Matching):
         decisions: list[Decision] = [
             ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
         ]
-        self._prefer(waiting, command, decisions)
+        if command.preferred is not None:
+            self._prefer(waiting, command.preferred, command.preferred_s, decisions)
+        if not plan.stages and line.queue.no_agent is NoAgent.WAIT:
+            return decisions + self._serve(waiting, now)  # nothing to settle: the common case
         return decisions + self._settle((waiting,), now)
 
     @staticmethod
@@ -264,15 +267,15 @@ class Waits(Matching):
 
     # --- one agent first --------------------------------------------------------------------------------------------
 
-    def _prefer(self, waiting: Waiting, command: cmd.JoinQueue, decisions: list[Decision]) -> None:
-        agent = self.agents.get(command.preferred) if command.preferred is not None else None
-        if agent is None or command.preferred_s <= 0 or agent.status is Status.LOGGED_OUT or agent.profile is None:
+    def _prefer(self, waiting: Waiting, agent_id: AgentId, for_s: float, decisions: list[Decision]) -> None:
+        agent = self.agents.get(agent_id)
+        if agent is None or for_s <= 0 or agent.status is Status.LOGGED_OUT or agent.profile is None:
             return
         if any(agent.profile.meets(pool.requirement) for pool in waiting.pools):
             waiting.preferred = agent.agent_id
             if agent.wanted is None:
                 agent.wanted = SortedBlocks()
-            decisions.append(cmd.SetTimer(f"prefer:{waiting.call_id}", command.preferred_s))
+            decisions.append(cmd.SetTimer(f"prefer:{waiting.call_id}", for_s))
 
     # --- timers and agents who leave --------------------------------------------------------------------------------
 

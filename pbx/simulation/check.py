@@ -10,13 +10,16 @@ from pbx.simulation.erlang import Figures, erlang_a, erlang_c
 from pbx.simulation.simulator import Scenario, Simulator
 
 HANDLING_S = 180.0
-ERLANG_C_POINTS = ((5, 0.6), (5, 0.75), (10, 0.7), (10, 0.8), (20, 0.8), (20, 0.85), (50, 0.9))
-"""Agents, occupancy."""
+ERLANG_C_POINTS = ((2, 0.5, 600_000), (2, 0.6, 600_000), (3, 0.6, 800_000), (4, 0.6, 1_000_000), (5, 0.6, 1_200_000),
+                   (10, 0.7, 3_000_000))  # fmt: skip
+"""Agents, occupancy, calls. So many that the mean wait's standard error is about 1 % or less: it is about
+sqrt(2 T (2/P - 1)/D), for P the probability of waiting, D the run's duration and T = (sqrt(n mu) - sqrt(lambda))^-2 the
+queue's relaxation time; mirrored halves take a quarter off. Busier or larger queues take tens of millions of calls."""
 ERLANG_A_POINTS = ((5, 0.9, 120.0), (10, 0.8, 180.0), (10, 1.0, 120.0), (20, 0.95, 60.0), (20, 1.1, 120.0),
                    (50, 1.0, 180.0), (50, 1.2, 90.0))  # fmt: skip
-"""Agents, offered load over agents, mean patience in seconds."""
+"""Agents, offered load over agents, mean patience in seconds; A_CALLS each."""
 C_TOLERANCE, A_TOLERANCE = 0.02, 0.03
-C_CALLS, A_CALLS = 400_000, 200_000
+A_CALLS = 300_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from pbx.simulation.check import (
     A_CALLS,
-    C_CALLS,
     ERLANG_A_POINTS,
     ERLANG_C_POINTS,
     HANDLING_S,
@@ -50,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     console = Console(width=max(140, Console().width))
     points: list[tuple[int, float, float | None, int]] = []
-    points += [(agents, load, None, C_CALLS) for agents, load in ERLANG_C_POINTS]
+    points += [(agents, load, None, number) for agents, load, number in ERLANG_C_POINTS]
     points += [(agents, load, patience_s, A_CALLS) for agents, load, patience_s in ERLANG_A_POINTS]
     began, rows, calls = time.perf_counter(), [], 0
     for agents, load, patience_s, full in track(points, "load points", console=console):

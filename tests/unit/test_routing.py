@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from typing import Any
@@ -17,7 +18,7 @@ from pbx.domain.agent import STATUS_TRANSITIONS, Act, Agent, State, Status
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue, IllegalTransition
 from pbx.domain.explain import Because
-from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
+from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId, derive, ulid
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import (
     Action,
@@ -462,3 +463,9 @@ def test_sorted_blocks_are_a_sorted_list() -> None:
 def test_random_steps(seed: int) -> None:
     seen = run(500, seed)
     assert seen["offers"] > 5
+
+
+@given(st.floats(0, 2**47 / 1000), st.text(max_size=40))
+def test_a_derived_id_is_the_ulid_of_its_hash(at: float, part: str) -> None:
+    tail = int.from_bytes(hashlib.blake2b(f"x\0{part}".encode(), digest_size=10).digest(), "big")
+    assert derive(at, "x", part) == ulid(at, tail)

@@ -1,0 +1,72 @@
+"""The theory against its own limits and textbooks, and the real ACD, simulated, against the theory."""
+
+from __future__ import annotations
+
+import pytest
+
+from pbx.domain.ids import QueueId
+from pbx.domain.queue import Queue
+from pbx.domain.queue_rules import Strategy
+from pbx.simulation.check import compare
+from pbx.simulation.erlang import erlang_a, erlang_c
+from pbx.simulation.simulator import Scenario, Simulator
+
+
+def test_erlang_c_for_one_agent_is_the_m_m_1_queue() -> None:
+    """P(wait) = rho, mean wait = rho/(mu - lambda), P(W > t) = rho exp(-(mu - lambda) t)."""
+    figures = erlang_c(1, 0.5, 1.0, 2.0)
+    assert figures.wait_probability == pytest.approx(0.5)
+    assert figures.mean_wait_s == pytest.approx(1.0)
+    assert figures.service_level == pytest.approx(1 - 0.5 * 2.718281828459045**-1)
+    with pytest.raises(ValueError):
+        erlang_c(2, 2.0, 1.0, 20)
+
+
+def test_erlang_c_for_two_agents() -> None:
+    """C(2, a) = a^2/(2 + a) for two agents; a = 1: a third."""
+    assert erlang_c(2, 1.0, 1.0, 0.0).wait_probability == pytest.approx(1 / 3)
+
+
+def test_erlang_a_becomes_erlang_c_as_patience_grows() -> None:
+    patient, endless = erlang_a(10, 0.04, 1 / 180, 1e-9, 20.0), erlang_c(10, 0.04, 1 / 180, 20.0)
+    assert patient.wait_probability == pytest.approx(endless.wait_probability, rel=1e-3)
+    assert patient.mean_wait_s == pytest.approx(endless.mean_wait_s, rel=1e-3)
+    assert patient.service_level == pytest.approx(endless.service_level, rel=1e-3)
+
+
+def test_erlang_a_with_patience_like_handling_is_a_poisson_number_in_the_system() -> None:
+    """theta = mu: M/M/n+M has as many calls as M/M/infinity, Poisson with mean a (Garnett et al. 2002)."""
+    figures = erlang_a(4, 4.0, 1.0, 1.0, 60.0)
+    poisson = [2.718281828459045**-4 * p for p in (1, 4, 8, 32 / 3)]
+    assert figures.wait_probability == pytest.approx(1 - sum(poisson))
+    assert figures.service_level == pytest.approx(1 - figures.abandoned, abs=1e-6), "who stays is answered in the end"
+
+
+@pytest.mark.parametrize(("agents", "load", "patience_s"), [(2, 0.5, None), (5, 0.9, 120.0)])
+def test_the_simulated_acd_does_what_theory_says(agents: int, load: float, patience_s: float | None) -> None:
+    """With this seed and these few calls 6 % is what chance may do; the full run is ``make simulate``."""
+    comparison = compare(agents, load, patience_s, 24_000, seed=1)
+    assert comparison.worst < 0.06, comparison.errors()
+
+
+def test_a_line_served_in_the_wrong_order_would_be_seen() -> None:
+    """The comparison can fail: one agent too few is far outside."""
+    comparison = compare(5, 0.6, None, 5_000, seed=1)
+    other = erlang_c(4, 0.6 * 5 / 180, 1 / 180, 20.0)
+    assert abs(comparison.simulated.wait_probability / other.wait_probability - 1) > 0.2
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    queue = Queue(
+        queue_id=QueueId("q"),
+        requirement=frozenset({("x", 1)}),
+        wrap_up_s=7.0,
+        strategy=Strategy.RANDOM,
+        max_wait_s=60.0,
+        max_waiting=50,
+    )
+    scenario = Scenario(5, 0.03, 180.0, 120.0, calls=2000, queue=queue)
+    first, again, other = (Simulator(scenario, seed).run() for seed in (1, 1, 2))
+    assert first == again != other
+    assert first.refused > 0
+    assert first.handled + first.abandoned + first.refused == first.calls

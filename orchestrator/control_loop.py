@@ -10,6 +10,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
+CANCEL_AGAIN_S = 1.0
 
 
 class ControlLoop:
@@ -24,7 +25,10 @@ class ControlLoop:
         """Cancel all, newest first, and wait for each: what one uses ends after it."""
         while self._tasks:
             task = self._tasks.pop()
-            task.cancel()
+            # A cancellation can be lost: up to Python 3.11 `wait_for` drops one that comes together with its result.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
             await asyncio.gather(task, return_exceptions=True)
 
 

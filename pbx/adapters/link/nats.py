@@ -33,6 +33,7 @@ BATCH_EVENTS = 500
 BATCH_BYTES = 256 * 1024
 COALESCE_S = 0.1
 HEARTBEAT_S = 2.0
+CANCEL_AGAIN_S = 1.0
 SNAPSHOT_PAGE = 500
 ANSWER_S = 5.0
 STOP_S = 2.0
@@ -96,8 +97,7 @@ class NatsLink:
                 await asyncio.wait_for(self._drained.wait(), STOP_S)
             except TimeoutError:
                 log.warning("%d events stay in the journal for the next start", self._journal.unsent_count())
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await _end([self._task])
         self._task = None
 
     # --- connection ------------------------------------------------------------------------------------------
@@ -184,9 +184,7 @@ class NatsLink:
             for finished in done:
                 finished.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     # --- configuration ---------------------------------------------------------------------------------------
 
@@ -291,6 +289,15 @@ class NatsLink:
 
     async def _on_command(self, message: Msg) -> None:
         self._desk.take(message.data, message.respond)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: up to Python 3.11 `wait_for` drops a cancellation that comes with its result."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _fitting(envelopes: list[EventEnvelope]) -> list[EventEnvelope]:

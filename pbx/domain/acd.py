@@ -110,14 +110,15 @@ class Acd(Waits):
         decisions = self.set_status(agent_id, Status.LOGGED_OUT, None, now)
         agent.removed = True
         if agent.state is State.IDLE:
-            self._forget(agent)
+            decisions += self._forget(agent)
         return decisions
 
-    def _forget(self, agent: Agent) -> None:
+    def _forget(self, agent: Agent) -> list[Decision]:
         self._pools.discharge(agent)
         self.agents.pop(agent.agent_id, None)
         if self._by_phone.get(agent.phone_id) == agent.agent_id:
             del self._by_phone[agent.phone_id]
+        return [cmd.CancelTimer(f"hold:{agent.agent_id}")] if agent.held else []
 
     # --- agents -------------------------------------------------------------------------------------------------
 
@@ -207,7 +208,7 @@ class Acd(Waits):
         agent.load = load_after(agent.load, agent.busy_since, now)
         decisions: list[Decision] = [self._changed(agent, now)]
         if agent.removed:
-            self._forget(agent)
+            decisions += self._forget(agent)
         elif agent.can_be_offered:
             decisions += self._offer_to(agent, now)
         return decisions
@@ -275,7 +276,7 @@ class Acd(Waits):
         # else: the agent did nothing wrong and keeps the place among the idle
         decisions.insert(0, self._changed(agent, now))
         if agent.removed:
-            self._forget(agent)
+            decisions += self._forget(agent)
         if waiting is not None:
             if command.outcome is ev.OfferOutcome.CALLER_GONE:
                 decisions += self._drop(waiting)

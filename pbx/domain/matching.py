@@ -14,7 +14,7 @@ from pbx.domain import events as ev
 from pbx.domain.agent import Agent, State, Status, Step
 from pbx.domain.decisions import Changed, Decision, ToCall
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId, derive
-from pbx.domain.pools import Entry, Pool, Pools
+from pbx.domain.pools import Pool, Pools
 from pbx.domain.queue_rules import Requirement, Strategy
 from pbx.domain.sorted_blocks import Place, SortedBlocks
 from pbx.domain.waiting_line import Line, Waiting
@@ -51,7 +51,7 @@ class Matching:
         """Agents of a call from the offer to the release: one, or two while the call is handed on."""
         self._choices: dict[OfferId, tuple[Any, ...]] = {}
         """The fields of ``Choice``, which is made when somebody asks."""
-        self._pools = Pools(self._is_current)
+        self._pools = Pools()
         self._stamps = 0
         self._turns = 0
 
@@ -114,15 +114,11 @@ class Matching:
         else:
             strategy = waiting.line.queue.strategy
             for pool in waiting.pools:
-                agent_id = pool.heaps[strategy].pop(self._is_current)
-                if agent_id is not None:
-                    return self._offer(waiting, self.agents[agent_id], pool, "call", now)
+                idle = pool.heaps[strategy].pop()
+                if idle is not None:
+                    return self._offer(waiting, idle, pool, "call", now)
         self._open(waiting)
         return []
-
-    def _is_current(self, entry: Entry) -> bool:
-        agent = self.agents.get(entry[2])
-        return agent is not None and agent.stamp == entry[3] and agent.can_be_offered
 
     def _offer(self, waiting: Waiting, agent: Agent, pool: Pool | None, asked_by: str, now: float) -> list[Decision]:
         agent.step(Step.RESERVE)

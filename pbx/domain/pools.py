@@ -9,7 +9,7 @@ heads of a few pools, a call looks at the head of one heap, and a new requiremen
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from pbx.domain.agent import Agent, Condition, Status
 from pbx.domain.ids import AgentId
@@ -17,9 +17,14 @@ from pbx.domain.queue_rules import Requirement, Strategy
 from pbx.domain.sorted_blocks import SortedBlocks
 from pbx.domain.strategies import key
 
-Entry = tuple[float, float, AgentId, int]
-"""The strategy's key, idle since, agent, and the agent's stamp when entered."""
-Current = Callable[[Entry], bool]
+Entry = tuple[float, float, AgentId, int, Agent]
+"""The strategy's key, idle since, agent, and the agent's stamp when entered: no two entries have the same."""
+
+
+def _current(entry: Entry) -> bool:
+    """Whether the agent is still idle as when entered."""
+    agent = entry[4]
+    return agent.stamp == entry[3] and agent.can_be_offered
 
 
 class IdleHeap:
@@ -36,26 +41,26 @@ class IdleHeap:
         self.clock = 0.0
         """Of the strategy RANDOM: the key of the last one chosen."""
 
-    def enter(self, agent: Agent, current: Current) -> None:
+    def enter(self, agent: Agent) -> None:
         idle_since, entries = agent.idle_since, self.entries
         first = (
             idle_since
             if self.strategy is Strategy.LONGEST_IDLE
             else key(self.strategy, agent, self.requirement, self.clock)
         )
-        heapq.heappush(entries, (first, idle_since, agent.agent_id, agent.stamp))
+        heapq.heappush(entries, (first, idle_since, agent.agent_id, agent.stamp, agent))
         if len(entries) > 2 * self.swept + 64:
-            entries[:] = filter(current, entries)
+            entries[:] = filter(_current, entries)
             heapq.heapify(entries)
             self.swept = len(entries)
 
-    def pop(self, current: Current) -> AgentId | None:
+    def pop(self) -> Agent | None:
         entries = self.entries
         while entries:
             entry = heapq.heappop(entries)
-            if current(entry):
+            if _current(entry):
                 self.clock = entry[0]
-                return entry[2]
+                return entry[4]
         return None
 
 
@@ -97,8 +102,7 @@ def normal(requirement: Iterable[tuple[str, int]]) -> Requirement:
 
 
 class Pools:
-    def __init__(self, current: Current) -> None:
-        self._current = current
+    def __init__(self) -> None:
         self._pools: dict[Requirement, Pool] = {}
         self._by_first: dict[str, dict[Pool, None]] = {}
         """Pools by the first of their skills; those without any by the empty word."""
@@ -124,7 +128,7 @@ class Pools:
                 if profile.counts[Condition.CAN_BE_OFFERED]:
                     for agent in profile.agents.values():
                         if agent.in_heaps and agent.can_be_offered:
-                            heap.enter(agent, self._current)
+                            heap.enter(agent)
         return pool
 
     def keep(self, live: Mapping[Pool, set[Strategy]]) -> None:
@@ -214,7 +218,7 @@ class Pools:
         if agent.profile is not None:
             for pool in agent.profile.pools:
                 for heap in pool.heaps.values():
-                    heap.enter(agent, self._current)
+                    heap.enter(agent)
 
     def count(self, requirement: Iterable[tuple[str, int]]) -> list[int]:
         """How many agents meet a requirement, by condition."""

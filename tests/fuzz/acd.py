@@ -312,7 +312,7 @@ class Model:
         for name in self.timers.keys() - wanted:
             kind, _, subject = name.partition(":")
             rings = kind == "prefer" and self.acd._waiting[CallId(subject)].offer_id is not None
-            assert rings or (kind == "hold" and AgentId(subject) not in self.acd.agents), f"{name} is nobody's"
+            assert rings, f"{name} is nobody's"
 
     def _reason(self, call_id: CallId) -> None:
         why = self.acd.why_waiting(call_id, self.now)

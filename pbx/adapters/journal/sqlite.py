@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 2.0
 COMMIT_EVERY_S = 0.005
-"""The least time between two commits: one at a time they were a quarter of the controller's work at 70 calls a second."""
+"""The least time between two commits: one at a time they were a quarter of the controller's work at 70 calls/s."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (

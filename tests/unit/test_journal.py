@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -59,6 +60,25 @@ async def test_outbox_survives_a_restart(tmp_path: Path) -> None:
     assert again.unsent_count() == 2
     assert len(again.read_call(CALL)) == 5
     again.close()
+
+
+async def test_agents_changed_since_they_were_last_settled_are_found_after_a_crash(tmp_path: Path) -> None:
+    path, copy = tmp_path / "journal.sqlite", tmp_path / "copy.sqlite"
+
+    def changed(agent: str, status: str) -> AgentChanged:
+        return AgentChanged(at=1, agent_id=AgentId(agent), status=status, reason=None, state="IDLE")
+
+    journal = SqliteJournal(path)
+    await journal.append(None, [changed("anna", "AVAILABLE"), changed("bert", "AVAILABLE")])
+    await journal.append(None, [changed("anna", "NOT_READY")])
+    assert {a.agent_id: a.status for a in journal.agents()} == {"anna": "NOT_READY", "bert": "AVAILABLE"}
+    assert journal._db.execute("SELECT value FROM facts WHERE name = 'settled'").fetchone() == ("2",)
+    for suffix in ("", "-wal"):  # what a killed process leaves behind
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    journal.close()
+    found = SqliteJournal(copy)
+    assert {a.agent_id: a.status for a in found.agents()} == {"anna": "NOT_READY", "bert": "AVAILABLE"}
+    found.close()
 
 
 async def test_a_journal_that_cannot_write_says_so_and_writes_nothing(tmp_path: Path) -> None:

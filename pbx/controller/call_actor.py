@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 from pbx.controller.router import Router
 from pbx.controller.timers import Timers
@@ -46,6 +47,10 @@ _SUBJECTS = {
     cmd.StartRecording: "recording_id",
 }
 """Commands whose failure the core must know, and the field that says what they were about."""
+
+_INSIDE = frozenset((cmd.Record, cmd.SetTimer, cmd.CancelTimer, *get_args(cmd.RouterCommand)))
+"""Commands that change nothing outside this process. What they lead to goes to the journal after them, in order, and
+is waited for: these need not be."""
 
 
 class CallActor:
@@ -91,7 +96,11 @@ class CallActor:
     async def _take(self, event: Event) -> None:
         commands = self.call.handle(event, self._services.clock())
         written = [event, *(command.event for command in commands if isinstance(command, cmd.Record))]
-        journalled = await self._journal(written)
+        if _INSIDE.issuperset(map(type, commands)):
+            self._services.journal.note(self.call.call_id, written)
+            journalled = True
+        else:
+            journalled = await self._journal(written)
         for command in commands:
             if isinstance(command, cmd.StartRecording) and not journalled:
                 # No evidence on disk, no recording: it fails closed.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterable
 
 from pbx.controller.timers import Timers
@@ -16,19 +14,12 @@ from pbx.domain.queue import Queue
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
 
-log = logging.getLogger(__name__)
-
-
-def _complain(written: asyncio.Future[None]) -> None:
-    if not written.cancelled() and (error := written.exception()) is not None:
-        log.error("ALARM journal refused an agent's change: %s", error)
-
 
 class Router:
     """Carries out what the ACD decides, at once and in order.
 
     An agent's change is handed to the journal before the offer reaches the call, and the call's actor waits for the
-    journal before it rings the phone: the change is on disk no later than the offer.
+    journal, which keeps the order, before it rings the phone: the change is on disk no later than the offer.
     """
 
     def __init__(self, journal: Journal, clock: Clock, to_call: Callable[[CallId, Event], None]) -> None:
@@ -46,7 +37,7 @@ class Router:
                 case ToCall(call_id=call_id, event=event):
                     self._to_call(call_id, event)
                 case Changed(event=event):
-                    asyncio.ensure_future(self._journal.append(None, (event,))).add_done_callback(_complain)
+                    self._journal.note(None, (event,))
                 case cmd.SetTimer(timer=timer, delay_s=delay_s):
                     self._timers.set(timer, delay_s)
                 case cmd.CancelTimer(timer=timer):

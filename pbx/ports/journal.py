@@ -22,6 +22,10 @@ class Journal(Protocol):
         """Write ``events``; the awaitable is done when they are committed. Nothing may be acted on before.
         It raises JournalError when the disk refuses; then none of them was written."""
 
+    def note(self, call_id: CallId | None, events: Iterable[Event]) -> None:
+        """Write ``events``, on which nobody outside this process acts, in their order with the next ``append`` or
+        within 25 ms. A refusal by the disk is logged here."""
+
     def read_call(self, call_id: CallId) -> list[EventEnvelope]:
         """All events of one call in the order of their writing."""
 

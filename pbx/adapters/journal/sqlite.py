@@ -1,6 +1,7 @@
 """The journal in one SQLite file.
 
-Appends of one turn of the event loop are committed together, in the loop, and under load those of five milliseconds:
+Appends of one turn of the event loop are committed together, in the loop, and under load those of five milliseconds;
+notes, on which nobody acts, go with the next append or wait 25 milliseconds:
 with write-ahead logging and ``synchronous=NORMAL`` a commit is a write to the page cache (some 40 microseconds), it
 survives the death of the process, and only a power cut can lose the last moments. The slow part, checkpointing with
 its fsync, runs on a thread and a connection of its own, so that a slow disk never stops the calls.
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_EVERY_S = 2.0
 COMMIT_EVERY_S = 0.005
 """The least time between two commits: one at a time they were a quarter of the controller's work at 70 calls/s."""
+NOTE_WITHIN_S = 0.025
+"""The longest that an event nobody acts on waits for a commit of its own."""
 SETTLE_EVERY_S = 5.0
 """How often what the events also say (the agents' last states) and how far they were sent goes to its own rows."""
 
@@ -76,6 +79,7 @@ class SqliteJournal:
         self._pending: list[Row] = []
         self._unsettled = self._changed_after(int(self._fact("settled")))
         self._waiters: list[asyncio.Future[None]] = []
+        self._noted = 0
         self._next_flush: asyncio.TimerHandle | None = None
         self._flushed_at = self._settled_at = -math.inf
         self._heard: Callable[[], None] = _nobody
@@ -98,17 +102,33 @@ class SqliteJournal:
 
     def append(self, call_id: CallId | None, events: Iterable[Event]) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
+        self._take(call_id, events)
         if not self._waiters:
             # At once when it is quiet; together with what comes in the next moment when it is not.
-            self._next_flush = loop.call_at(max(loop.time(), self._flushed_at + COMMIT_EVERY_S), self._flush_now, loop)
+            self._flush_at(loop, max(loop.time(), self._flushed_at + COMMIT_EVERY_S))
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiters.append(done)
+        return done
+
+    def note(self, call_id: CallId | None, events: Iterable[Event]) -> None:
+        if not self._pending:
+            loop = asyncio.get_running_loop()
+            self._flush_at(loop, loop.time() + NOTE_WITHIN_S)
+        self._noted += self._take(call_id, events)
+
+    def _take(self, call_id: CallId | None, events: Iterable[Event]) -> int:
+        before = len(self._pending)
         for event in events:
             data = encode_event(event)
             self._pending.append((call_id, type(event).__name__, event.at, data))
             if isinstance(event, AgentChanged):
                 self._unsettled[event.agent_id] = data
-        done: asyncio.Future[None] = loop.create_future()
-        self._waiters.append(done)
-        return done
+        return len(self._pending) - before
+
+    def _flush_at(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        if self._next_flush is not None:
+            self._next_flush.cancel()
+        self._next_flush = loop.call_at(when, self._flush_now, loop)
 
     def _flush_now(self, loop: asyncio.AbstractEventLoop) -> None:
         self._flushed_at = loop.time()
@@ -117,6 +137,7 @@ class SqliteJournal:
     def _flush(self, *, closing: bool = False) -> None:
         rows, self._pending = self._pending, []
         waiters, self._waiters = self._waiters, []
+        noted, self._noted = self._noted, 0
         try:
             self._db.execute("BEGIN IMMEDIATE")
             numbered = [(seq, *row) for seq, row in enumerate(rows, self._last + 1)]
@@ -131,6 +152,8 @@ class SqliteJournal:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(JournalError(f"{self._path.name} could not be written: {error}"))
+            if noted:
+                log.error("ALARM journal refused %d events that nobody waits for: %s", noted, error)
             return
         self._last += len(rows)
         if settle:
@@ -152,6 +175,8 @@ class SqliteJournal:
         return {_AGENT.decode(data).agent_id: data for (data,) in rows}
 
     def read_call(self, call_id: CallId) -> list[EventEnvelope]:
+        if self._pending:
+            self._flush()
         rows = self._db.execute("SELECT * FROM events WHERE call_id = ? ORDER BY seq", (call_id,))
         return [_envelope(row) for row in rows]
 
@@ -206,9 +231,9 @@ class SqliteJournal:
             db.close()
 
     def close(self) -> None:
-        self._flush(closing=True)
         if self._next_flush is not None:
             self._next_flush.cancel()
+        self._flush(closing=True)
         self._stop.set()
         self._checkpointer.join(timeout=10)
         self._db.close()

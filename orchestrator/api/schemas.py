@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
+import msgspec
 from pydantic import BaseModel, BeforeValidator, Field
 
 from orchestrator.adapters.db.models import (
@@ -22,6 +23,7 @@ from orchestrator.adapters.db.models import (
 from orchestrator.domain.resources import AgentSpec, DidSpec, FlowSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.paging import Page, PageRequest
 from orchestrator.services.presence import Presence
+from pbx.wire.messages import CommandReply
 
 
 def _time(value: Any) -> Any:
@@ -206,6 +208,45 @@ class Call(BaseModel):
 
 def call_of(row: CallRow) -> Call:
     return Call.model_validate({"pop_id": row.pop_id, **row.cdr})
+
+
+class WaitReason(BaseModel):
+    because: str
+    """``no_agent``, ``not_logged_in``, ``on_call``, ``wrap_up``, ``being_offered``, ``not_ready``, ``unreachable``,
+    ``held``, ``lacks_skill``, ``earlier_calls``, ``ringing`` or ``prefers``."""
+    agents: int
+    """How many agents this holds for."""
+    skill: str | None
+    least: int | None
+    calls: int
+    """Under ``earlier_calls``: how many wait for the same agents with a higher effective priority."""
+    agent_id: str | None
+
+
+class WaitGroup(BaseModel):
+    requirement: dict[str, int] | None
+    """Skill -> least proficiency; null: the one agent the call waits for."""
+    reasons: list[WaitReason]
+
+
+class Wait(BaseModel):
+    """A call's wait: those who may take it, in groups by what they must be able to do, and what keeps each."""
+
+    queue_id: str
+    position: int
+    waited_s: float
+    effective_priority: float
+    offer_id: str | None
+    """An agent is being rung for this call."""
+    next_step_s: float | None
+    """Seconds until the queue's next step changes something for this call."""
+    groups: list[WaitGroup]
+    agent: list[WaitReason] | None
+    """Why the agent asked for has not been offered the call; null when none was asked for."""
+
+
+def wait_of(reply: CommandReply) -> Wait:
+    return Wait.model_validate(msgspec.to_builtins(reply.wait))
 
 
 class Recording(BaseModel):

@@ -5,7 +5,7 @@ exist?) are in the services, inside the transaction that writes.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from pbx.domain.consent import regime_of
 from pbx.domain.e164 import e164
 from pbx.domain.errors import BadValue
+from pbx.domain.queue_rules import MAX_STEPS, NoAgent, Strategy
 
 E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
 _SKILL = re.compile(r"[a-z0-9][a-z0-9:_-]{0,62}")
@@ -57,6 +58,7 @@ E164Text = Annotated[str, Field(json_schema_extra={"pattern": E164_PATTERN}), _c
 Regime = Annotated[str, _checked(regime_of)]
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time_zone)]
 Proficiency = Annotated[int, Field(ge=1, le=5, strict=True)]
+SkillName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9:_-]{0,62}$")]
 Skills = Annotated[dict[str, Proficiency], Field(max_length=100), AfterValidator(_skills)]
 
 
@@ -90,6 +92,39 @@ class DidSpec(DidChange):
     number: E164Text
 
 
+class RelaxSkill(Strict):
+    """``least`` is enough from then on; 0: the skill is not asked for at all."""
+
+    type: Literal["relax_skill"]
+    skill: SkillName
+    least: int = Field(default=0, ge=0, le=5, strict=True)
+
+
+class RaisePriority(Strict):
+    type: Literal["raise_priority"]
+    by: int = Field(ge=-1000, le=1000, strict=True)
+
+
+class OverflowToQueue(Strict):
+    """The call leaves for the other queue and keeps its age; skipped while nobody there could ever take it."""
+
+    type: Literal["overflow_queue"]
+    queue_id: Slug
+
+
+class EndWithPrompt(Strict):
+    """The wait ends: the caller hears the prompt, and the flow goes on at the node's ``on_timeout``."""
+
+    type: Literal["end_with_prompt"]
+    prompt_id: Slug
+
+
+class QueueStep(Strict):
+    after_s: float = Field(ge=0, le=86_400)
+    """Since the call entered the queue."""
+    action: Annotated[RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt, Field(discriminator="type")]
+
+
 class QueueChange(Strict):
     name: Name
     skills: Skills = Field(default_factory=dict)
@@ -100,6 +135,16 @@ class QueueChange(Strict):
     recorded: bool = True
     consent_floor: Regime = "none"
     max_waiting: int = Field(default=1000, ge=1, le=1_000_000)
+    max_wait_s: float | None = Field(default=None, ge=1, le=86_400)
+    """After it the flow goes on at the node's ``on_timeout``."""
+    wrap_up_max_s: float = Field(default=600.0, ge=0, le=14_400)
+    """Longest wrap-up that an agent may extend to."""
+    strategy: Strategy = Strategy.LONGEST_IDLE
+    priority: int = Field(default=0, ge=-1000, le=1000, strict=True)
+    """One step is worth a minute of waiting."""
+    no_agent: NoAgent = NoAgent.WAIT
+    """What becomes of calls that nobody logged in could ever take."""
+    steps: list[QueueStep] = Field(default_factory=list, max_length=MAX_STEPS)
 
 
 class QueueSpec(QueueChange):
@@ -111,6 +156,10 @@ class AgentChange(Strict):
     skills: Skills = Field(default_factory=dict)
     country: Country
     pop_id: Slug
+    cost: float = Field(default=0.0, ge=0, le=1_000_000)
+    """Of an hour of this agent: queues of strategy ``lowest_cost`` prefer the least."""
+    weight: float = Field(default=1.0, gt=0, le=1000)
+    """Share of the calls in queues of strategy ``random``."""
 
 
 class AgentSpec(AgentChange):
@@ -124,6 +173,10 @@ class FlowChange(Strict):
 
 class FlowSpec(FlowChange):
     flow_id: Slug
+
+
+class MoreWrapUp(Strict):
+    by_s: float = Field(gt=0, le=14_400)
 
 
 class AgentStatus(Strict):

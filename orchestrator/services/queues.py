@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import QueueRow
-from orchestrator.domain.problems import Exists, InUse, NotFound
-from orchestrator.domain.resources import QueueChange, QueueSpec
+from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
+from orchestrator.domain.resources import EndWithPrompt, OverflowToQueue, QueueChange, QueueSpec
 from orchestrator.services import flows
+from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
 
 
@@ -18,25 +22,63 @@ async def get(session: AsyncSession, queue_id: str) -> QueueRow:
     return row
 
 
-async def create(unit: UnitOfWork, spec: QueueSpec) -> QueueRow:
+async def _check(
+    session: AsyncSession, queue_id: str, spec: QueueChange, catalogue: Mapping[str, frozenset[str]]
+) -> None:
+    """Refuse, all at once, the steps that name what nobody has. A prompt must exist in every language: callers of
+    any flow, and so of any language, may wait in the queue."""
+    errors: list[FieldError] = []
+    for at, step in enumerate(spec.steps):
+        place = f"steps.{at}.action"
+        match step.action:
+            case OverflowToQueue(queue_id=target):
+                if target == queue_id:
+                    errors.append(FieldError(f"{place}.queue_id", "is this queue itself"))
+                elif await session.get(QueueRow, target) is None:
+                    errors.append(FieldError(f"{place}.queue_id", f"there is no queue {target}"))
+            case EndWithPrompt(prompt_id=prompt):
+                if lacking := sorted(language for language, there in catalogue.items() if prompt not in there):
+                    shown = ", ".join(lacking[:5]) + (" and others" if len(lacking) > 5 else "")
+                    errors.append(FieldError(f"{place}.prompt_id", f"there is no prompt {prompt} in {shown}"))
+            case _:
+                pass
+    if errors:
+        raise Invalid(errors)
+
+
+async def _overflowing_to(session: AsyncSession, queue_id: str) -> list[str]:
+    rows = await session.scalars(select(QueueRow).order_by(QueueRow.queue_id))
+    return [
+        row.queue_id
+        for row in rows
+        if any(step["action"].get("queue_id") == queue_id for step in row.config.get("steps", ()))
+    ]
+
+
+async def create(unit: UnitOfWork, spec: QueueSpec, prompts: PromptCatalogue) -> QueueRow:
     if await unit.session.get(QueueRow, spec.queue_id) is not None:
         raise Exists("queue", "queue_id")
-    row = QueueRow(queue_id=spec.queue_id, config=spec.model_dump(exclude={"queue_id"}), created_at=unit.now)
+    await _check(unit.session, spec.queue_id, spec, prompts())
+    config = spec.model_dump(mode="json", exclude={"queue_id"})
+    row = QueueRow(queue_id=spec.queue_id, config=config, created_at=unit.now)
     unit.session.add(row)
     await unit.publish(queue_config(row), EVERYWHERE)
     return row
 
 
-async def change(unit: UnitOfWork, queue_id: str, spec: QueueChange) -> QueueRow:
+async def change(unit: UnitOfWork, queue_id: str, spec: QueueChange, prompts: PromptCatalogue) -> QueueRow:
     row = await get(unit.session, queue_id)
-    row.config = spec.model_dump()
+    await _check(unit.session, queue_id, spec, prompts())
+    row.config = spec.model_dump(mode="json")
     await unit.publish(queue_config(row), EVERYWHERE)
     return row
 
 
 async def delete(unit: UnitOfWork, queue_id: str) -> None:
     row = await get(unit.session, queue_id)
-    if users := await flows.using_queue(unit.session, queue_id):
-        raise InUse("queue", queue_id, [f"flow {flow_id}" for flow_id in users])
+    users = [f"flow {flow_id}" for flow_id in await flows.using_queue(unit.session, queue_id)]
+    users += [f"queue {other}" for other in await _overflowing_to(unit.session, queue_id)]
+    if users:
+        raise InUse("queue", queue_id, users)
     await unit.session.delete(row)
     await unit.withdraw(f"queue.{queue_id}", EVERYWHERE)

@@ -97,7 +97,7 @@ class UnitOfWork:
 
 
 def queue_config(row: QueueRow) -> QueueConfig:
-    return QueueConfig(queue_id=row.queue_id, **row.config)
+    return msgspec.convert({"queue_id": row.queue_id, **row.config}, QueueConfig)
 
 
 def agent_config(row: AgentRow) -> AgentConfig:
@@ -108,6 +108,8 @@ def agent_config(row: AgentRow) -> AgentConfig:
         ha1=row.ha1,
         skills=row.skills,
         country=row.country,
+        cost=row.cost,
+        weight=row.weight,
     )
 
 

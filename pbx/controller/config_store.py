@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
+from typing import TypeVar
 
 from pbx.domain.call_context import CallConfig
 from pbx.domain.consent import RegimeTable, regime_of
@@ -11,8 +13,53 @@ from pbx.domain.errors import BadValue
 from pbx.domain.flow import Flow, parse
 from pbx.domain.ids import AgentId, FlowId, PhoneId, QueueId
 from pbx.domain.queue import Did, Queue
+from pbx.domain.queue_rules import (
+    Action,
+    EndWithPrompt,
+    NoAgent,
+    OverflowToQueue,
+    RaisePriority,
+    RelaxSkill,
+    Strategy,
+    WaitStep,
+)
 from pbx.ports.media_engine import PhoneAccount
-from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, FlowConfig, QueueConfig
+from pbx.wire.messages import (
+    AgentConfig,
+    ConfigEntry,
+    DidConfig,
+    EndWithPromptStep,
+    FlowConfig,
+    OverflowToQueueStep,
+    QueueConfig,
+    QueueStepConfig,
+    RaisePriorityStep,
+    RelaxSkillStep,
+)
+
+Member = TypeVar("Member", bound=Enum)
+
+
+def _member(kind: type[Member], value: str, field: str) -> Member:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(one.value) for one in kind)
+        raise BadValue(field, f"is not one of {known}: the centre is newer than this POP") from None
+
+
+def _step(step: QueueStepConfig) -> WaitStep:
+    action: Action
+    match step.action:
+        case RelaxSkillStep(skill=skill, least=least):
+            action = RelaxSkill(skill, least)
+        case RaisePriorityStep(by=by):
+            action = RaisePriority(by)
+        case OverflowToQueueStep(queue_id=queue_id):
+            action = OverflowToQueue(QueueId(queue_id))
+        case EndWithPromptStep(prompt_id=prompt_id):
+            action = EndWithPrompt(prompt_id)
+    return WaitStep(step.after_s, action)
 
 
 def _queue(config: QueueConfig) -> Queue:
@@ -26,6 +73,12 @@ def _queue(config: QueueConfig) -> Queue:
         recorded=config.recorded,
         consent_floor=regime_of(config.consent_floor, "consent_floor"),
         max_waiting=config.max_waiting,
+        max_wait_s=config.max_wait_s,
+        wrap_up_max_s=config.wrap_up_max_s,
+        strategy=_member(Strategy, config.strategy, "strategy"),
+        priority=config.priority,
+        no_agent=_member(NoAgent, config.no_agent, "no_agent"),
+        steps=tuple(map(_step, config.steps)),
     )
 
 

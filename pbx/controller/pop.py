@@ -7,12 +7,12 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 
+from pbx.controller import routing_commands
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.config_store import ConfigStore, phone_of
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.router import Router
 from pbx.domain import events as ev
-from pbx.domain.agent import Status
 from pbx.domain.call import Call
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
@@ -211,7 +211,10 @@ class Pop:
                 former = self.router.agent(agent_id)
                 if former is not None and former.phone_id != value.phone_id:
                     self.phones.remove(former.phone_id)
-                self.router.put_agent(agent_id, PhoneId(value.phone_id), value.skills, value.country)
+                phone_id = PhoneId(value.phone_id)
+                self.router.put_agent(
+                    agent_id, phone_id, value.skills, value.country, cost=value.cost, weight=value.weight
+                )
                 self.phones.put(phone_of(value))
             case Did() | Flow():
                 pass  # looked up when a call begins
@@ -229,23 +232,14 @@ class Pop:
 
     async def command(self, request: wire.CommandRequest) -> wire.CommandReply:
         match request.command:
-            case wire.SetAgentStatus(agent_id=agent_id, status=status, reason=reason):
-                return self._set_status(AgentId(agent_id), status, reason)
+            case wire.SetAgentStatus() | wire.EndWrapUp() | wire.ExtendWrapUp() | wire.ExplainWait() as routing:
+                return routing_commands.carry_out(self.router, routing)
             case wire.HangUpCall(call_id=call_id):
                 return self._tell_call(CallId(call_id), ev.HangUpAsked(at=self.clock(), by="api"))
             case wire.StopCallRecording(call_id=call_id, by=by):
                 return self._tell_call(CallId(call_id), ev.RecordingStopAsked(at=self.clock(), by=by))
             case wire.ReadRecording() as read:
                 return await self._read(read)
-
-    def _set_status(self, agent_id: AgentId, status: str, reason: str | None) -> wire.CommandReply:
-        if self.router.agent(agent_id) is None:
-            return wire.CommandReply(error_id="unknown-agent", detail=f"agent {agent_id} is not at this POP")
-        if status not in Status.__members__:
-            known = ", ".join(Status.__members__)
-            return wire.CommandReply(error_id="bad-status", detail=f"status must be one of {known}")
-        self.router.set_status(agent_id, Status[status], reason)
-        return wire.CommandReply()
 
     def _tell_call(self, call_id: CallId, event: ev.Event) -> wire.CommandReply:
         actor = self.calls.get(call_id)

@@ -9,6 +9,7 @@ from pbx.domain import commands as cmd
 from pbx.domain.acd import Acd, Changed, Decision, ToCall
 from pbx.domain.agent import Agent, Status
 from pbx.domain.events import Event
+from pbx.domain.explain import Reason, Why
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
 from pbx.domain.queue import Queue
 from pbx.ports.journal import Journal
@@ -59,8 +60,18 @@ class Router:
     def remove_queue(self, queue_id: QueueId) -> None:
         self._carry_out(self.acd.remove_queue(queue_id, self._clock()))
 
-    def put_agent(self, agent_id: AgentId, phone_id: PhoneId, skills: dict[str, int], country: str | None) -> None:
-        self._carry_out(self.acd.put_agent(agent_id, phone_id, skills, country, self._clock()))
+    def put_agent(
+        self,
+        agent_id: AgentId,
+        phone_id: PhoneId,
+        skills: dict[str, int],
+        country: str | None,
+        *,
+        cost: float = 0.0,
+        weight: float = 1.0,
+    ) -> None:
+        put = self.acd.put_agent(agent_id, phone_id, skills, country, self._clock(), cost=cost, weight=weight)
+        self._carry_out(put)
         known = self._remembered.pop(agent_id, None)
         if known is not None:
             self.set_status(agent_id, Status(known.status), known.reason)
@@ -71,6 +82,22 @@ class Router:
     def set_status(self, agent_id: AgentId, status: Status, reason: str | None) -> None:
         """Raises KeyError for an agent this POP does not have."""
         self._carry_out(self.acd.set_status(agent_id, status, reason, self._clock()))
+
+    def end_wrap_up(self, agent_id: AgentId) -> None:
+        """Raises KeyError, and IllegalTransition for an agent who is not in wrap-up."""
+        self._carry_out(self.acd.end_wrap_up(agent_id, self._clock()))
+
+    def extend_wrap_up(self, agent_id: AgentId, by_s: float) -> None:
+        """Raises like ``end_wrap_up``."""
+        self._carry_out(self.acd.extend_wrap_up(agent_id, by_s, self._clock()))
+
+    def why_waiting(self, call_id: CallId) -> Why:
+        """Raises KeyError for a call that does not wait."""
+        return self.acd.why_waiting(call_id, self._clock())
+
+    def why_not(self, call_id: CallId, agent_id: AgentId) -> tuple[Reason, ...]:
+        """Raises KeyError for a call that does not wait and for an agent who is not known."""
+        return self.acd.why_not(call_id, agent_id)
 
     def phone_reachable(self, phone_id: PhoneId, reachable: bool) -> None:
         self._carry_out(self.acd.phone_reachable(phone_id, reachable, self._clock()))

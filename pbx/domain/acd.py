@@ -297,6 +297,10 @@ class Acd(Waits):
         """Why nobody has the call yet. Raises KeyError where it is not waiting."""
         return explain.why_waiting(self._waiting[call_id], self.agents, self._pools, now)
 
+    def why_not(self, call_id: CallId, agent_id: AgentId) -> tuple[explain.Reason, ...]:
+        """Why this agent does not have the waiting call. Raises KeyError where it is not waiting, or no such agent."""
+        return explain.why_not(self._waiting[call_id], self.agents[agent_id])
+
     def why_agent(self, offer_id: OfferId) -> Choice:
         """Why this offer went to this agent; known until the conversation is over. Raises KeyError."""
         return Choice(*self._choices[offer_id])

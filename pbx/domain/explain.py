@@ -103,6 +103,33 @@ def _one(waiting: Waiting, agent: Agent) -> tuple[Reason, ...]:
     return (first, doing, Reason(Because.EARLIER_CALLS, calls=ahead)) if ahead else (first, doing)
 
 
+def why_not(waiting: Waiting, agent: Agent) -> tuple[Reason, ...]:
+    """Why this agent does not have the call; at least one reason while the ACD keeps its invariants."""
+    who = agent.agent_id
+    if waiting.offer_id is not None and agent.offer_id == waiting.offer_id:
+        return (Reason(Because.RINGING, 1, agent_id=who),)
+    reasons: list[Reason] = []
+    if waiting.preferred is not None and waiting.preferred != who:
+        reasons.append(Reason(Because.PREFERS, 1, agent_id=waiting.preferred))
+    meets = [pool for pool in waiting.pools if agent.profile is not None and agent.profile.meets(pool.requirement)]
+    if not meets:
+        # Of the call's alternatives the one that this agent misses by the fewest skills.
+        missing = [
+            [(skill, least) for skill, least in sorted(pool.requirement) if agent.skills.get(skill, 0) < least]
+            for pool in waiting.pools
+        ]
+        reasons += [
+            Reason(Because.LACKS_SKILL, 1, skill, least, agent_id=who) for skill, least in min(missing, key=len)
+        ]
+    if (doing := _BY_CONDITION.get(agent.condition)) is not None:
+        reasons.append(Reason(doing, 1, agent_id=who))
+    if ahead := max((pool.open.rank(waiting.place) for pool in meets), default=0):
+        reasons.append(Reason(Because.EARLIER_CALLS, calls=ahead))
+    if waiting.offer_id is not None:
+        reasons.append(Reason(Because.RINGING, 1))
+    return tuple(reasons)
+
+
 def _pool(waiting: Waiting, pool: Pool, pools: Pools) -> Iterable[Reason]:
     counts = [0] * len(Condition)
     for profile in pool.profiles:

@@ -31,6 +31,30 @@ class DidConfig(Wire, frozen=True, tag="did"):
     """Where recordings of this DID's calls may rest: ``eu``."""
 
 
+class RelaxSkillStep(Wire, frozen=True, tag="relax_skill"):
+    skill: str
+    least: int = 0
+
+
+class RaisePriorityStep(Wire, frozen=True, tag="raise_priority"):
+    by: int
+
+
+class OverflowToQueueStep(Wire, frozen=True, tag="overflow_queue"):
+    queue_id: str
+
+
+class EndWithPromptStep(Wire, frozen=True, tag="end_with_prompt"):
+    prompt_id: str
+
+
+class QueueStepConfig(Wire, frozen=True):
+    """What changes for a call that has waited ``after_s`` in the queue."""
+
+    after_s: float
+    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep
+
+
 class QueueConfig(Wire, frozen=True, tag="queue"):
     queue_id: str
     name: str
@@ -45,6 +69,14 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     consent_floor: str = "none"
     """The regime below which this queue never goes."""
     max_waiting: int = 1000
+    max_wait_s: float | None = None
+    wrap_up_max_s: float = 600.0
+    strategy: str = "longest_idle"
+    """A value of ``pbx.domain.queue_rules.Strategy``."""
+    priority: int = 0
+    no_agent: str = "wait"
+    """A value of ``pbx.domain.queue_rules.NoAgent``."""
+    steps: tuple[QueueStepConfig, ...] = ()
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):
@@ -55,6 +87,10 @@ class AgentConfig(Wire, frozen=True, tag="agent"):
     """Hex MD5 of ``phone_id:callplane:password``; the password itself is never sent."""
     skills: dict[str, int]
     country: str
+    cost: float = 0.0
+    """Of an hour of this agent, in any one currency: queues of strategy ``lowest_cost`` prefer the least."""
+    weight: float = 1.0
+    """Share of the calls in queues of strategy ``random``."""
 
 
 class FlowConfig(Wire, frozen=True, tag="flow"):
@@ -128,6 +164,22 @@ class SetAgentStatus(Wire, frozen=True, tag="set_agent_status"):
     reason: str | None = None
 
 
+class EndWrapUp(Wire, frozen=True, tag="end_wrap_up"):
+    agent_id: str
+
+
+class ExtendWrapUp(Wire, frozen=True, tag="extend_wrap_up"):
+    agent_id: str
+    by_s: float
+
+
+class ExplainWait(Wire, frozen=True, tag="explain_wait"):
+    """Asks why nobody has this call yet and, where ``agent_id`` is given, why that agent has not."""
+
+    call_id: str
+    agent_id: str | None = None
+
+
 class HangUpCall(Wire, frozen=True, tag="hang_up_call"):
     call_id: str
 
@@ -144,7 +196,7 @@ class ReadRecording(Wire, frozen=True, tag="read_recording"):
     """At most 512 KiB are sent."""
 
 
-PopCommand = SetAgentStatus | HangUpCall | StopCallRecording | ReadRecording
+PopCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait | HangUpCall | StopCallRecording | ReadRecording
 
 
 class CommandRequest(Wire, frozen=True):
@@ -154,6 +206,32 @@ class CommandRequest(Wire, frozen=True):
     command: PopCommand
 
 
+class WaitReason(Wire, frozen=True):
+    because: str
+    """A value of ``pbx.domain.explain.Because``."""
+    agents: int = 0
+    skill: str | None = None
+    least: int | None = None
+    calls: int = 0
+    agent_id: str | None = None
+
+
+class WaitGroup(Wire, frozen=True):
+    requirement: dict[str, int] | None
+    reasons: list[WaitReason]
+
+
+class WaitExplained(Wire, frozen=True):
+    queue_id: str
+    position: int
+    waited_s: float
+    effective_priority: float
+    offer_id: str | None
+    next_step_s: float | None
+    groups: list[WaitGroup]
+    agent: list[WaitReason] | None = None
+
+
 class CommandReply(Wire, frozen=True):
     """``error_id`` is None on success. ``blob`` carries a recording's bytes (base64 in JSON)."""
 
@@ -161,3 +239,4 @@ class CommandReply(Wire, frozen=True):
     detail: str = ""
     blob: bytes = b""
     total_size: int = 0
+    wait: WaitExplained | None = None

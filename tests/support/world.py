@@ -9,6 +9,7 @@ from typing import Any
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
+from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
 from pbx.domain.cdr import Cdr
@@ -97,11 +98,12 @@ class World:
         self.pop.router.acd.check()
         await self.pop.stop()
 
-    def agent(self, name: str, available: bool = True, country: str = "DE") -> Phone:
+    def agent(
+        self, name: str, available: bool = True, country: str = "DE", skills: dict[str, int] | None = None
+    ) -> Phone:
         """An agent with a registered phone."""
-        config = wire.AgentConfig(
-            agent_id=name, name=name, phone_id=name, ha1="0" * 32, skills={"support": 3}, country=country
-        )
+        skills = {"support": 3} if skills is None else skills
+        config = wire.AgentConfig(agent_id=name, name=name, phone_id=name, ha1="0" * 32, skills=skills, country=country)
         self.configure(f"agent.{name}", config)
         phone = self.engine.phone(name)
         if available:
@@ -109,8 +111,13 @@ class World:
         return phone
 
     def status(self, name: str, status: str, reason: str | None = None) -> None:
-        reply = self.pop._set_status(AgentId(name), status, reason)
+        self.told(wire.SetAgentStatus(agent_id=name, status=status, reason=reason))
+
+    def told(self, command: routing_commands.RoutingCommand) -> wire.CommandReply:
+        """The reply to a command that must not be refused."""
+        reply = routing_commands.carry_out(self.pop.router, command)
         assert reply.error_id is None, reply.detail
+        return reply
 
     def state(self, name: str) -> tuple[str, str | None, str]:
         agent = self.pop.router.agent(AgentId(name))

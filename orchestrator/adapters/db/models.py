@@ -101,6 +101,8 @@ class AgentRow(Base):
     ha1: Mapped[str] = mapped_column(String(32))
     skills: Mapped[dict[str, int]] = mapped_column(JSON)
     country: Mapped[str] = mapped_column(String(2))
+    cost: Mapped[float] = mapped_column(Double, server_default="0")
+    weight: Mapped[float] = mapped_column(Double, server_default="1")
     created_at: Mapped[float] = mapped_column(Double)
 
 

@@ -8,11 +8,11 @@ from orchestrator.adapters.db.models import AgentRow
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, SipAccount, agent_fields, page_of
 from orchestrator.domain.access import SIP_REALM
-from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus
+from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus, MoreWrapUp
 from orchestrator.services import agents, commands
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
-from pbx.wire.messages import SetAgentStatus
+from pbx.wire.messages import EndWrapUp, ExtendWrapUp, PopCommand, SetAgentStatus
 
 
 def _agent(row: AgentRow) -> Agent:
@@ -58,9 +58,22 @@ async def new_password(services: Services, agent_id: str) -> AgentCreated:
 
 async def set_status(services: Services, agent_id: str, body: AgentStatus) -> None:
     """Set what the agent chose: logged out, available, or not ready with a reason. The agent's POP does it."""
+    await _tell(services, agent_id, SetAgentStatus(agent_id=agent_id, status=body.status, reason=body.reason))
+
+
+async def end_wrap_up(services: Services, agent_id: str) -> None:
+    """End the agent's wrap-up early. Refused when the agent is not in wrap-up."""
+    await _tell(services, agent_id, EndWrapUp(agent_id=agent_id))
+
+
+async def extend_wrap_up(services: Services, agent_id: str, body: MoreWrapUp) -> None:
+    """Give the agent more wrap-up, up to the queue's longest. Refused when the agent is not in wrap-up."""
+    await _tell(services, agent_id, ExtendWrapUp(agent_id=agent_id, by_s=body.by_s))
+
+
+async def _tell(services: Services, agent_id: str, command: PopCommand) -> None:
     async with services.database.read() as session:
         row = await agents.get(session, agent_id)
-    command = SetAgentStatus(agent_id=agent_id, status=body.status, reason=body.reason)
     await commands.send(services.bus, row.pop_id, command)
 
 
@@ -79,3 +92,5 @@ def routes(registry: Registry) -> None:
     registry.route("DELETE", one, tag="agents", status=204)(delete)
     registry.route("POST", one + "/password", tag="agents", status=201)(new_password)
     registry.route("POST", one + "/status", tag="agents", status=204, problems=(409, 504))(set_status)
+    registry.route("POST", one + "/wrap-up/end", tag="agents", status=204, problems=(409, 504))(end_wrap_up)
+    registry.route("POST", one + "/wrap-up/extend", tag="agents", status=204, problems=(409, 504))(extend_wrap_up)

@@ -8,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import CallRow
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import Call, PageOf, PageQuery, call_of, page_of
+from orchestrator.api.schemas import Call, PageOf, PageQuery, Wait, call_of, page_of, wait_of
 from orchestrator.domain.problems import NotFound
+from orchestrator.domain.resources import Strict
 from orchestrator.services import commands
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
-from pbx.wire.messages import HangUpCall, StopCallRecording
+from pbx.wire.messages import ExplainWait, HangUpCall, StopCallRecording
 
 
 class CallQuery(PageQuery):
@@ -50,6 +51,19 @@ async def get(services: Services, call_id: str) -> Call:
         return call_of(await _get(session, call_id))
 
 
+class WaitQuery(Strict):
+    agent_id: str | None = Field(default=None, max_length=26)
+    """Also say why this agent has not been offered the call."""
+
+
+async def explain_wait(services: Services, call_id: str, query: WaitQuery) -> Wait:
+    """Why a waiting call still waits: whom it waits for, and what keeps each of them, counted."""
+    async with services.database.read() as session:
+        row = await _get(session, call_id)
+    command = ExplainWait(call_id=call_id, agent_id=query.agent_id)
+    return wait_of(await commands.send(services.bus, row.pop_id, command))
+
+
 async def hang_up(services: Services, call_id: str) -> None:
     """End a live call. Its POP does it."""
     async with services.database.read() as session:
@@ -68,5 +82,6 @@ def routes(registry: Registry) -> None:
     one = "/api/v1/calls/{call_id}"
     registry.route("GET", "/api/v1/calls", tag="calls")(find)
     registry.route("GET", one, tag="calls")(get)
+    registry.route("GET", one + "/wait", tag="calls", problems=(409, 504))(explain_wait)
     registry.route("POST", one + "/hangup", tag="calls", status=204, problems=(409, 504))(hang_up)
     registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504))(stop_recording)

@@ -26,19 +26,19 @@ async def get(services: Services, queue_id: str) -> Queue:
 
 
 async def create(services: Services, body: QueueSpec) -> Queue:
-    """Create a queue."""
+    """Create a queue. Queues that its steps overflow to, and their prompts, must exist."""
     async with services.units.begin() as unit:
-        return queue_of(await queues.create(unit, body))
+        return queue_of(await queues.create(unit, body, services.prompts))
 
 
 async def change(services: Services, queue_id: str, body: QueueChange) -> Queue:
     """Change a queue. Fields left out take their defaults."""
     async with services.units.begin() as unit:
-        return queue_of(await queues.change(unit, queue_id, body))
+        return queue_of(await queues.change(unit, queue_id, body, services.prompts))
 
 
 async def delete(services: Services, queue_id: str) -> None:
-    """Delete a queue that no flow enters."""
+    """Delete a queue that no flow enters and no other queue overflows to."""
     async with services.units.begin() as unit:
         await queues.delete(unit, queue_id)
 

@@ -11,10 +11,11 @@ import msgspec
 from nats.errors import Error as NatsError
 
 from pbx.ports.link import LinkHandler
-from pbx.wire.messages import CommandReply, CommandRequest, ReadRecording
+from pbx.wire.messages import CommandReply, CommandRequest, ExplainWait, ReadRecording
 
 log = logging.getLogger(__name__)
 
+READS = (ReadRecording, ExplainWait)
 REMEMBERED = 1000
 """Replies kept for a command that is asked again; reads are not kept, they may be done again."""
 
@@ -52,7 +53,7 @@ class CommandDesk:
             if self._clock() > request.deadline_at:
                 return CommandReply(error_id="deadline_passed", detail="the command came after its deadline")
             task = asyncio.create_task(self._carry_out(request))
-            if isinstance(request.command, ReadRecording):
+            if isinstance(request.command, READS):
                 return await task
             self._done[key] = task
             while len(self._done) > REMEMBERED:

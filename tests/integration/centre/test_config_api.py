@@ -136,6 +136,8 @@ async def test_a_flow_cannot_drop_a_language_that_a_did_starts_in(api: Api) -> N
         ({"skills": {"Not A Skill": 1}}, "skills"),
         ({"pop_id": "nowhere"}, "pop_id"),
         ({"name": ""}, "name"),
+        ({"cost": -1}, "cost"),
+        ({"weight": 0}, "weight"),
         ({"phone_id": "a b"}, "phone_id"),
     ],
 )
@@ -145,6 +147,68 @@ async def test_a_bad_agent_is_refused(api: Api, change: dict[str, Any], field: s
     assert answer.status == 422
     assert field in answer.fields
     assert (await api.get("/agents")).body["items"] == []
+
+
+STEPS = [
+    {"after_s": 30, "action": {"type": "relax_skill", "skill": "lang:de", "least": 1}},
+    {"after_s": 60, "action": {"type": "raise_priority", "by": 3}},
+    {"after_s": 90, "action": {"type": "overflow_queue", "queue_id": "backup"}},
+    {"after_s": 300, "action": {"type": "end_with_prompt", "prompt_id": "hello"}},
+]
+
+
+async def test_a_queue_with_rules_is_made_and_holds_on_to_the_queue_it_overflows_to(api: Api) -> None:
+    await api.made("/queues", {"queue_id": "backup", "name": "Backup"})
+    rules = {"strategy": "best_skill", "priority": 5, "no_agent": "end", "max_wait_s": 600.0, "wrap_up_max_s": 120.0}
+    made = await api.made("/queues", {**QUEUE, **rules, "steps": STEPS})
+    found = (await api.get("/queues/sales")).body
+    assert found == made
+    assert {name: found[name] for name in rules} == rules
+    assert found["steps"] == STEPS
+    answer = await api.delete("/queues/backup")
+    assert (answer.status, answer.error_id) == (409, "queue_in_use")
+    assert "queue sales" in answer.body["detail"]
+    assert (await api.put("/queues/sales", {"name": "Sales"})).body["steps"] == []
+    assert (await api.delete("/queues/backup")).status == 204
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"strategy": "psychic"}, "strategy"),
+        ({"no_agent": "sulk"}, "no_agent"),
+        ({"priority": 1001}, "priority"),
+        ({"max_wait_s": 0}, "max_wait_s"),
+        ({"steps": [{"after_s": -1, "action": {"type": "raise_priority", "by": 1}}]}, "steps.0.after_s"),
+        ({"steps": [{"after_s": 1, "action": {"type": "sing"}}]}, "steps.0.action"),
+        ({"steps": [{"after_s": 1, "action": {"type": "relax_skill", "skill": "Not A Skill"}}]}, "steps.0.action"),
+        (
+            {"steps": [{"after_s": 1, "action": {"type": "overflow_queue", "queue_id": "no"}}]},
+            "steps.0.action.queue_id",
+        ),
+        (
+            {"steps": [{"after_s": 1, "action": {"type": "overflow_queue", "queue_id": "sales"}}]},
+            "steps.0.action.queue_id",
+        ),
+        (
+            {"steps": [{"after_s": 1, "action": {"type": "end_with_prompt", "prompt_id": "no"}}]},
+            "steps.0.action.prompt_id",
+        ),
+        ({"steps": [STEPS[0]] * 33}, "steps"),
+    ],
+)
+async def test_a_bad_queue_is_refused(api: Api, change: dict[str, Any], field: str) -> None:
+    answer = await api.post("/queues", {**QUEUE, **change})
+    assert answer.status == 422
+    assert any(named.startswith(field) for named in answer.fields), answer.fields
+    assert (await api.get("/queues")).body["items"] == []
+
+
+async def test_an_agents_cost_and_weight_are_kept(api: Api) -> None:
+    await api.new_pop()
+    made = await api.made("/agents", agent(cost=23.5, weight=0.5))
+    found = (await api.get(f"/agents/{made['agent_id']}")).body
+    assert (found["cost"], found["weight"]) == (23.5, 0.5)
 
 
 async def test_what_exists_already_is_a_conflict(api: Api) -> None:

@@ -1,0 +1,82 @@
+"""The centre's commands about agents and waiting calls: carried out on the router, or refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pbx.controller.router import Router
+from pbx.domain.agent import Status
+from pbx.domain.errors import IllegalTransition
+from pbx.domain.explain import Reason
+from pbx.domain.ids import AgentId, CallId
+from pbx.wire import messages as wire
+
+RoutingCommand = wire.SetAgentStatus | wire.EndWrapUp | wire.ExtendWrapUp | wire.ExplainWait
+
+
+def carry_out(router: Router, command: RoutingCommand) -> wire.CommandReply:
+    """At once; nothing is changed by a command that is refused."""
+    if command.agent_id is not None and router.agent(AgentId(command.agent_id)) is None:
+        return _refused("unknown-agent", f"agent {command.agent_id} is not at this POP")
+    try:
+        match command:
+            case wire.SetAgentStatus(agent_id=agent_id, status=status, reason=reason):
+                return _set_status(router, AgentId(agent_id), status, reason)
+            case wire.EndWrapUp(agent_id=agent_id):
+                router.end_wrap_up(AgentId(agent_id))
+            case wire.ExtendWrapUp(agent_id=agent_id, by_s=by_s):
+                router.extend_wrap_up(AgentId(agent_id), by_s)
+            case wire.ExplainWait():
+                return wire.CommandReply(wait=_explained(router, command))
+    except IllegalTransition as error:
+        return _refused("not-in-wrap-up", f"the agent is {error.state}, not in wrap-up")
+    except KeyError:
+        return _refused("not-waiting", "the call is not waiting in a queue of this POP")
+    return wire.CommandReply()
+
+
+def _refused(error_id: str, detail: str) -> wire.CommandReply:
+    return wire.CommandReply(error_id=error_id, detail=detail)
+
+
+def _set_status(router: Router, agent_id: AgentId, status: str, reason: str | None) -> wire.CommandReply:
+    if status not in Status.__members__:
+        return _refused("bad-status", f"status must be one of {', '.join(Status.__members__)}")
+    router.set_status(agent_id, Status[status], reason)
+    return wire.CommandReply()
+
+
+def _explained(router: Router, command: wire.ExplainWait) -> wire.WaitExplained:
+    call_id = CallId(command.call_id)
+    why = router.why_waiting(call_id)
+    asked = command.agent_id
+    return wire.WaitExplained(
+        queue_id=why.queue_id,
+        position=why.position,
+        waited_s=why.waited_s,
+        effective_priority=why.effective_priority,
+        offer_id=why.offer_id,
+        next_step_s=why.next_step_s,
+        groups=[
+            wire.WaitGroup(
+                requirement=None if group.requirement is None else dict(sorted(group.requirement)),
+                reasons=_reasons(group.reasons),
+            )
+            for group in why.groups
+        ],
+        agent=None if asked is None else _reasons(router.why_not(call_id, AgentId(asked))),
+    )
+
+
+def _reasons(reasons: Iterable[Reason]) -> list[wire.WaitReason]:
+    return [
+        wire.WaitReason(
+            because=one.because.value,
+            agents=one.agents,
+            skill=one.skill,
+            least=one.least,
+            calls=one.calls,
+            agent_id=one.agent_id,
+        )
+        for one in reasons
+    ]

@@ -81,7 +81,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
 
     Raises BadValue naming the setting that cannot be used.
     """
-    pack.load_pack(settings.country)
+    country = pack.load_pack(settings.country)
     if not settings.recording_dir.is_dir():
         raise BadValue("CALLPLANE_POP_RECORDING_DIR", "is not a directory")
     if bool(settings.bus_url) != bool(settings.key.get_secret_value()):
@@ -91,7 +91,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
-    pop = Pop(PopId(settings.id), engine, journal, recorder, vault, config, time.time)
+    pop = Pop(PopId(settings.id), engine, journal, recorder, vault, config, time.time, (*country.languages, "en"))
     link: Link | None = None
     if settings.bus_url:
         link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 
 from pbx.controller import routing_commands
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.config_store import ConfigStore, phone_of
+from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.router import Router
 from pbx.domain import events as ev
@@ -44,7 +45,9 @@ class Pop:
         vault: Vault,
         config: ConfigStore,
         clock: Clock,
+        languages: Sequence[str] = ("en",),
     ) -> None:
+        """``languages``: in which agents are spoken to, the preferred first."""
         self.pop_id = pop_id
         self.engine = engine
         self.journal = journal
@@ -58,6 +61,7 @@ class Pop:
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
         self.phones = PhoneBook(engine)
+        self.features = FeatureCalls(engine, self.router, config.prompts, languages, self._spawn)
         self._services = Services(engine, journal, self.router, recorder, clock, self._own_leg, self._closed)
 
     async def start(self, link: Link | None) -> None:
@@ -77,6 +81,7 @@ class Pop:
             await self._link.stop()
         await self.phones.stop()
         await self.engine.stop()
+        self.features.stop()
         self.router.stop()
         self.journal.close()
 
@@ -106,6 +111,9 @@ class Pop:
         match event:
             case ev.LegOffered():
                 self._offered(event)
+            case ev.FeatureDialled():
+                self.journal.note(None, (event,))
+                self.features.dialled(event)
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
                 self.router.phone_reachable(phone_id, reachable)
             case ev.LegsBridged(leg_ids=leg_ids):
@@ -125,6 +133,8 @@ class Pop:
         actor = self._legs.get(leg_id)
         if actor is not None:
             actor.post(event)
+        else:
+            self.features.event(leg_id, event)
 
     def _offered(self, event: ev.LegOffered) -> None:
         if event.leg_id in self._legs:
@@ -166,7 +176,9 @@ class Pop:
         for leg_id, actor in list(self._legs.items()):
             if leg_id not in live:
                 actor.leg_lost(leg_id)
-        if orphans := {leg.leg_id for leg in snapshot.legs if leg.in_control} - self._legs.keys():
+        self.features.lost(frozenset(live))
+        orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control} - self._legs.keys()
+        if orphans := {leg_id for leg_id in orphans if not self.features.owns(leg_id)}:
             self._spawn(self._end_orphans(orphans), "orphans")
         for agent in list(self.router.acd.agents.values()):
             self.router.phone_reachable(agent.phone_id, agent.phone_id in snapshot.reachable_phones)

@@ -102,6 +102,9 @@ class Router:
     def phone_reachable(self, phone_id: PhoneId, reachable: bool) -> None:
         self._carry_out(self.acd.phone_reachable(phone_id, reachable, self._clock()))
 
+    def agent_of(self, phone_id: PhoneId) -> AgentId | None:
+        return self.acd.agent_of(phone_id)
+
     def agent(self, agent_id: AgentId) -> Agent | None:
         return self.acd.agents.get(agent_id)
 

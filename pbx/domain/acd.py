@@ -113,6 +113,10 @@ class Acd(Waits):
             decisions += self._forget(agent)
         return decisions
 
+    def agent_of(self, phone_id: PhoneId) -> AgentId | None:
+        """Whose phone it is; None for nobody's."""
+        return self._by_phone.get(phone_id)
+
     def _forget(self, agent: Agent) -> list[Decision]:
         self._pools.discharge(agent)
         self.agents.pop(agent.agent_id, None)

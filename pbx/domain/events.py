@@ -93,6 +93,15 @@ class RecordingEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureDialled(Event):
+    """An agent's phone dialled a feature code (``feature_codes``); the leg is handed over, not yet answered."""
+
+    leg_id: LegId
+    phone_id: PhoneId
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhoneReachable(Event):
     """A phone registered (or its registration ended). Not tied to a call."""
 
@@ -314,8 +323,8 @@ class AgentChanged(Event):
 
 FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
-    RecordingEnded, PhoneReachable, CommandFailed, TimerFired, QueueJoined, QueueRefused, QueueOverflowed, WaitEnded,
-    PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked,
+    RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
+    QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,

@@ -48,6 +48,8 @@ exten => s,1,Set(TIMEOUT(absolute)=0)
 
 [from-agent]
 exten => _X!,1,Hangup(1)
+exten => _*X!,1,Stasis(callplane,feature,${EXTEN},${CHANNEL(endpoint)})
+ same => n,Hangup()
 """
 
 
@@ -57,7 +59,7 @@ class AsteriskPop(LabBackend):
     name = "asterisk"
 
     def __init__(self, lab: Lab, takeover_s: int = 10) -> None:
-        super().__init__(lab)
+        super().__init__(lab, "pop")
         self.prompt_dir = self.host.shm / "prompts"
         self.recording_dir = self.host.shm / "recordings"
         self._make_prompts()

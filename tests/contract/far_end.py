@@ -43,7 +43,7 @@ class FarEnd(ABC):
 
     @abstractmethod
     async def dial(self, did: str = DID) -> None:
-        """Call a number of the POP; does not wait for anything."""
+        """Call a number of the POP, or from a phone a feature code; does not wait for anything."""
 
     @abstractmethod
     async def rings(self) -> None:

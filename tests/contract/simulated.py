@@ -58,7 +58,10 @@ class SimulatedFarEnd(FarEnd):
             self._engine.tones[f"leg:{leg_id}"] = Tone(self.hz)
 
     async def dial(self, did: str = DID) -> None:
-        self.caller = self._engine.call(did, cli_of(CALLER), "DE", TRUNK)
+        if self.phone is not None:
+            self.caller = self._engine.dial_feature(self.phone, did)
+        else:
+            self.caller = self._engine.call(did, cli_of(CALLER), "DE", TRUNK)
         self._track()
 
     async def rings(self) -> None:

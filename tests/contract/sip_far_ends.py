@@ -94,11 +94,12 @@ class SippCrowd(Crowd):
 
 
 class LabBackend(Backend):
-    """A real media server on the lab host ``pop``; its carrier and its phones are hosts of their own."""
+    """A real media server on a lab host of its own, as the other may be running; its carrier and its phones are
+    hosts as well."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, host: str) -> None:
         self.lab = lab
-        self.host, self.carrier, self.phones = lab.host("pop"), lab.host("carrier"), lab.host("phones")
+        self.host, self.carrier, self.phones = lab.host(host), lab.host("carrier"), lab.host("phones")
 
     @contextlib.asynccontextmanager
     async def caller(self, name: str = "caller", hz: int = CALLER_HZ) -> AsyncIterator[FarEnd]:

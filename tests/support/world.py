@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from dialplans.prompts import texts_of
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
@@ -68,6 +69,7 @@ class World:
         self.clock = loop.wall
         graph = flow or FLOW
         prompt_ids = parse(FlowId("check"), 1, graph).prompt_ids()
+        prompt_ids |= {name for name in texts_of("de") if name.startswith("agent-")}
         prompts = {(p, language): sha_of(p, language) for p in prompt_ids for language in ("de", "en")}
         regimes = RegimeTable({"DE": Regime.OPT_IN, "PL": Regime.NOTICE, "GB": Regime.NONE, "CH": Regime.OPT_OUT})
         self.recordings = directory / "recording"
@@ -78,7 +80,7 @@ class World:
         vault = DiskVault(self.vault_root, frozenset({"eu"}))
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
         self.config = ConfigStore(regimes, prompts)
-        self.pop = Pop(PopId("de-1"), self.engine, self.journal, recorder, vault, self.config, self.clock)
+        self.pop = Pop(PopId("de-1"), self.engine, self.journal, recorder, vault, self.config, self.clock, ("de", "en"))
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
         )

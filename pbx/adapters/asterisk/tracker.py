@@ -19,6 +19,7 @@ from pbx.domain.errors import BadValue
 from pbx.domain.events import (
     DigitPressed,
     Event,
+    FeatureDialled,
     LegAnswered,
     LegEnded,
     LegOffered,
@@ -27,12 +28,14 @@ from pbx.domain.events import (
     PlayEnded,
 )
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip
-from pbx.domain.ids import BridgeId, LegId, PlayId
+from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId
 
 log = logging.getLogger(__name__)
 
 ORIGINATED = "originated"
 """Application argument of legs that the controller rang itself; inbound legs carry DID, CLI and trunk."""
+FEATURE = "feature"
+"""Stasis argument of an agent's call to a feature code; the code and the phone follow."""
 SNOOP = "snoop"
 """Application argument of channels that are no legs: a supervisor's ear on another leg. Their ids begin with it."""
 MARK = "~"
@@ -251,8 +254,10 @@ class Tracker:
                 leg.answered = True
                 self._emit(LegAnswered(at=at, leg_id=LegId(leg_id)))
             return
+        offered: LegOffered | FeatureDialled
         try:
-            offered = self._offer(leg_id, at, event.args)
+            feature = event.args[:1] == [FEATURE]
+            offered = _feature(leg_id, at, event.args) if feature else self._offer(leg_id, at, event.args)
         except BadValue as error:
             log.error("the dialplan handed over a leg that cannot be taken: %s", error)
             self._forget(leg_id)
@@ -374,3 +379,9 @@ class Tracker:
             log.error(
                 "prompt %d of a play could not be played: is its file there, in a format of the server?", play.started
             )
+
+
+def _feature(leg_id: str, at: float, args: list[str]) -> FeatureDialled:
+    if len(args) != 3 or not args[2]:
+        raise BadValue("Stasis", "needs three arguments: feature, code, phone")
+    return FeatureDialled(at=at, leg_id=LegId(leg_id), code=args[1], phone_id=PhoneId(args[2]))

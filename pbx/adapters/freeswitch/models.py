@@ -35,6 +35,8 @@ _NAMES = {
     "did": "variable_callplane_did",
     "cli": "variable_callplane_cli",
     "trunk": "variable_callplane_trunk",
+    "feature": "variable_callplane_feature",
+    "phone": "variable_callplane_phone",
     "role": "variable_callplane_leg",
     "bridge_id": "variable_callplane_bridge",
     "held": "variable_callplane_held",
@@ -84,6 +86,8 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     did: str = ""
     cli: str = ""
     trunk: str = ""
+    feature: str = ""
+    phone: str = ""
     role: str = ""
     bridge_id: str = ""
     held: str = ""

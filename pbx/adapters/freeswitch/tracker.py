@@ -18,6 +18,7 @@ from pbx.domain.errors import BadValue
 from pbx.domain.events import (
     DigitPressed,
     Event,
+    FeatureDialled,
     LegAnswered,
     LegEnded,
     LegOffered,
@@ -26,7 +27,7 @@ from pbx.domain.events import (
     PlayEnded,
 )
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import BridgeId, LegId, PlayId
+from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId
 
 log = logging.getLogger(__name__)
 
@@ -205,17 +206,13 @@ class Tracker:
     def offer(self, event: ServerEvent, at: float) -> None:
         """A leg that the dialplan parked for us; ``event`` is of its parking, or says what the channel is now."""
         leg_id = event.uuid
+        offered: LegOffered | FeatureDialled
         try:
-            cli = cli_of(event.cli)
-            country = self._country_of(cli.number) if cli.kind is CliKind.NUMBER and cli.number is not None else None
-            offered = LegOffered(
-                at=at,
-                leg_id=LegId(leg_id),
-                did=e164(event.did, "did"),
-                cli=cli,
-                caller_country=country,
-                trunk=event.trunk,
-            )
+            if event.feature:
+                phone = PhoneId(event.phone)
+                offered = FeatureDialled(at=at, leg_id=LegId(leg_id), code=event.feature, phone_id=phone)
+            else:
+                offered = self._offered(event, at)
         except BadValue as error:
             log.error("the dialplan parked a leg that cannot be taken: %s", error)
             self._refuse(leg_id)
@@ -225,13 +222,19 @@ class Tracker:
         self._take(leg_id)
         self._emit(offered)
 
+    def _offered(self, event: ServerEvent, at: float) -> LegOffered:
+        cli = cli_of(event.cli)
+        country = self._country_of(cli.number) if cli.kind is CliKind.NUMBER and cli.number is not None else None
+        did = e164(event.did, "did")
+        return LegOffered(at=at, leg_id=LegId(event.uuid), did=did, cli=cli, caller_country=country, trunk=event.trunk)
+
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _parked(self, event: ServerEvent) -> None:
         leg_id = event.uuid
         leg = self.legs.get(leg_id)
         if leg is None:
-            if event.did and leg_id not in self._ended:
+            if (event.did or event.feature) and leg_id not in self._ended:
                 self.offer(event, event.at)
             return
         if not leg.inbound and not leg.taken:

@@ -88,6 +88,15 @@ class SimulatedEngine:
         self.emit(ev.PhoneReachable(at=self.clock(), phone_id=phone.phone_id, reachable=True))
         return phone
 
+    def dial_feature(self, phone: Phone, code: str) -> Caller:
+        """The phone's user dials a feature code."""
+        self._count += 1
+        leg = Leg(LegId(f"feature-{self._count}"))
+        self.legs[leg.leg_id] = leg
+        dialled = ev.FeatureDialled(at=self.clock(), leg_id=leg.leg_id, phone_id=phone.phone_id, code=code)
+        self.emit(dialled)
+        return Caller(self, leg)
+
     def unregister(self, phone: Phone) -> None:
         phone.registered = False
         self.emit(ev.PhoneReachable(at=self.clock(), phone_id=phone.phone_id, reachable=False))

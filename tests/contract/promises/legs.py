@@ -9,7 +9,7 @@ import pytest
 
 from pbx.domain.e164 import CliKind
 from pbx.domain.errors import BadValue, EngineError, LegGone
-from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, LegOffered
+from pbx.domain.events import DigitPressed, FeatureDialled, LegAnswered, LegEnded, LegOffered, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
 from tests.contract.backend import TRUNK, Backend, Controller, to_trunk
@@ -38,6 +38,26 @@ class Legs:
                 await controller.engine.answer(offered.leg_id)
         kinds = [type(event) for event in controller.listener.events]
         assert kinds == [LegOffered, LegAnswered, LegEnded]
+
+    @pytest.mark.parametrize("code", ["*11", "*1342"])
+    async def test_a_phone_dials_a_feature_code(self, backend: Backend, controller: Controller, code: str) -> None:
+        """It is no caller's leg, and otherwise a leg like any other."""
+        async with backend.phone(controller, "anna") as anna:
+            await anna.dial(code)
+            dialled = await controller.listener.wait_for(FeatureDialled)
+            assert (dialled.phone_id, dialled.code) == ("anna", code)
+            before = await controller.leg(dialled.leg_id)
+            assert before is not None
+            assert (before.answered, before.in_control) == (False, True)
+            await controller.engine.answer(dialled.leg_id)
+            await controller.listener.wait_for(LegAnswered)
+            play = await controller.play(dialled.leg_id, "short")
+            ended = await controller.listener.wait_for(PlayEnded)
+            assert (ended.play_id, ended.completed) == (play, True)
+            await controller.engine.hang_up(dialled.leg_id, HangupCause.NORMAL_CLEARING)
+            assert await anna.is_over() == 0
+            assert await controller.outcome(dialled.leg_id) is HangupCause.NORMAL_CLEARING
+        assert not controller.listener.of(LegOffered)
 
     async def test_hung_up_by_the_controller(self, backend: Backend, controller: Controller) -> None:
         async with backend.caller() as caller:

@@ -31,7 +31,7 @@ class FreeSwitchPop(LabBackend):
     name = "freeswitch"
 
     def __init__(self, lab: Lab) -> None:
-        super().__init__(lab, "fs-pop")
+        super().__init__(lab, "fs-contract")
         self.prompt_dir = self.host.shm / "prompts"
         self.recording_dir = self.host.shm / "recordings"
         self.phone_dir = self.host.shm / "phones"

@@ -21,6 +21,7 @@ from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, 
 from pbx.domain.queue import Did, Queue
 from pbx.ports.journal import Journal
 from pbx.ports.link import Link
+from pbx.ports.lookups import Lookups, NoLookups
 from pbx.ports.media_engine import Clock, EngineSnapshot, MediaEngine
 from pbx.ports.vault import Vault
 from pbx.recording.recorder import Recorder
@@ -44,6 +45,7 @@ class Pop:
         vault: Vault,
         config: ConfigStore,
         clock: Clock,
+        lookups: Lookups | None = None,
     ) -> None:
         self.pop_id = pop_id
         self.engine = engine
@@ -58,7 +60,10 @@ class Pop:
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
         self.phones = PhoneBook(engine)
-        self._services = Services(engine, journal, self.router, recorder, clock, self._own_leg, self._closed)
+        self._lookups = lookups or NoLookups()
+        self._services = Services(
+            engine, journal, self.router, recorder, clock, self._own_leg, self._closed, self._lookups
+        )
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
@@ -77,6 +82,7 @@ class Pop:
             await self._link.stop()
         await self.phones.stop()
         await self.engine.stop()
+        await self._lookups.close()
         self.router.stop()
         self.journal.close()
 

@@ -26,7 +26,7 @@ def for_journal(event: ev.Event, step: Step | None, secrets: bool) -> ev.Event:
             chooses = isinstance(step, MenuStep | LanguageStep | ConsentStep)
             kept = chooses or (isinstance(step, CollectStep) and not step.hides_digits)
             return event if kept else replace(event, digit=ev.HIDDEN)
-        case ev.LookupEnded() if event.values and (not isinstance(step, LookupStep) or step.hides_values):
-            return replace(event, values={})
+        case ev.LookupEnded():
+            return event if isinstance(step, LookupStep) and step.keeps(event.lookup_id) else replace(event, values={})
         case _:
             return event

@@ -53,9 +53,9 @@ class LookupStep(BaseStep):
         self.node = node
         self.lookup_id = ""
 
-    @property
-    def hides_values(self) -> bool:
-        return not self.node.keep
+    def keeps(self, lookup_id: str) -> bool:
+        """Whether the journal may hold what this lookup brought."""
+        return self.node.keep and lookup_id == self.lookup_id
 
     def enter(self, now: float) -> Outcome:
         node, read = self.node, self.context.read

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
 
+_MOMENT = timedelta(microseconds=1)
+
 
 class State(Enum):
     OPEN = "open"
@@ -51,7 +53,7 @@ class OpeningHours:
         clock = local.replace(tzinfo=None, fold=0)
         for day in (today - timedelta(days=1), today, today + timedelta(days=1)):
             for begin, end in self._intervals(day, public):
-                if self._passed(begin, instant, clock, last=False) and not self._passed(end, instant, clock, last=True):
+                if self._begun(begin, instant, clock) and not self._over(end, instant, clock):
                     return State.OPEN
         return State.HOLIDAY if self._is_holiday(today, public) else State.CLOSED
 
@@ -66,9 +68,17 @@ class OpeningHours:
             end = interval.end if interval.end > interval.begin else interval.end + DAY_MINUTES
             yield midnight + timedelta(minutes=interval.begin), midnight + timedelta(minutes=end)
 
-    def _passed(self, wall: datetime, instant: datetime, clock: datetime, *, last: bool) -> bool:
-        """Whether the local time ``wall`` has come; of two such times, the first or the ``last``."""
+    def _begun(self, wall: datetime, instant: datetime, clock: datetime) -> bool:
+        """Whether the clock has shown ``wall`` or later."""
+        first, second = self._instants(wall)
+        return clock >= wall if second < first else instant >= first
+
+    def _over(self, wall: datetime, instant: datetime, clock: datetime) -> bool:
+        """Whether the clock will show no time before ``wall`` again."""
+        first, second = self._instants(wall - _MOMENT)
+        return clock >= wall if second < first else instant > second
+
+    def _instants(self, wall: datetime) -> tuple[datetime, datetime]:
+        """When the clock shows ``wall`` first and last; the other way round if it skips that time."""
         first, second = (wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-        if second < first:  # the clock skips this time: it has come when the clock shows a later one
-            return clock >= wall
-        return instant >= (second if last else first)
+        return first, second

@@ -17,6 +17,7 @@ from pbx.domain.flow_nodes import (
     CheckHours,
     ChooseLanguage,
     Collect,
+    Comparison,
     Condition,
     EnterQueue,
     HangUp,
@@ -28,7 +29,6 @@ from pbx.domain.flow_nodes import (
     Say,
     SetVariables,
     SkillNeed,
-    Test,
 )
 from pbx.domain.flow_parse import NODES
 from pbx.domain.flow_reader import DIGITS, Reader
@@ -42,6 +42,7 @@ __all__ = [
     "CheckHours",
     "ChooseLanguage",
     "Collect",
+    "Comparison",
     "Condition",
     "EnterQueue",
     "Flow",
@@ -54,7 +55,6 @@ __all__ = [
     "Say",
     "SetVariables",
     "SkillNeed",
-    "Test",
     "parse",
     "position_prompt",
 ]

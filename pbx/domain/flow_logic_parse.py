@@ -13,13 +13,13 @@ from pbx.domain.flow_nodes import (
     Branch,
     CheckHours,
     Collect,
+    Comparison,
     Condition,
     LookUp,
     Node,
     Return,
     RunFlow,
     SetVariables,
-    Test,
 )
 from pbx.domain.flow_reader import Reader, literal
 from pbx.domain.ids import FlowId
@@ -81,26 +81,26 @@ def branch(r: Reader) -> Node:
 
 
 def _condition(r: Reader) -> Condition:
-    tests = [test for test in Test if test.value in r.data]
+    tests = [test for test in Comparison if test.value in r.data]
     if len(tests) != 1:
-        raise BadValue(r.field, f"must have exactly one of {', '.join(test.value for test in Test)}")
+        raise BadValue(r.field, f"must have exactly one of {', '.join(test.value for test in Comparison)}")
     [test] = tests
     operand = _operand(r, test)
     return Condition(r.variable("variable", writable=False), test, operand, r.text("next"))
 
 
-def _operand(r: Reader, test: Test) -> Value | tuple[Value, ...]:
+def _operand(r: Reader, test: Comparison) -> Value | tuple[Value, ...]:
     place = f"{r.field}.{test.value}"
     match test:
-        case Test.PRESENT:
+        case Comparison.PRESENT:
             return r.flag("present", True)
-        case Test.PREFIX:
+        case Comparison.PREFIX:
             return str(r.text("prefix"))
-        case Test.LESS | Test.GREATER:
+        case Comparison.LESS | Comparison.GREATER:
             return literal(r.take(test.value, (int, float), "a number", ...), place)
-        case Test.EQUALS:
+        case Comparison.EQUALS:
             return literal(r.data.pop("equals"), place)
-        case Test.IN:
+        case Comparison.IN:
             values = r.take("in", list, "a list of texts and numbers", ...)
             if not values:
                 raise BadValue(place, "must hold at least one value")

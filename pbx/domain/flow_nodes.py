@@ -128,7 +128,7 @@ class SetVariables:
     next: str
 
 
-class Test(Enum):
+class Comparison(Enum):
     EQUALS = "equals"
     IN = "in"
     PREFIX = "prefix"
@@ -140,7 +140,7 @@ class Test(Enum):
 @dataclass(frozen=True, slots=True)
 class Condition:
     variable: str
-    test: Test
+    test: Comparison
     operand: Value | tuple[Value, ...]
     next: str
 

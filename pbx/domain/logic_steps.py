@@ -5,7 +5,7 @@ from __future__ import annotations
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
 from pbx.domain.call_steps import BaseStep, End, Go, Outcome
-from pbx.domain.flow_nodes import Branch, CheckHours, Condition, Return, RunFlow, SetVariables, Test
+from pbx.domain.flow_nodes import Branch, CheckHours, Comparison, Condition, Return, RunFlow, SetVariables
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.opening_hours import State
 from pbx.domain.variables import Read, Value, evaluate, number_of, text_of
@@ -39,20 +39,20 @@ def _same(one: Value, other: Value) -> bool:
 
 def holds(condition: Condition, read: Read) -> bool:
     value, operand = read(condition.variable), condition.operand
-    if condition.test is Test.PRESENT:
+    if condition.test is Comparison.PRESENT:
         return (value is not None and value != "") is operand
     if value is None:
         return False
     if isinstance(operand, tuple):
         return any(_same(value, one) for one in operand)
     match condition.test:
-        case Test.PREFIX:
+        case Comparison.PREFIX:
             return text_of(value).startswith(text_of(operand))
-        case Test.LESS | Test.GREATER:
+        case Comparison.LESS | Comparison.GREATER:
             number, limit = number_of(value), number_of(operand)
             if number is None or limit is None:
                 return False
-            return number < limit if condition.test is Test.LESS else number > limit
+            return number < limit if condition.test is Comparison.LESS else number > limit
         case _:
             return _same(value, operand)
 

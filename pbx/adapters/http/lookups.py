@@ -99,6 +99,8 @@ class HttpLookups:
         try:
             async with asyncio.timeout(lookup.deadline_s):
                 return await self._ask(self._session(private=named), url, lookup)
+        except aiohttp.InvalidURL:
+            raise LookupFailed("not_allowed") from None
         except TimeoutError:
             raise LookupFailed("deadline") from None
         except aiohttp.ClientConnectorCertificateError:

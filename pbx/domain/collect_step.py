@@ -28,7 +28,7 @@ class CollectStep(BaseStep):
 
     def enter(self, now: float) -> Outcome:
         ahead, self.context.typed_ahead = self.context.typed_ahead, None
-        if ahead is not None and self.node.barge_in:
+        if ahead is not None and ahead in _DIGITS and self.node.barge_in:  # not the # that skipped an announcement
             return self.digit(ahead, now)
         self._ask()
         return None

@@ -94,6 +94,20 @@ async def test_the_journal_and_the_logs_do_not_have_the_digits(
         assert "9876" not in caplog.text
 
 
+async def test_the_key_that_skips_an_announcement_is_no_part_of_the_number(tmp_path: Path) -> None:
+    graph = collecting(tries=1)
+    graph |= {"start": "hello"}
+    graph["nodes"]["hello"] = {"type": "say", "prompts": ["greeting"], "next": "node"}
+    async with World(tmp_path, graph) as world:
+        caller = await world.call()
+        await world.until(lambda: caller.hears == "de/greeting")
+        caller.press("#")
+        await world.until(lambda: caller.hears == "de/menu")
+        await key_in(world, caller, "123#")
+        assert variables(world, caller) == {"account": "123"}
+        await world.ended(caller)
+
+
 async def test_digits_that_may_be_kept(tmp_path: Path) -> None:
     async with World(tmp_path, collecting(keep=True)) as world:
         caller = await world.call()
@@ -318,6 +332,18 @@ async def test_a_late_answer_changes_nothing(tmp_path: Path) -> None:
         assert "LookupEnded" in world.kinds(caller)
         assert variables(world, caller)["score"] == 9
         assert (await world.ended(caller)).nodes == ["first", "node", "bad", "gold"]
+
+
+async def test_the_late_answer_of_one_lookup_is_not_taken_for_that_of_the_next(tmp_path: Path) -> None:
+    graph = looking_up(on_failure="second")
+    graph["nodes"]["second"] = LOOKUP | {"deadline_s": 10}
+    async with World(tmp_path, graph) as world:
+        world.lookups.document, world.lookups.takes_s = {"score": 1}, 5
+        caller = await world.call()
+        await world.until(lambda: len(world.lookups.asked) == 2)
+        await world.until(lambda: world.lookups.answered == 1)
+        world.lookups.document = {"score": 7}
+        assert (await world.ended(caller)).nodes == ["first", "node", "second", "branch", "gold"]
 
 
 async def test_a_caller_who_hangs_up_ends_the_lookup(tmp_path: Path) -> None:

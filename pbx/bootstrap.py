@@ -106,7 +106,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
-    pop = Pop(PopId(settings.id), engine, journal, recorder, vault, config, time.time, lookups)
+    pop = Pop(PopId(settings.id), engine, journal, recorder, vault, config, time.time, lookups=lookups)
     link: Link | None = None
     if settings.bus_url:
         link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal)

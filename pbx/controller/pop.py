@@ -45,6 +45,7 @@ class Pop:
         vault: Vault,
         config: ConfigStore,
         clock: Clock,
+        *,
         lookups: Lookups | None = None,
     ) -> None:
         self.pop_id = pop_id

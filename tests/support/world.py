@@ -81,8 +81,16 @@ class World:
         self.prompts = prompts
         self.config = ConfigStore(regimes, prompts, holidays_of)
         self.lookups = ScriptedLookups()
-        pop_id = PopId("de-1")
-        self.pop = Pop(pop_id, self.engine, self.journal, recorder, vault, self.config, self.clock, self.lookups)
+        self.pop = Pop(
+            PopId("de-1"),
+            self.engine,
+            self.journal,
+            recorder,
+            vault,
+            self.config,
+            self.clock,
+            lookups=self.lookups,
+        )
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
         )

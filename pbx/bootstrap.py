@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
+from datetime import date
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from dialplans import numbering, pack, prompts
+from dialplans import days_off, numbering, pack, prompts
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
+from pbx.adapters.http.lookups import HttpLookups
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
 from pbx.adapters.vault.disk import DiskVault
@@ -38,6 +41,14 @@ def prompt_index(directory: Path) -> dict[tuple[str, str], str]:
 def regimes() -> RegimeTable:
     """The regime of every country there is a pack for; any other place counts as the strictest that asks."""
     return RegimeTable({country: regime_of(word) for country, word in pack.regime_words().items()})
+
+
+def holidays_of(place: str) -> Container[date]:
+    """The public holidays of a country or of a part of it. Raises BadValue when they are not known."""
+    try:
+        return days_off.public_holidays(place)
+    except KeyError:
+        raise BadValue("graph", f"no public holidays of {place} are known") from None
 
 
 def build_engine(settings: PopSettings) -> MediaEngine:
@@ -86,12 +97,19 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         raise BadValue("CALLPLANE_POP_RECORDING_DIR", "is not a directory")
     if bool(settings.bus_url) != bool(settings.key.get_secret_value()):
         raise BadValue("CALLPLANE_POP_KEY", "goes together with CALLPLANE_POP_BUS_URL")
+    try:
+        lookups = HttpLookups(settings.lookup_origins)
+    except BadValue as error:
+        raise BadValue("CALLPLANE_POP_LOOKUP_ORIGINS", error.reason) from error
     engine = build_engine(settings)
-    config = ConfigStore(regimes(), prompt_index(settings.prompt_dir))
+    config = ConfigStore(regimes(), prompt_index(settings.prompt_dir), holidays_of)
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
-    pop = Pop(PopId(settings.id), engine, journal, recorder, vault, config, time.time, (*country.languages, "en"))
+    languages = (*country.languages, "en")
+    pop = Pop(
+        PopId(settings.id), engine, journal, recorder, vault, config, time.time, languages=languages, lookups=lookups
+    )
     link: Link | None = None
     if settings.bus_url:
         link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal)

@@ -45,4 +45,7 @@ class PopSettings(BaseSettings):
     """The POP's key, printed once by the centre when the POP was created."""
     regions: list[str] = ["eu"]
     """Regions whose recordings may rest at this POP (JSON list)."""
+    lookup_origins: list[str] = []
+    """Where flows may look things up although it is a private address or not TLS: ``http://crm.internal:8080`` (JSON
+    list). Without this only https to public addresses."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import DidRow, FlowRow, FlowVersionRow, QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
 from orchestrator.domain.resources import FlowChange, FlowSpec
@@ -58,6 +59,7 @@ def _parse(flow_id: str, version: int, graph: dict[str, Any]) -> Flow:
 async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, frozenset[str]]) -> None:
     """Refuse, all at once, what the flow names and nobody has."""
     queues = set(await session.scalars(select(QueueRow.queue_id)))
+    others = await _published_flows(session)
     anywhere = frozenset[str]().union(*catalogue.values())
     errors: list[FieldError] = []
     for at, language in enumerate(flow.languages):
@@ -66,6 +68,14 @@ async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, froz
     for name, node in flow.nodes.items():
         alone = replace(flow, nodes={name: node})
         place = f"graph.nodes.{name}"
+        for country in alone.countries():
+            try:
+                public_holidays(country)
+            except KeyError:
+                errors.append(FieldError(f"{place}.country", f"no public holidays of {country} are known"))
+        for other in alone.flow_ids():
+            if problem := _cannot_run(flow, other, others):
+                errors.append(FieldError(f"{place}.flow", problem))
         for queue_id in sorted(alone.queue_ids() - queues):
             errors.append(FieldError(f"{place}.queue", f"there is no queue {queue_id}"))
         for prompt in sorted(alone.prompt_ids()):
@@ -77,6 +87,36 @@ async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, froz
                     errors.append(FieldError(place, f"prompt {prompt} is missing in language {language}"))
     if errors:
         raise Invalid(errors)
+
+
+async def _published_flows(session: AsyncSession) -> dict[FlowId, Flow]:
+    rows = await session.scalars(published())
+    return {FlowId(row.flow_id): _parse(row.flow_id, row.version, row.graph) for row in rows}
+
+
+def _cannot_run(flow: Flow, other: FlowId, others: Mapping[FlowId, Flow]) -> str | None:
+    """Why ``flow`` cannot run the flow ``other``."""
+    if other == flow.flow_id:
+        return "runs the flow it is in"
+    if other not in others:
+        return f"there is no flow {other}"
+    if lost := sorted(set(flow.languages) - set(others[other].languages)):
+        return f"flow {other} lacks language {lost[0]}"
+    reached, todo = {other}, [other]
+    while todo:
+        for next_one in others[todo.pop()].flow_ids() & (others.keys() | {flow.flow_id}):
+            if next_one == flow.flow_id:
+                return f"flow {other} runs this one"
+            if next_one not in reached:
+                reached.add(next_one)
+                todo.append(next_one)
+    return None
+
+
+async def _running(session: AsyncSession, flow_id: str) -> list[Flow]:
+    """The flows that run this one, by id."""
+    others = await _published_flows(session)
+    return [others[other] for other in sorted(others) if FlowId(flow_id) in others[other].flow_ids()]
 
 
 async def create(unit: UnitOfWork, spec: FlowSpec, prompts: PromptCatalogue) -> FlowVersionRow:
@@ -98,6 +138,9 @@ async def change(unit: UnitOfWork, flow_id: str, spec: FlowChange, prompts: Prom
     dids = await unit.session.scalars(select(DidRow).where(DidRow.flow_id == flow_id).order_by(DidRow.number))
     if lost := sorted({did.language for did in dids} - set(parsed.languages)):
         raise Invalid([FieldError("graph.languages", f"lacks {lost[0]}, in which a DID starts this flow")])
+    for runner in await _running(unit.session, flow_id):
+        if lost := sorted(set(runner.languages) - set(parsed.languages)):
+            raise Invalid([FieldError("graph.languages", f"lacks {lost[0]}, in which flow {runner.flow_id} runs it")])
     flow.published_version = parsed.version
     return await _publish(unit, flow_id, parsed.version, spec.graph)
 
@@ -116,5 +159,7 @@ async def delete(unit: UnitOfWork, flow_id: str) -> None:
     users = (await unit.session.scalars(select(DidRow.number).where(DidRow.flow_id == flow_id))).all()
     if users:
         raise InUse("flow", flow_id, [f"DID {number}" for number in users])
+    if runners := await _running(unit.session, flow_id):
+        raise InUse("flow", flow_id, [f"flow {runner.flow_id}" for runner in runners])
     await unit.session.delete(flow)
     await unit.withdraw(f"flow.{flow_id}", EVERYWHERE)

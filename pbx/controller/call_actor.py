@@ -13,11 +13,22 @@ from pbx.controller.router import Router
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
 from pbx.domain.call import Call
-from pbx.domain.errors import EngineError, EngineUnknown, JournalError, LegGone
-from pbx.domain.events import CallEnded, CommandFailed, EndReason, Event, LegEnded, RecordingStarted, TimerFired
+from pbx.domain.errors import EngineError, EngineUnknown, JournalError, LegGone, LookupFailed
+from pbx.domain.events import (
+    CallEnded,
+    CommandFailed,
+    EndReason,
+    Event,
+    LegEnded,
+    LookupEnded,
+    RecordingStarted,
+    TimerFired,
+)
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
+from pbx.domain.lookup_step import taken
 from pbx.ports.journal import Journal
+from pbx.ports.lookups import Lookups
 from pbx.ports.media_engine import Clock, MediaEngine
 from pbx.recording.recorder import Recorder
 
@@ -36,6 +47,7 @@ class Services:
     clock: Clock
     own_leg: Callable[[LegId, CallActor], None]
     closed: Callable[[CallActor], None]
+    lookups: Lookups
 
 
 _SUBJECTS = {
@@ -61,6 +73,7 @@ class CallActor:
         self._wake: asyncio.Future[None] | None = None
         self._timers = Timers(self._timer_fired)
         self._background: set[asyncio.Task[None]] = set()
+        self._lookups: set[asyncio.Task[None]] = set()
         self.legs: set[LegId] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -91,11 +104,14 @@ class CallActor:
             await self._give_up()
         finally:
             self._timers.cancel_all()
+            for task in self._lookups:
+                task.cancel()
             self._services.closed(self)
 
     async def _take(self, event: Event) -> None:
+        fact = self.call.for_journal(event)
         commands = self.call.handle(event, self._services.clock())
-        written = [event, *(command.event for command in commands if isinstance(command, cmd.Record))]
+        written = [fact, *(command.event for command in commands if isinstance(command, cmd.Record))]
         if _INSIDE.issuperset(map(type, commands)):
             self._services.journal.note(self.call.call_id, written)
             journalled = True
@@ -137,6 +153,10 @@ class CallActor:
                 task = asyncio.get_running_loop().create_task(self._stop_recording(command))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
+            case cmd.Lookup():
+                lookup = asyncio.get_running_loop().create_task(self._look_up(command))
+                self._lookups.add(lookup)
+                lookup.add_done_callback(self._lookups.discard)
             case cmd.Record():
                 return
             case _:
@@ -183,6 +203,17 @@ class CallActor:
 
     async def _stop_recording(self, command: cmd.StopRecording) -> None:
         self.post(await self._services.recorder.stop(command.recording_id, command.leg_id, command.discard))
+
+    async def _look_up(self, lookup: cmd.Lookup) -> None:
+        status, error, values = 0, "", {}
+        try:
+            answer = await self._services.lookups.ask(lookup)
+            status, values = answer.status, taken(answer.document, lookup.take)
+        except LookupFailed as failed:
+            status, error = failed.status, failed.reason
+            log.warning("call %s: a lookup failed: %s", self.call.call_id, error)
+        at = self._services.clock()
+        self.post(LookupEnded(at=at, lookup_id=lookup.lookup_id, error=error, status=status, values=values))
 
     async def _give_up(self) -> None:
         for leg_id in sorted(self.call.legs):

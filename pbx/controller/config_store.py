@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
+from datetime import date
 from enum import Enum
 from typing import TypeVar
 
@@ -92,11 +93,23 @@ def _did(config: DidConfig) -> Did:
     )
 
 
+def no_holidays(place: str) -> Container[date]:
+    raise BadValue("graph", f"no public holidays of {place} are known at this POP")
+
+
 class ConfigStore:
     """What is in force. A value that cannot be applied leaves the former one in force and is named in ``errors``."""
 
-    def __init__(self, regimes: RegimeTable, prompts: Mapping[tuple[str, str], str]) -> None:
+    def __init__(
+        self,
+        regimes: RegimeTable,
+        prompts: Mapping[tuple[str, str], str],
+        public_holidays: Callable[[str], Container[date]] = no_holidays,
+    ) -> None:
+        """``public_holidays`` gives those of a place or raises BadValue."""
         self.regimes = regimes
+        self._public_holidays = public_holidays
+        self._holidays: dict[str, Container[date]] = {}
         self.prompts = prompts
         self.dids: dict[E164, Did] = {}
         self.queues: Mapping[QueueId, Queue] = {}
@@ -143,6 +156,8 @@ class ConfigStore:
                     for prompt in sorted(flow.prompt_ids()):
                         if (prompt, language) not in self.prompts:
                             raise BadValue("graph", f"prompt {prompt!r} does not exist in {language!r} at this POP")
+                for country in flow.countries() - self._holidays.keys():
+                    self._holidays[country] = self._public_holidays(country)
                 return flow
             case AgentConfig() as config:
                 return config
@@ -173,7 +188,29 @@ class ConfigStore:
         flow = self.flows.get(did.flow_id) if did else None
         if did is None or flow is None:
             return None
-        return CallConfig(did=did, flow=flow, queues=self.queues, prompts=self.prompts, regimes=self.regimes)
+        flows = self._run_by(flow)
+        countries = frozenset[str]().union(*(one.countries() for one in (flow, *flows.values())))
+        return CallConfig(
+            did=did,
+            flow=flow,
+            queues=self.queues,
+            prompts=self.prompts,
+            regimes=self.regimes,
+            flows=flows,
+            holidays={country: self._holidays[country] for country in countries},
+        )
+
+    def _run_by(self, flow: Flow) -> dict[FlowId, Flow]:
+        """The flows that ``flow`` runs, directly or not, as far as this POP has them."""
+        found: dict[FlowId, Flow] = {}
+        todo = list(flow.flow_ids())
+        while todo:
+            flow_id = todo.pop()
+            other = self.flows.get(flow_id)
+            if other is not None and flow_id not in found:
+                found[flow_id] = other
+                todo.extend(other.flow_ids())
+        return found
 
 
 def phone_of(agent: AgentConfig) -> PhoneAccount:

@@ -22,6 +22,7 @@ from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, 
 from pbx.domain.queue import Did, Queue
 from pbx.ports.journal import Journal
 from pbx.ports.link import Link
+from pbx.ports.lookups import Lookups, NoLookups
 from pbx.ports.media_engine import Clock, EngineSnapshot, MediaEngine
 from pbx.ports.vault import Vault
 from pbx.recording.recorder import Recorder
@@ -45,7 +46,9 @@ class Pop:
         vault: Vault,
         config: ConfigStore,
         clock: Clock,
+        *,
         languages: Sequence[str] = ("en",),
+        lookups: Lookups | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first."""
         self.pop_id = pop_id
@@ -62,7 +65,10 @@ class Pop:
         self.router = Router(journal, clock, self._to_call)
         self.phones = PhoneBook(engine)
         self.features = FeatureCalls(engine, self.router, config.prompts, languages, self._spawn)
-        self._services = Services(engine, journal, self.router, recorder, clock, self._own_leg, self._closed)
+        self._lookups = lookups or NoLookups()
+        self._services = Services(
+            engine, journal, self.router, recorder, clock, self._own_leg, self._closed, self._lookups
+        )
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
@@ -82,6 +88,7 @@ class Pop:
         await self.phones.stop()
         await self.engine.stop()
         self.features.stop()
+        await self._lookups.close()
         self.router.stop()
         self.journal.close()
 

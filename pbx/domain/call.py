@@ -13,22 +13,14 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallConfig, CallContext
-from pbx.domain.call_steps import (
-    ConsentStep,
-    End,
-    Go,
-    HangUpStep,
-    LanguageStep,
-    MenuStep,
-    Outcome,
-    SayStep,
-    Step,
-)
+from pbx.domain.call_steps import End, Go, Outcome, Step
 from pbx.domain.consent import grant
-from pbx.domain.flow import AskConsent, ChooseLanguage, EnterQueue, HangUp, Menu, Say
+from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId, RecordingId, derive
+from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
+from pbx.domain.step_makers import make_step
 
 CLEANUP_S = 10.0
 """How long an ending call waits for its legs and its recording before it is closed without their word."""
@@ -56,7 +48,9 @@ class Call:
         self.cli = offered.cli
         self.config = config
         self.phase = Phase.ANSWERING
-        self.context = CallContext(call_id, offered.leg_id, config, config.did.language, offered.caller_country)
+        self.context = CallContext(
+            call_id, offered.leg_id, config, config.did.language, offered.caller_country, self.cli
+        )
         self.node: str | None = None
         self.step: Step | None = None
         self.legs: set[LegId] = {offered.leg_id}
@@ -66,12 +60,17 @@ class Call:
         self.agent: ev.OfferMade | None = None
         self.recording: RecordingId | None = None
         self.nodes_walked = 0
+        self._secrets = has_secrets(config)
         self._cut_ms = 0
         self._ended: ev.CallEnded | None = None
 
     @property
     def ended(self) -> bool:
         return self.phase is Phase.ENDED
+
+    def for_journal(self, event: ev.Event) -> ev.Event:
+        """``event`` without what must not be kept; to be asked before the event is handled."""
+        return for_journal(event, self.step, self._secrets)
 
     def handle(self, event: ev.Event, now: float) -> list[cmd.Command]:
         """What ``event`` makes the call do. Commands come in the order in which they must be performed."""
@@ -84,12 +83,16 @@ class Call:
             case ev.LegAnswered(leg_id=leg_id):
                 self._leg_answered(leg_id, now)
             case ev.DigitPressed(leg_id=leg_id, digit=digit):
-                if leg_id == self.context.leg_id and self.step is not None:
+                mine = leg_id == self.context.leg_id and not self.context.is_late_key(digit, now)
+                if mine and self.step is not None:
                     self._advance(self.step.digit(digit, now), now)
             case ev.PlayEnded(play_id=play_id):
                 if play_id == self.context.playing and self.step is not None:
                     self.context.playing = None
                     self._played(self.step, event, now)
+            case ev.LookupEnded():
+                if isinstance(self.step, LookupStep):
+                    self._advance(self.step.ended(event), now)
             case ev.TimerFired(timer=timer):
                 self._timer(timer, now)
             case ev.CommandFailed():
@@ -139,24 +142,8 @@ class Call:
             self.context.cancel_timers()
             self.node = outcome.node
             self.context.record(ev.NodeEntered(at=now, node=outcome.node))
-            self.step = self._make_step(outcome.node)
+            self.step = make_step(self.context, outcome.node)
             outcome = self.step.enter(now)
-
-    def _make_step(self, name: str) -> Step:
-        node = self.config.flow.nodes[name]
-        match node:
-            case Say():
-                return SayStep(self.context, node)
-            case Menu():
-                return MenuStep(self.context, node, name)
-            case ChooseLanguage():
-                return LanguageStep(self.context, node)
-            case AskConsent():
-                return ConsentStep(self.context, node)
-            case EnterQueue():
-                return QueueStep(self.context, node, self.cli)
-            case HangUp():
-                return HangUpStep(self.context, node)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
         if event.completed:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from pbx.domain import commands as cmd
 from pbx.domain.consent import ConsentEvidence, RegimeTable
+from pbx.domain.e164 import UNKNOWN, Cli
 from pbx.domain.events import Event
 from pbx.domain.flow import Flow
-from pbx.domain.ids import CallId, LegId, PlayId, QueueId
+from pbx.domain.ids import CallId, FlowId, LegId, PlayId, QueueId
 from pbx.domain.queue import Did, Queue
+from pbx.domain.variables import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,10 @@ class CallConfig:
     prompts: Mapping[tuple[str, str], str]
     """(prompt id, language) -> sha256 of the recording."""
     regimes: RegimeTable
+    flows: Mapping[FlowId, Flow] = field(default_factory=dict)
+    """The flows that ``flow`` runs, and those that they run, in the versions of the call's beginning."""
+    holidays: Mapping[str, Container[date]] = field(default_factory=dict)
+    """Country, or part of one -> its public holidays."""
 
 
 @dataclass(slots=True)
@@ -32,6 +39,7 @@ class CallContext:
     config: CallConfig
     language: str
     caller_country: str | None
+    cli: Cli = UNKNOWN
     out: list[cmd.Command] = field(default_factory=list)
     evidence: ConsentEvidence | None = None
     asked_for_consent: bool = False
@@ -40,8 +48,45 @@ class CallContext:
     playing: PlayId | None = None
     music: bool = False
     plays: int = 0
+    variables: dict[str, Value] = field(default_factory=dict)
+    lookups: int = 0
+    callers: list[tuple[Flow, str]] = field(default_factory=list)
+    """Flows left for another one, and the node at which each goes on."""
+    late_key: tuple[str, float] | None = None
+    """A key that, pressed before that time, still belongs to what was collected last."""
     _timers: dict[str, str] = field(default_factory=dict)
     _timer_count: int = 0
+    _flow: Flow | None = None
+
+    @property
+    def flow(self) -> Flow:
+        """The flow whose nodes the call walks now."""
+        return self._flow or self.config.flow
+
+    @flow.setter
+    def flow(self, flow: Flow) -> None:
+        self._flow = flow
+
+    def read(self, name: str) -> Value | None:
+        """The value of a variable, or of what every call has; None where there is none."""
+        match name:
+            case "call_id":
+                return self.call_id
+            case "caller":
+                return self.cli.number
+            case "caller_country":
+                return self.caller_country
+            case "did":
+                return self.config.did.number
+            case "language":
+                return self.language
+            case _:
+                return self.variables.get(name)
+
+    def is_late_key(self, digit: str, now: float) -> bool:
+        """Whether ``digit`` is what a caller presses who does not know that the last digit was enough."""
+        late, self.late_key = self.late_key, None
+        return late is not None and digit == late[0] and now < late[1]
 
     def do(self, *commands: cmd.Command) -> None:
         self.out.extend(commands)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
@@ -134,6 +135,22 @@ class CancelTimer:
     timer: str
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Ask an HTTP service; ``LookupEnded`` with this id comes back, at the latest soon after ``deadline_s``.
+    What is personal is not in its representation, which may come to a log."""
+
+    lookup_id: str
+    method: str
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: Mapping[str, str] | None = field(repr=False)
+    """Sent as JSON."""
+    take: Mapping[str, str]
+    """Variable -> path in the JSON answer."""
+    deadline_s: float
+
+
 # --- for the router ------------------------------------------------------------------------------------------------
 
 
@@ -197,4 +214,4 @@ EngineCommand = (
     | StopRecording
 )
 RouterCommand = JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent
-Command = EngineCommand | RouterCommand | Record | SetTimer | CancelTimer
+Command = EngineCommand | RouterCommand | Record | SetTimer | CancelTimer | Lookup

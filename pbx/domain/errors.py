@@ -53,3 +53,13 @@ class EngineRefused(EngineError):
 
 class JournalError(CallplaneError):
     """The journal could not write (disk full, file system read-only). Nothing that depends on it may begin."""
+
+
+class LookupFailed(CallplaneError):
+    """An HTTP service gave no answer that can be used. ``reason`` is one of the words of ``LookupEnded.error``; what
+    was asked is not in it. ``status`` is that of HTTP, 0 without an answer."""
+
+    def __init__(self, reason: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status

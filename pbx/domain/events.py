@@ -13,6 +13,10 @@ from enum import Enum
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.variables import Value
+
+HIDDEN = "?"
+"""Stands in the journal for a digit that it must not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +59,7 @@ class LegEnded(Event):
 class DigitPressed(Event):
     leg_id: LegId
     digit: str
-    """One of ``0-9*#A-D``."""
+    """One of ``0-9*#A-D``; in the journal ``HIDDEN`` where the caller keys in what is nobody's business."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +207,19 @@ class HangUpAsked(Event):
     by: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupEnded(Event):
+    """A lookup was answered (``error`` is empty) or came to nothing. The journal has ``values`` only where the node
+    says ``keep``."""
+
+    lookup_id: str
+    error: str
+    """``deadline``, ``unreachable``, ``not_allowed``, ``certificate``, ``status``, ``too_big``, ``not_json``."""
+    status: int
+    """Of HTTP; 0 when it did not come to an answer."""
+    values: dict[str, Value]
+
+
 # --- findings ------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +251,34 @@ class MenuFailed(Event):
     """The caller pressed wrong digits, or none, as often as the node allows."""
 
     node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitsCollected(Event):
+    node: str
+    count: int
+    digits: str | None
+    """None unless the node says ``keep``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectFailed(Event):
+    """The caller keyed in too little, or nothing, as often as the node allows."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubFlowEntered(Event):
+    """Nodes entered from here are those of this flow, until ``SubFlowLeft``."""
+
+    flow_id: FlowId
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubFlowLeft(Event):
+    flow_id: FlowId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,10 +369,10 @@ class AgentChanged(Event):
 FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
-    QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked,
+    QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
-    TalkStarted, CallEnded, AgentChanged,
+    TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -12,8 +12,10 @@ from pbx.domain.call_steps import BaseStep, Go, Outcome
 from pbx.domain.e164 import Cli
 from pbx.domain.flow import EnterQueue, position_prompt
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import BridgeId, LegId, QueueId, derive
+from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.queue import Queue
+from pbx.domain.queue_rules import Need
+from pbx.domain.variables import fill, text_of
 
 _OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
     HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
@@ -59,8 +61,28 @@ class QueueStep(BaseStep):
         if self.queue is None:
             return Go(self.node.on_refused)
         self.context.typed_ahead = None
-        self.context.do(cmd.JoinQueue(self.node.queue_id, entered_at=now))
+        agent = text_of(self.context.read(self.node.preferred)) if self.node.preferred else ""
+        self.context.do(
+            cmd.JoinQueue(
+                self.node.queue_id,
+                entered_at=now,
+                priority=self.node.priority,
+                needs=self._needs(),
+                preferred=AgentId(agent) if agent else None,
+                preferred_s=self.node.preferred_s if agent else 0.0,
+            )
+        )
         return None
+
+    def _needs(self) -> tuple[Need, ...]:
+        """A skill whose name comes out empty, because a variable is not set, is not asked for."""
+        read = self.context.read
+        needs: dict[str, Need] = {}
+        for need in self.node.needs:
+            others = ((after_s, fill(skill, read), least) for after_s, skill, least in need.fallbacks)
+            if skill := fill(need.skill, read):
+                needs[skill] = Need(skill, need.least, tuple(other for other in others if other[1]))
+        return tuple(needs.values())
 
     def joined(self, position: int, now: float) -> Outcome:
         if self.phase is not Phase.JOINING:

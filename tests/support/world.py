@@ -10,6 +10,7 @@ from dialplans.prompts import texts_of
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
+from pbx.bootstrap import holidays_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
@@ -21,6 +22,7 @@ from pbx.domain.ids import AgentId, CallId, FlowId, PopId
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
 from pbx.wire.codec import project_call
+from tests.support.lookups import ScriptedLookups
 from tests.support.virtual_time import VirtualTimeLoop, real_deadline
 
 DID = "+49305550100"
@@ -79,8 +81,20 @@ class World:
         self.journal = SqliteJournal(directory / "journal.sqlite")
         vault = DiskVault(self.vault_root, frozenset({"eu"}))
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
-        self.config = ConfigStore(regimes, prompts)
-        self.pop = Pop(PopId("de-1"), self.engine, self.journal, recorder, vault, self.config, self.clock, ("de", "en"))
+        self.prompts = prompts
+        self.config = ConfigStore(regimes, prompts, holidays_of)
+        self.lookups = ScriptedLookups()
+        self.pop = Pop(
+            PopId("de-1"),
+            self.engine,
+            self.journal,
+            recorder,
+            vault,
+            self.config,
+            self.clock,
+            languages=("de", "en"),
+            lookups=self.lookups,
+        )
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
         )
@@ -88,6 +102,13 @@ class World:
         self.configure("flow.main", wire.FlowConfig(flow_id="main", version=1, graph=graph))
         self.configure("queue.support", wire.QueueConfig(**settings))
         self.configure("did.49305550100", did)
+
+    def put_flow(self, flow_id: str, graph: dict[str, Any], version: int = 1) -> None:
+        for prompt_id in parse(FlowId(flow_id), version, graph).prompt_ids():
+            for language in ("de", "en"):
+                self.prompts[prompt_id, language] = sha_of(prompt_id, language)
+        self.configure(f"flow.{flow_id}", wire.FlowConfig(flow_id=flow_id, version=version, graph=graph))
+        assert not self.config.errors
 
     def configure(self, key: str, entity: wire.EntityConfig) -> None:
         self.pop.config_changed(key, wire.ConfigEntry(revision=self.config.revision + 1, entity=entity))

@@ -103,6 +103,28 @@ BAD_GRAPHS: list[tuple[dict[str, Any], str, str]] = [
         "graph.nodes.bye",
         "prompt bye is missing in language en",
     ),
+    (
+        {"nodes": {**graph()["nodes"], "hello": {"type": "flow", "flow": "nothing", "next": "wait"}}},
+        "graph.nodes.hello.flow",
+        "no flow nothing",
+    ),
+    (
+        {
+            "nodes": {
+                **graph()["nodes"],
+                "hello": {
+                    "type": "hours",
+                    "time_zone": "Europe/Berlin",
+                    "weekly": {},
+                    "country": "XX",
+                    "open": "wait",
+                    "closed": "wait",
+                },
+            }
+        },
+        "graph.nodes.hello.country",
+        "no public holidays of XX",
+    ),
 ]
 
 
@@ -119,6 +141,33 @@ async def test_a_bad_flow_is_refused_as_a_new_one_and_as_a_new_version(
         assert reason in answer.fields[field]
     assert (await api.get("/flows/main")).body["version"] == 1
     assert (await api.get("/flows/second")).status == 404
+
+
+def runner(flow_id: str, **change: Any) -> dict[str, Any]:
+    """A graph that runs another flow."""
+    nodes = {"sub": {"type": "flow", "flow": flow_id, "next": "back"}, "back": {"type": "return"}}
+    return {"start": "sub", "languages": ["de"], "nodes": nodes, **change}
+
+
+async def test_flows_that_run_flows(api: Api) -> None:
+    await api.new_site()
+    hello = {"hello": {"type": "say", "prompts": ["hello"], "next": "back"}, "back": {"type": "return"}}
+    leaf = {"start": "hello", "languages": ["de"], "nodes": hello}
+    await api.made("/flows", {"flow_id": "leaf", "graph": leaf})
+    await api.made("/flows", {"flow_id": "middle", "graph": runner("leaf")})
+    await api.made("/flows", {"flow_id": "top", "graph": runner("middle")})
+    for flow_id, reason in (("leaf", "runs the flow it is in"), ("top", "flow top runs this one")):
+        answer = await api.put("/flows/leaf", {"graph": runner(flow_id)})
+        assert answer.status == 422
+        assert reason in answer.fields["graph.nodes.sub.flow"]
+    answer = await api.post("/flows", {"flow_id": "other", "graph": runner("leaf", languages=["de", "en"])})
+    assert "lacks language en" in answer.fields["graph.nodes.sub.flow"]
+    answer = await api.put("/flows/leaf", {"graph": {**leaf, "languages": ["en"]}})
+    assert "in which flow middle runs it" in answer.fields["graph.languages"]
+    refused = await api.delete("/flows/leaf")
+    assert (refused.status, refused.error_id) == (409, "flow_in_use")
+    for flow_id in ("top", "middle", "leaf"):
+        assert (await api.delete(f"/flows/{flow_id}")).status == 204
 
 
 async def test_a_flow_cannot_drop_a_language_that_a_did_starts_in(api: Api) -> None:

@@ -1,0 +1,221 @@
+"""Readers of the nodes that collect, compute, decide, ask elsewhere and run other flows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pbx.domain.errors import BadValue
+from pbx.domain.flow_nodes import (
+    Branch,
+    CheckHours,
+    Collect,
+    Comparison,
+    Condition,
+    LookUp,
+    Node,
+    Return,
+    RunFlow,
+    SetVariables,
+)
+from pbx.domain.flow_reader import Reader, literal
+from pbx.domain.ids import FlowId
+from pbx.domain.opening_hours import WEEKDAYS, Interval, OpeningHours
+from pbx.domain.variables import Value, template, variable_name
+
+MAX_DIGITS = 32
+METHODS = ("GET", "POST", "PUT")
+
+_INTERVAL = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_PLACE = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[!-~]*)?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_NOT_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "accept-encoding"})
+
+
+def collect(r: Reader) -> Node:
+    lowest = r.whole("min_digits", 1, 1, MAX_DIGITS)
+    terminator = r.one_of("terminator", ("#", "*", "none"), "#")
+    return Collect(
+        prompts=r.texts("prompts"),
+        variable=r.variable("variable"),
+        next=r.text("next"),
+        on_failure=r.text("on_failure"),
+        min_digits=lowest,
+        max_digits=r.whole("max_digits", max(lowest, 20), lowest, MAX_DIGITS),
+        terminator=None if terminator == "none" else terminator,
+        timeout_s=r.seconds("timeout_s", 5.0, 1, 60),
+        digit_timeout_s=r.seconds("digit_timeout_s", 3.0, 0.5, 60),
+        tries=r.whole("tries", 3, 1, 9),
+        barge_in=r.flag("barge_in", True),
+        keep=r.flag("keep", False),
+        invalid_prompt=r.text("invalid_prompt", "invalid-choice"),
+        no_input_prompt=r.text("no_input_prompt", "no-input"),
+    )
+
+
+# --- variables ------------------------------------------------------------------------------------------------------
+
+
+def set_variables(r: Reader) -> Node:
+    values = r.mapping("values", "variable to value")
+    if not values:
+        raise BadValue(f"{r.field}.values", "must set at least one variable")
+    for name, value in values.items():
+        place = f"{r.field}.values.{name}"
+        variable_name(name, place, writable=True)
+        if isinstance(literal(value, place), str):
+            template(value, place)
+    return SetVariables(values=values, next=r.text("next"))
+
+
+def branch(r: Reader) -> Node:
+    conditions = tuple(_condition(item) for item in r.objects("conditions", "conditions"))
+    if not conditions:
+        raise BadValue(f"{r.field}.conditions", "must hold at least one condition")
+    return Branch(conditions=conditions, otherwise=r.text("otherwise"))
+
+
+def _condition(r: Reader) -> Condition:
+    tests = [test for test in Comparison if test.value in r.data]
+    if len(tests) != 1:
+        raise BadValue(r.field, f"must have exactly one of {', '.join(test.value for test in Comparison)}")
+    [test] = tests
+    operand = _operand(r, test)
+    return Condition(r.variable("variable", writable=False), test, operand, r.text("next"))
+
+
+def _operand(r: Reader, test: Comparison) -> Value | tuple[Value, ...]:
+    place = f"{r.field}.{test.value}"
+    match test:
+        case Comparison.PRESENT:
+            return r.flag("present", True)
+        case Comparison.PREFIX:
+            return str(r.text("prefix"))
+        case Comparison.LESS | Comparison.GREATER:
+            return literal(r.take(test.value, (int, float), "a number", ...), place)
+        case Comparison.EQUALS:
+            return literal(r.data.pop("equals"), place)
+        case Comparison.IN:
+            values = r.take("in", list, "a list of texts and numbers", ...)
+            if not values:
+                raise BadValue(place, "must hold at least one value")
+            return tuple(literal(value, f"{place}.{at}") for at, value in enumerate(values))
+
+
+# --- opening hours --------------------------------------------------------------------------------------------------
+
+
+def hours(r: Reader) -> Node:
+    weekly = r.mapping("weekly", "weekday to intervals")
+    for day in weekly:
+        if day not in WEEKDAYS:
+            raise BadValue(f"{r.field}.weekly.{day}", f"must be one of {', '.join(WEEKDAYS)}")
+    special = r.mapping("special", "date to intervals", {})
+    opening = OpeningHours(
+        zone=_zone(r),
+        weekly=tuple(_intervals(weekly.get(day, []), f"{r.field}.weekly.{day}") for day in WEEKDAYS),
+        special={
+            _date(day, f"{r.field}.special.{day}"): _intervals(value, f"{r.field}.special.{day}")
+            for day, value in special.items()
+        },
+        holidays=frozenset(_date(day, f"{r.field}.holidays.{at}") for at, day in enumerate(r.texts("holidays", []))),
+    )
+    country = r.text("country", None)
+    if country is not None and not _PLACE.fullmatch(country):
+        raise BadValue(f"{r.field}.country", "must be a country, DE, or a part of one, DE-BY")
+    return CheckHours(
+        hours=opening,
+        open=r.text("open"),
+        closed=r.text("closed"),
+        holiday=r.text("holiday", None),
+        country=country,
+    )
+
+
+def _zone(r: Reader) -> ZoneInfo:
+    name = r.text("time_zone")
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not there; a path that leads elsewhere; a directory
+        raise BadValue(f"{r.field}.time_zone", "is not a time zone, as Europe/Berlin is") from None
+
+
+def _date(text: str, field: str) -> date:
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise BadValue(field, "is not a date, as 2026-12-24 is")
+
+
+def _intervals(value: Any, field: str) -> tuple[Interval, ...]:
+    if not isinstance(value, list):
+        raise BadValue(field, "must be a list of intervals; an empty one means closed")
+    return tuple(_interval(item, f"{field}.{at}") for at, item in enumerate(value))
+
+
+def _interval(value: Any, field: str) -> Interval:
+    found = _INTERVAL.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise BadValue(field, "is not an interval, as 09:00-17:30 is")
+    begin, end = int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])
+    if begin >= 24 * 60 or end > 24 * 60 or max(int(found[2]), int(found[4])) > 59:
+        raise BadValue(field, "must be from 00:00 to 24:00")
+    if begin == end:
+        raise BadValue(field, "must not end when it begins; the whole day is 00:00-24:00")
+    return Interval(begin, end)
+
+
+# --- elsewhere ------------------------------------------------------------------------------------------------------
+
+
+def look_up(r: Reader) -> Node:
+    url = template(r.text("url"), f"{r.field}.url")
+    if not _URL.fullmatch(url):
+        problem = "must be an https address; host and port hold no variables, and no user, space or fragment is in it"
+        raise BadValue(f"{r.field}.url", problem)
+    if "#" in url:
+        raise BadValue(f"{r.field}.url", "must not have a fragment")
+    method = r.one_of("method", METHODS, "GET")
+    headers = r.templates("headers", "header to text")
+    for name in headers:
+        if not _HEADER.fullmatch(name) or name.lower() in _NOT_OURS:
+            raise BadValue(f"{r.field}.headers.{name}", "is not a header that a lookup may set")
+    send = r.templates("send", "field to text")
+    if send and method == "GET":
+        raise BadValue(f"{r.field}.send", "goes with the methods POST and PUT only")
+    return LookUp(
+        url=url,
+        next=r.text("next"),
+        on_failure=r.text("on_failure"),
+        method=method,
+        headers=headers,
+        send=send,
+        take=_paths(r),
+        deadline_s=r.seconds("deadline_s", 3.0, 0.1, 10),
+        keep=r.flag("keep", False),
+    )
+
+
+def _paths(r: Reader) -> Mapping[str, str]:
+    paths = r.mapping("take", "variable to path")
+    for name, path in paths.items():
+        place = f"{r.field}.take.{name}"
+        variable_name(name, place, writable=True)
+        if not isinstance(path, str) or not all(path.split(".")):
+            raise BadValue(place, "must be a path in the answer, as customer.phones.0 is")
+    return paths
+
+
+def run_flow(r: Reader) -> Node:
+    return RunFlow(flow_id=FlowId(r.text("flow")), next=r.text("next"))
+
+
+def return_(r: Reader) -> Node:
+    return Return()

@@ -1,0 +1,57 @@
+"""Which step a call takes at each type of node."""
+
+from __future__ import annotations
+
+from pbx.domain.call_context import CallContext
+from pbx.domain.call_steps import ConsentStep, HangUpStep, LanguageStep, MenuStep, SayStep, Step
+from pbx.domain.collect_step import CollectStep
+from pbx.domain.flow_nodes import (
+    AskConsent,
+    Branch,
+    CheckHours,
+    ChooseLanguage,
+    Collect,
+    EnterQueue,
+    HangUp,
+    LookUp,
+    Menu,
+    Return,
+    RunFlow,
+    Say,
+    SetVariables,
+)
+from pbx.domain.logic_steps import BranchStep, HoursStep, ReturnStep, RunFlowStep, SetStep
+from pbx.domain.lookup_step import LookupStep
+from pbx.domain.queue_step import QueueStep
+
+
+def make_step(context: CallContext, name: str) -> Step:
+    """The step for the node ``name`` of the flow that the call walks now."""
+    node = context.flow.nodes[name]
+    match node:
+        case Say():
+            return SayStep(context, node)
+        case Menu():
+            return MenuStep(context, node, name)
+        case ChooseLanguage():
+            return LanguageStep(context, node)
+        case AskConsent():
+            return ConsentStep(context, node)
+        case EnterQueue():
+            return QueueStep(context, node, context.cli)
+        case HangUp():
+            return HangUpStep(context, node)
+        case Collect():
+            return CollectStep(context, node, name)
+        case SetVariables():
+            return SetStep(context, node)
+        case Branch():
+            return BranchStep(context, node)
+        case CheckHours():
+            return HoursStep(context, node)
+        case LookUp():
+            return LookupStep(context, node)
+        case RunFlow():
+            return RunFlowStep(context, node)
+        case Return():
+            return ReturnStep(context, node)

@@ -18,6 +18,8 @@ _BUCKETS = 15 * _PER_OCTAVE
 _PRIOR = 0.02
 """Weight of an exponential tail beside what was seen, so that no call is ever sure to go on or to end."""
 _LONG = 512
+_STALE = 16
+"""Rows are worked out anew after this many more values: 5 % of MEMORY."""
 
 EDGES = (0.0, *(math.pow(2.0, n / _PER_OCTAVE) for n in range(_BUCKETS)))
 """Lower ends of the buckets of handling times in seconds, the first from 0 to 1, the last without end."""
@@ -30,7 +32,7 @@ class Handling:
     """Seconds for which a call of the queue keeps an agent, from the offer to the end of wrap-up: mean, variance, and
     a histogram whose buckets widen by a fifth each."""
 
-    __slots__ = ("_buckets", "_rows", "_squares", "_sum", "_unit", "_weight", "ended", "number")
+    __slots__ = ("_buckets", "_rows", "_rows_until", "_squares", "_sum", "_unit", "_weight", "ended", "number")
 
     def __init__(self) -> None:
         self.ended: list[float] = []
@@ -41,6 +43,7 @@ class Handling:
         self._weight = self._sum = self._squares = 0.0
         self._buckets = [0.0] * (_BUCKETS + 1)
         self._rows: dict[int, Row] = {}
+        self._rows_until = 0
 
     def fold(self) -> None:
         """O(values appended)."""
@@ -60,7 +63,9 @@ class Handling:
             buckets[:] = [one / unit for one in buckets]
             unit = 1.0
         self._unit, self._weight, self._sum, self._squares = unit, weight, total, squares
-        self._rows.clear()
+        if self.number >= self._rows_until:
+            self._rows.clear()
+            self._rows_until = self.number + _STALE
 
     def fold_if_long(self) -> None:
         """So that a queue nobody asks about does not keep values for ever."""

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     day = which.add_parser("day", help="one day of a centre with many queues and agents in shifts")
     day.add_argument("--calls", type=_number(1, 10_000_000), default=1_000_000)
     day.add_argument("--queues", type=_number(1, 100), default=10)
-    day.add_argument("--occupancy", type=_share, default=0.88, help="load for which agents are hired, 0.3 to 1.5")
+    day.add_argument("--occupancy", type=_share, default=0.97, help="load for which agents are hired, 0.3 to 1.5")
     day.add_argument("--seed", type=int, default=1)
     day.add_argument("--svg", type=_file, help="where to write a picture of the day")
     options = parser.parse_args(argv)

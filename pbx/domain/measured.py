@@ -17,14 +17,15 @@ _PER_OCTAVE = 4
 _BUCKETS = 15 * _PER_OCTAVE
 _PRIOR = 0.02
 """Weight of an exponential tail beside what was seen, so that no call is ever sure to go on or to end."""
+_SLOTS, _SLOT_S, _DAY_S = 8, 20.0, 86400.0
+"""Slots of time are 2 s wide at first, a twelfth of the time later, and go up to a day."""
 _LONG = 512
 _STALE = 16
 """Rows are worked out anew after this many more values: 5 % of MEMORY."""
 
 EDGES = (0.0, *(math.pow(2.0, n / _PER_OCTAVE) for n in range(_BUCKETS)))
 """Lower ends of the buckets of handling times in seconds, the first from 0 to 1, the last without end."""
-SLOT_S, MAX_SLOT = 5.0, 2000
-"""Agents who have been busy for as long but for this are taken as one."""
+TIMES = EDGES
 Row = tuple[float, ...]
 
 
@@ -92,12 +93,12 @@ class Handling:
         return min(float(self.number), 2 * MEMORY)
 
     def completions(self, slot: int) -> Row:
-        """For an agent who has been busy for ``slot`` times SLOT_S: how many calls will be over, this one included, by
-        each of EDGES from now. What follows the present call goes at the mean rate."""
+        """For an agent who has been busy for a time with this ``slot_of``: how many calls will be over, this one
+        included, by each of TIMES from now. What follows the present call goes at the mean rate."""
         self.fold()
         row = self._rows.get(slot)
         if row is None:
-            row = self._rows[slot] = self._completions((slot + 0.5) * SLOT_S)
+            row = self._rows[slot] = self._completions(_SLOT_S * (math.pow(2.0, (slot + 0.5) / _SLOTS) - 1.0))
         return row
 
     def _completions(self, busy_s: float) -> Row:
@@ -115,7 +116,7 @@ class Handling:
 
         now = survival(busy_s)
         row, total, before, last = [], 0.0, 0.0, 0.0
-        for edge in EDGES:
+        for edge in TIMES:
             over = 1.0 - survival(busy_s + edge) / now
             total += (edge - last) * (before + over) / 2 / mean
             row.append(over + total)
@@ -125,6 +126,11 @@ class Handling:
 
 def _bucket(value: float) -> int:
     return min(_BUCKETS, 1 + int(_PER_OCTAVE * math.log2(value))) if value >= 1.0 else 0
+
+
+def slot_of(busy_s: float) -> int:
+    """Agents who have been busy for about as long are taken as one."""
+    return int(_SLOTS * math.log2(1.0 + min(max(0.0, busy_s), _DAY_S) / _SLOT_S))
 
 
 class Patience:

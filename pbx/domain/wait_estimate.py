@@ -21,15 +21,15 @@ from itertools import islice
 
 from pbx.domain.agent import Agent, Condition, Status
 from pbx.domain.ids import CallId, QueueId
-from pbx.domain.measured import EDGES, MAX_SLOT, SLOT_S, Handling
+from pbx.domain.measured import TIMES, Handling, slot_of
 from pbx.domain.pools import Pool, Profile
 from pbx.domain.waiting_line import Line, Waiting
 
 MAX_AGENTS = 400
 """So many of those who can take the call are looked at one by one; of more, these stand for all."""
-MAX_PROFILES = 200
-"""Likewise of the sets of skills in a pool."""
-MAX_CALLS = 32
+MAX_PROFILES, MAX_OTHERS = 100, 16
+"""Likewise of the sets of skills in a pool of the call itself, and in the other pools of agents who can take it."""
+MAX_CALLS = 16
 """Likewise of the calls in front in a pool."""
 _OUT = (Condition.NOT_LOGGED_IN, Condition.NOT_READY, Condition.UNREACHABLE)
 _STEPS = 200
@@ -76,7 +76,8 @@ def estimate(
     if not handling.enough:
         return None
     crew = _Crew()
-    shares = [(profile, _members(profile, lines, handling, now, crew)) for profile in _profiles(waiting.pools)]
+    own = _profiles(waiting.pools, MAX_PROFILES)
+    shares = [(profile, _members(profile, part, lines, handling, now, crew)) for profile, part in own.items()]
     number = round(crew.agents)
     if crew.rate <= 0 or not number:
         return None
@@ -95,35 +96,42 @@ def estimate(
 # --- who and what ---------------------------------------------------------------------------------------------------
 
 
-def _profiles(pools: Iterable[Pool]) -> list[Profile]:
-    return list({profile: None for pool in pools for profile in islice(pool.profiles, MAX_PROFILES)})
+def _profiles(pools: Iterable[Pool], most: int) -> dict[Profile, float]:
+    """Of each pool's profiles at most so many, and for how many times its agents each stands."""
+    found: dict[Profile, float] = {}
+    for pool in pools:
+        some = list(islice(pool.profiles, most))
+        logged_in = sum(profile.logged_in for profile in some)
+        part = 1.0 if len(some) == len(pool.profiles) or not logged_in else pool.logged_in / logged_in
+        for profile in some:
+            found.setdefault(profile, part)
+    return found
 
 
 def _members(
-    profile: Profile, lines: Mapping[QueueId, Line], handling: Handling, now: float, crew: _Crew
-) -> tuple[float, float]:
-    """Agents of one profile who can take the call, and their rate; both are added to ``crew``."""
+    profile: Profile, part: float, lines: Mapping[QueueId, Line], handling: Handling, now: float, crew: _Crew
+) -> float:
+    """Adds the agents of one profile who can take the call to ``crew``. Their rate."""
     present = _present(profile)
     if not present:
-        return 0.0, 0.0
-    looked, able, rate = 0, 0, 0.0
+        return 0.0
+    looked, rate = 0, 0.0
     found: list[tuple[Handling, int]] = []
     here = (agent for agent in profile.agents.values() if agent.noted not in _OUT)
     for agent in islice(here, max(8, MAX_AGENTS - int(crew.agents))):
         looked += 1
         if agent.status is Status.AVAILABLE and agent.reachable and not agent.removed:
-            able += 1
             own = _handling_of(agent, lines, handling)
             rate += 1 / own.mean
-            found.append((own, min(MAX_SLOT, max(0, int((now - agent.busy_since) / SLOT_S)))))
+            found.append((own, slot_of(now - agent.busy_since)))
     if not looked:
-        return 0.0, 0.0
-    scale = present / looked
+        return 0.0
+    scale = part * present / looked
     for key in found:
         crew.busy[key] = crew.busy.get(key, 0.0) + scale
-    crew.agents += able * scale
+    crew.agents += len(found) * scale
     crew.rate += rate * scale
-    return able * scale, rate * scale
+    return rate * scale
 
 
 def _present(profile: Profile) -> int:
@@ -138,7 +146,7 @@ def _handling_of(agent: Agent, lines: Mapping[QueueId, Line], otherwise: Handlin
 
 
 def _fluid(
-    waiting: Waiting, calls: Mapping[CallId, Waiting], shares: list[tuple[Profile, tuple[float, float]]], rate: float
+    waiting: Waiting, calls: Mapping[CallId, Waiting], shares: list[tuple[Profile, float]], rate: float
 ) -> tuple[list[_Group], list[float], list[float]]:
     """Groups, calls in front by pool, and the rate at which their callers leave. Agents who cannot take the call help
     to work off what is in front of it; of them ``rate`` is taken."""
@@ -160,12 +168,12 @@ def _fluid(
             served = tuple(numbers[pool] for pool in profile.pools if pool in numbers)
             groups.setdefault((own, served), _Group(served, own=own)).rate += gain
 
-    for profile, (_, gain) in shares:
+    for profile, gain in shares:
         add(profile, gain, True)
     seen = {profile for profile, _ in shares}
-    for profile in _profiles(ahead):
+    for profile, part in _profiles(ahead, MAX_OTHERS).items():
         if profile not in seen:
-            add(profile, rate * _present(profile), False)
+            add(profile, rate * part * _present(profile), False)
     return list(groups.values()), amounts, leaving
 
 
@@ -232,7 +240,7 @@ def _stretched(mean_s: float, crew: _Crew) -> float:
     """When as many calls will have ended as the rates alone say until ``mean_s``, given how long the agents have been
     busy."""
     wanted = crew.rate * mean_s
-    total = [0.0] * len(EDGES)
+    total = [0.0] * len(TIMES)
     for (handling, slot), number in crew.busy.items():
         for at, over in enumerate(handling.completions(slot)):
             total[at] += number * over
@@ -240,9 +248,9 @@ def _stretched(mean_s: float, crew: _Crew) -> float:
     if n == 0:
         return mean_s
     if n == len(total):
-        return EDGES[-1] + (wanted - total[-1]) / crew.rate
+        return TIMES[-1] + (wanted - total[-1]) / crew.rate
     gain = total[n] - total[n - 1]
-    return EDGES[n - 1] + (EDGES[n] - EDGES[n - 1]) * ((wanted - total[n - 1]) / gain if gain > 0 else 1.0)
+    return TIMES[n - 1] + (TIMES[n] - TIMES[n - 1]) * ((wanted - total[n - 1]) / gain if gain > 0 else 1.0)
 
 
 def _quantiles(mean: float, variance: float) -> tuple[float, float]:

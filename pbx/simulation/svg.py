@@ -79,9 +79,10 @@ def _panel(panel: Panel, at: int) -> Iterable[str]:
             yield f'<text x="{across}" y="{at + 10}" text-anchor="end" fill="{one.colour}">{escape(one.name)}</text>'
             across -= 7 * len(one.name) + 10
         if one.dots:
-            for x, y in one.points:
-                left, _, down = place(x, y).partition(",")
-                yield f'<circle cx="{left}" cy="{down}" r="1.5" fill="{one.colour}" fill-opacity="0.4"/>'
+            dots = "".join(f"M{place(x, y)}h0" for x, y in one.points)
+            yield (
+                f'<path d="{dots}" stroke="{one.colour}" stroke-opacity="0.4" stroke-width="3" stroke-linecap="round"/>'
+            )
         else:
             points = " ".join(place(x, y) for x, y in one.points)
             dash = ' stroke-dasharray="5 3"' if one.dashed else ""

@@ -205,7 +205,7 @@ def show(console: Console, rows: Sequence[tuple[str, Sequence[Sample]]]) -> None
 def drawn(samples: Sequence[Sample]) -> str:
     """Estimates on entry against the truth, ours and the two others."""
     some = [one for one in samples if one.entry]
-    some = some[:: max(1, len(some) // 1500)]
+    some = some[:: max(1, len(some) // 800)]
     high = max((one.truth_s for one in some), default=1.0)
     step = max(30.0, 60.0 * round(high / 8 / 60))
     ticks = [(n * step, f"{n * step:g}") for n in range(int(high / step) + 1)]

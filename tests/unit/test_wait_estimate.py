@@ -16,7 +16,7 @@ from pbx.domain import events as ev
 from pbx.domain.acd import Acd, Decision, ToCall
 from pbx.domain.agent import Status
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
-from pbx.domain.measured import ENOUGH, SLOT_S, Handling, Patience
+from pbx.domain.measured import ENOUGH, Handling, Patience, slot_of
 from pbx.domain.queue import Queue
 from pbx.domain.wait_estimate import Estimate
 
@@ -318,6 +318,6 @@ def test_measured_values_fade() -> None:
 def test_completions_grow_with_time(values: list[float], busy_s: float) -> None:
     handling = Handling()
     handling.ended.extend([*values, 1.0])
-    row = handling.completions(int(busy_s / SLOT_S))
+    row = handling.completions(slot_of(busy_s))
     assert row[0] >= 0
     assert all(a <= b + 1e-9 for a, b in itertools.pairwise(row))

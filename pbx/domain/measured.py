@@ -144,7 +144,9 @@ class Patience:
         self._left = self._waited_s = 0.0
 
     def over(self, waited_s: float, left: bool) -> None:
-        """A wait came to its end."""
+        """A wait came to its end. Who was answered at once has shown nothing."""
+        if waited_s <= 0 and not left:
+            return
         self.number += 1
         keep = 1.0 - 1.0 / MEMORY
         self._left = self._left * keep + left

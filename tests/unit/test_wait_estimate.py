@@ -19,6 +19,8 @@ from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
 from pbx.domain.measured import ENOUGH, Handling, Patience, slot_of
 from pbx.domain.queue import Queue
 from pbx.domain.wait_estimate import Estimate
+from pbx.simulation.centre import centre
+from tests.bench.estimate import Watched, below_p80, errors, naive, ours
 
 NOW = 1_000_000.0
 
@@ -311,6 +313,7 @@ def test_measured_values_fade() -> None:
     patience = Patience()
     for number in range(4000):
         patience.over(30.0, left=number % 3 == 0)
+        patience.over(0.0, left=False)
     assert patience.rate == pytest.approx(1 / 90, rel=0.01)
 
 
@@ -321,3 +324,17 @@ def test_completions_grow_with_time(values: list[float], busy_s: float) -> None:
     row = handling.completions(slot_of(busy_s))
     assert row[0] >= 0
     assert all(a <= b + 1e-9 for a, b in itertools.pairwise(row))
+
+
+def test_the_benchmarks_figures() -> None:
+    """Errors by hand, and a small day in which what followed is what was compared."""
+    two = errors([(20.0, 10.0), (60.0, 100.0)])
+    assert (two.samples, two.wait_s, two.bias_s, two.mae_s, two.close) == (2, 55.0, -15.0, 25.0, 0.5)
+    assert errors([]).relative == 0.0
+    day = Watched(centre(1500, 2, 1, 1.1), 1)
+    report = day.run()
+    assert day.asked > day.silent > 0, "nothing was measured at first"
+    assert 0 < len([one for one in day.samples if one.entry]) <= report.choices
+    assert all(one.truth_s >= 0 and one.p80_s >= one.median_s for one in day.samples)
+    assert ours(day.samples).samples == naive(day.samples).samples == len(day.samples)
+    assert 0 <= below_p80(day.samples) <= 1

@@ -110,7 +110,9 @@ def test_wrap_up_is_part_of_what_is_measured() -> None:
     assert floor.told(floor.call("q")).mean_s == pytest.approx(90.0, rel=0.1), "each took exactly that long"
 
 
-@pytest.mark.parametrize("why", ["nobody", "lacks the skill", "not ready", "logged out", "phone gone", "will be gone"])
+@pytest.mark.parametrize(
+    "why", ["nobody", "lacks the skill", "not ready", "logged out", "phone gone", "will be gone", "phone dies"]
+)
 def test_agents_who_cannot_take_the_call_do_not_count(why: str) -> None:
     """Without anybody else there is no estimate; beside ten others they change nothing."""
     for others in (0, 10):
@@ -122,10 +124,13 @@ def test_agents_who_cannot_take_the_call_do_not_count(why: str) -> None:
         for _ in range(others):
             floor.call("q")
         status = {"not ready": Status.NOT_READY, "logged out": Status.LOGGED_OUT}.get(why, Status.AVAILABLE)
-        if why == "will be gone":
+        if why in ("will be gone", "phone dies"):  # during a call
             floor.hire("odd", {"x": 2, "y": 1})
             floor.call("r")
-            floor.do(floor.acd.set_status(AgentId("odd"), Status.NOT_READY, "LUNCH", floor.now))
+            if why == "phone dies":
+                floor.do(floor.acd.phone_reachable(PhoneId("odd"), False, floor.now))
+            else:
+                floor.do(floor.acd.set_status(AgentId("odd"), Status.NOT_READY, "LUNCH", floor.now))
         elif why != "nobody":
             waits = Status.NOT_READY if why == "phone gone" else status
             floor.hire("odd", {"x": 1 if why == "lacks the skill" else 2}, waits)
@@ -215,6 +220,21 @@ def test_impatience_of_those_ahead_shortens_the_wait() -> None:
     rate = 1 / 120.0
     assert waits[0] == pytest.approx(40 * 18.0, rel=0.1)
     assert waits[1] == pytest.approx(sum(1 / (10 / 180.0 + j * rate) for j in range(40)), rel=0.1)
+
+
+def test_patience_is_measured_from_those_who_leave_and_those_who_stay() -> None:
+    """Of two who wait, one leaves after 20 s and one is answered after 50 s: one leaves in 70 s of waiting."""
+    floor = Floor({"q": {"x": 1}})
+    floor.hire("a", {"x": 1})
+    talking = floor.call("q")
+    for _ in range(300):
+        stays, leaves = floor.call("q"), floor.call("q")
+        floor.now += 20.0
+        floor.do(floor.acd.handle(leaves, cmd.LeaveQueue(QueueId("q")), floor.now))
+        floor.now += 30.0
+        floor.hang_up(talking)
+        talking = stays
+    assert floor.acd._lines[QueueId("q")].patience.rate == pytest.approx(1 / 70, rel=0.01)
 
 
 def test_how_long_agents_have_been_busy_counts() -> None:

@@ -5,7 +5,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-match simulate fuzz-acd fuzz-esl clean
+.PHONY: bench-match bench-wait-estimate bench-estimate simulate simulate-day fuzz-acd fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,11 +50,19 @@ bench-call-freeswitch: rootfs prompts ## The same on FreeSWITCH, against its own
 bench-ari: rootfs prompts ## ARI requests a second, over Asterisk's own websocket against HTTP (as root)
 	@$(PY) -m tests.bench.ari $(ARGS)
 
-bench-match: venv ## Time of a match decision and its growth (ARGS=--small)
+bench-match: venv ## Time and memory of a match decision and their growth (ARGS="--small --svg OUT")
 	@$(PY) -m tests.bench.match $(ARGS)
+
+bench-wait-estimate: venv ## Error of the estimated wait on simulated days (ARGS="--calls N --svg OUT")
+	@$(PY) -m tests.bench.estimate $(ARGS)
+
+bench-estimate: bench-wait-estimate ## The same
 
 simulate: venv ## Simulated queues beside Erlang C and Erlang A
 	@.venv/bin/callplane simulate check $(ARGS)
+
+simulate-day: venv ## A day of a million calls in ten queues (ARGS="--calls N --seed S --svg OUT")
+	@.venv/bin/callplane simulate day $(ARGS)
 
 fuzz-acd: venv ## A million random steps of agents and callers (ARGS="--steps N --seed S")
 	@$(PY) -m tests.fuzz.acd $(ARGS)

@@ -229,6 +229,17 @@ class WaitGroup(BaseModel):
     reasons: list[WaitReason]
 
 
+class WaitEstimate(BaseModel):
+    """Seconds from now until an agent is rung for the call, from measured handling times."""
+
+    mean_s: float
+    median_s: float
+    p80_s: float
+    """Four of five such waits are over by then."""
+    agents: int
+    """Who could take the call."""
+
+
 class Wait(BaseModel):
     """A call's wait: those who may take it, in groups by what they must be able to do, and what keeps each."""
 
@@ -240,6 +251,8 @@ class Wait(BaseModel):
     """An agent is being rung for this call."""
     next_step_s: float | None
     """Seconds until the queue's next step changes something for this call."""
+    estimate: WaitEstimate | None
+    """null while too little has been measured, or nobody could take the call."""
     groups: list[WaitGroup]
     agent: list[WaitReason] | None
     """Why the agent asked for has not been offered the call; null when none was asked for."""

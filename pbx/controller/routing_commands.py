@@ -49,7 +49,7 @@ def _set_status(router: Router, agent_id: AgentId, status: str, reason: str | No
 def _explained(router: Router, command: wire.ExplainWait) -> wire.WaitExplained:
     call_id = CallId(command.call_id)
     why = router.why_waiting(call_id)
-    asked = command.agent_id
+    asked, estimate = command.agent_id, why.estimate
     return wire.WaitExplained(
         queue_id=why.queue_id,
         position=why.position,
@@ -64,6 +64,11 @@ def _explained(router: Router, command: wire.ExplainWait) -> wire.WaitExplained:
             )
             for group in why.groups
         ],
+        estimate=None
+        if estimate is None
+        else wire.WaitEstimate(
+            mean_s=estimate.mean_s, median_s=estimate.median_s, p80_s=estimate.p80_s, agents=estimate.agents
+        ),
         agent=None if asked is None else _reasons(router.why_not(call_id, AgentId(asked))),
     )
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain import explain
+from pbx.domain import explain, wait_estimate
 from pbx.domain.agent import Act, Agent, State, Status, Step
 from pbx.domain.agent_status import BUSY, CHOOSE, REJECTED, RONA
 from pbx.domain.decisions import Changed, Decision, ToCall
@@ -24,6 +24,7 @@ from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, QueueId
 from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
 from pbx.domain.strategies import load_after
+from pbx.domain.wait_estimate import Estimate
 from pbx.domain.waiting_line import Line
 from pbx.domain.waits import Waits
 
@@ -200,6 +201,8 @@ class Acd(Waits):
         if agent is None or agent.call_id != call_id or agent.state is not State.ON_CALL:
             return []
         agent.step(Step.RELEASE)
+        if agent.handling is not None:
+            agent.handling.fold_if_long()
         self._freed(agent)
         if agent.wrap_up_s <= 0:
             return [self._changed(agent, now), *self._finish(agent, now)]
@@ -209,6 +212,8 @@ class Acd(Waits):
     def _finish(self, agent: Agent, now: float) -> list[Decision]:
         agent.step(Step.FINISH)
         agent.idle_since = now
+        if agent.handling is not None:
+            agent.handling.ended.append(now - agent.busy_since)
         agent.load = load_after(agent.load, agent.busy_since, now)
         decisions: list[Decision] = [self._changed(agent, now)]
         if agent.removed:
@@ -224,7 +229,7 @@ class Acd(Waits):
             case cmd.JoinQueue():
                 return self._join(call_id, command, now)
             case cmd.LeaveQueue():
-                return self._leave(call_id)
+                return self._leave(call_id, now)
             case cmd.AskPosition():
                 waiting = self._waiting.get(call_id)
                 if waiting is None:
@@ -244,7 +249,7 @@ class Acd(Waits):
 
     def drop_call(self, call_id: CallId, now: float) -> list[Decision]:
         """A call died without a word (a defect): nothing may stay reserved for it."""
-        decisions = self._leave(call_id)
+        decisions = self._leave(call_id, now)
         for agent_id in self._serving.get(call_id, ()):
             agent = self.agents[agent_id]
             if agent.offer_id is not None:
@@ -264,6 +269,10 @@ class Acd(Waits):
         if command.outcome is ev.OfferOutcome.ANSWERED:
             agent.offer_id = None
             agent.step(Step.ANSWER)
+            line = self._lines.get(agent.queue_id) if agent.queue_id is not None else None
+            agent.handling = None if line is None else line.handling
+            if waiting is not None:
+                waiting.line.patience.over(agent.busy_since - waiting.since, left=False)
             return [self._changed(agent, now), *(self._drop(waiting) if waiting is not None else [])]
         agent.step(Step.GIVE_BACK)
         self._freed(agent)
@@ -283,6 +292,7 @@ class Acd(Waits):
             decisions += self._forget(agent)
         if waiting is not None:
             if command.outcome is ev.OfferOutcome.CALLER_GONE:
+                waiting.line.patience.over(now - waiting.since, left=True)
                 decisions += self._drop(waiting)
             else:
                 decisions += self._reopen(waiting, now)
@@ -299,7 +309,12 @@ class Acd(Waits):
 
     def why_waiting(self, call_id: CallId, now: float) -> explain.Why:
         """Why nobody has the call yet. Raises KeyError where it is not waiting."""
-        return explain.why_waiting(self._waiting[call_id], self.agents, self._pools, now)
+        estimate = self.estimate(call_id, now)
+        return explain.why_waiting(self._waiting[call_id], self.agents, self._pools, now, estimate)
+
+    def estimate(self, call_id: CallId, now: float) -> Estimate | None:
+        """How long the call will still wait; None where that cannot be told. Raises KeyError like ``why_waiting``."""
+        return wait_estimate.estimate(self._waiting[call_id], self._waiting, self._lines, now)
 
     def why_not(self, call_id: CallId, agent_id: AgentId) -> tuple[explain.Reason, ...]:
         """Why this agent does not have the waiting call. Raises KeyError where it is not waiting, or no such agent."""

@@ -17,6 +17,7 @@ from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, QueueId
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pbx.domain.measured import Handling
     from pbx.domain.pools import Profile
     from pbx.domain.sorted_blocks import SortedBlocks
 
@@ -79,6 +80,8 @@ class Agent:
     wrap_up_max_s: float = 0.0
     wrap_up_since: float = 0.0
     busy_since: float = 0.0
+    handling: Handling | None = None
+    """Of the queue of the present call or the last one: where the time it kept the agent is measured."""
     load: float = float("-inf")
     """Occupancy as a number whose order among idle agents time does not change; see ``strategies``."""
     turn: int = 0

@@ -10,6 +10,7 @@ from pbx.domain.agent import Agent, Condition
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.domain.pools import Pool, Pools
 from pbx.domain.queue_rules import Requirement
+from pbx.domain.wait_estimate import Estimate
 from pbx.domain.waiting_line import PRIORITY_S, Waiting
 
 
@@ -68,9 +69,13 @@ class Why:
     """Seconds until the next stage of the queue's plan; None: there is none."""
     groups: tuple[Group, ...]
     """Never empty, and each has a reason."""
+    estimate: Estimate | None
+    """How long it will still take; None: too little was measured, or nobody could take the call."""
 
 
-def why_waiting(waiting: Waiting, agents: Mapping[AgentId, Agent], pools: Pools, now: float) -> Why:
+def why_waiting(
+    waiting: Waiting, agents: Mapping[AgentId, Agent], pools: Pools, now: float, estimate: Estimate | None = None
+) -> Why:
     stages = waiting.plan.stages
     next_at = waiting.since + stages[waiting.step].after_s if waiting.step < len(stages) else None
     return Why(
@@ -82,6 +87,7 @@ def why_waiting(waiting: Waiting, agents: Mapping[AgentId, Agent], pools: Pools,
         offer_id=waiting.offer_id,
         next_step_s=None if next_at is None else max(0.0, next_at - now),
         groups=tuple(_groups(waiting, agents, pools)),
+        estimate=estimate,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
+from pbx.domain.measured import Handling, Patience
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Need
@@ -31,6 +32,8 @@ class Line:
     plans: dict[tuple[Need, ...], Plan] = field(default_factory=dict)
     removed: bool = False
     """No longer configured; goes with its last call."""
+    handling: Handling = field(default_factory=Handling)
+    patience: Patience = field(default_factory=Patience)
 
     @property
     def full(self) -> bool:

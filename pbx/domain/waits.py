@@ -95,10 +95,11 @@ class Waits(Matching):
             decisions.append(cmd.CancelTimer(f"prefer:{waiting.call_id}"))
         return decisions
 
-    def _leave(self, call_id: CallId) -> list[Decision]:
+    def _leave(self, call_id: CallId, now: float) -> list[Decision]:
         waiting = self._waiting.get(call_id)
         if waiting is None:
             return []
+        waiting.line.patience.over(now - waiting.since, left=True)
         if waiting.offer_id is None:
             self._close(waiting)
         return self._drop(waiting)

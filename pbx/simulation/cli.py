@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
+from pbx.simulation.centre import centre
 from pbx.simulation.check import (
     A_CALLS,
     ERLANG_A_POINTS,
@@ -17,6 +21,8 @@ from pbx.simulation.check import (
     Comparison,
     compare,
 )
+from pbx.simulation.day import Day
+from pbx.simulation.day_report import drawn, table, total
 
 
 def _show(console: Console, rows: list[Comparison]) -> None:
@@ -41,12 +47,23 @@ def _show(console: Console, rows: list[Comparison]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0: every figure is within its tolerance; 1: not."""
     parser = argparse.ArgumentParser(prog="callplane simulate", description=__doc__)
-    parser.add_argument("what", choices=["check"], help="check: the simulator beside Erlang C and Erlang A")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scale", type=float, default=1.0, help="times the calls of each point")
+    which = parser.add_subparsers(dest="what", required=True)
+    check = which.add_parser("check", help="the simulator beside Erlang C and Erlang A")
+    check.add_argument("--seed", type=int, default=1)
+    check.add_argument("--scale", type=_positive, default=1.0, help="times the calls of each point")
+    day = which.add_parser("day", help="one day of a centre with many queues and agents in shifts")
+    day.add_argument("--calls", type=_number(1, 10_000_000), default=1_000_000)
+    day.add_argument("--queues", type=_number(1, 100), default=10)
+    day.add_argument("--occupancy", type=_share, default=0.97, help="load for which agents are hired, 0.3 to 1.5")
+    day.add_argument("--seed", type=int, default=1)
+    day.add_argument("--svg", type=_file, help="where to write a picture of the day")
     options = parser.parse_args(argv)
+    return _day(options) if options.what == "day" else _check(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """0: every figure is within its tolerance; 1: not."""
     console = Console(width=max(140, Console().width))
     points: list[tuple[int, float, float | None, int]] = []
     points += [(agents, load, None, number) for agents, load, number in ERLANG_C_POINTS]
@@ -64,3 +81,61 @@ def main(argv: list[str] | None = None) -> int:
         f"erlang_c_error_pct={100 * worst['Erlang C']:.2f} erlang_a_error_pct={100 * worst['Erlang A']:.2f}"
     )
     return 0 if all(row.worst <= row.tolerance for row in rows) else 1
+
+
+def _day(options: argparse.Namespace) -> int:
+    console = Console(width=max(100, Console().width))
+    began = time.perf_counter()
+    made = centre(options.calls, options.queues, options.seed, options.occupancy)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("calls", total=options.calls)
+        report = Day(made, options.seed).run(lambda done: progress.update(task, completed=done))
+    console.print(table(report))
+    if options.svg is not None:
+        options.svg.write_text(drawn(report))
+        console.print(f"picture: {options.svg}")
+    took_s, every = time.perf_counter() - began, total(report)
+    print(
+        f"simulate-day calls={report.calls} agents={report.agents} queues={options.queues} seed={options.seed} "
+        f"service_level_pct={100 * every.service_level:.2f} asa_s={every.asa_s:.2f} "
+        f"abandoned_pct={100 * every.abandon_share:.2f} occupancy_pct={100 * every.occupancy:.2f} seconds={took_s:.1f}"
+    )
+    return 0
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def _real(text: str, least: float, most: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"must be {what}, not {text!r}")
+    return value
+
+
+def _positive(text: str) -> float:
+    return _real(text, 1e-9, 1e9, "a number above 0")
+
+
+def _share(text: str) -> float:
+    return _real(text, 0.3, 1.5, "a number from 0.3 to 1.5")
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that exists")
+    return path

@@ -221,6 +221,16 @@ class WaitGroup(Wire, frozen=True):
     reasons: list[WaitReason]
 
 
+class WaitEstimate(Wire, frozen=True):
+    """Seconds from now until an agent is rung for the call."""
+
+    mean_s: float
+    median_s: float
+    p80_s: float
+    agents: int
+    """Who could take the call: logged in, reachable, ready or busy."""
+
+
 class WaitExplained(Wire, frozen=True):
     queue_id: str
     position: int
@@ -230,6 +240,7 @@ class WaitExplained(Wire, frozen=True):
     next_step_s: float | None
     groups: list[WaitGroup]
     agent: list[WaitReason] | None = None
+    estimate: WaitEstimate | None = None
 
 
 class CommandReply(Wire, frozen=True):

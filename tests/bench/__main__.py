@@ -20,6 +20,7 @@ BENCHMARKS = {
     "call-freeswitch": "tests.bench.call_freeswitch",
     "ari": "tests.bench.ari",
     "match": "tests.bench.match",
+    "wait-estimate": "tests.bench.estimate",
 }
 """``make bench-NAME`` -> module."""
 NEED_FREESWITCH = {"call-freeswitch"}

@@ -7,7 +7,7 @@ for two skills. The real ACD is driven through its own door. Two decisions are t
 * a freed agent takes a call: the wrap-up is over, the call is found, the offer made;
 * a call finds an idle agent: it joins, the agent is found, the offer made.
 
-Growth is the slower decision at ten times the size over that at the first size, in turn within one run. Bytes per
+Growth is the slower decision at ten times the size over that at the size, in turn within one run. Bytes per
 waiting call are what tracemalloc counts for the calls that are let in; ids included.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import random
 import statistics
 import sys
@@ -32,11 +33,13 @@ from pbx.domain.acd import Acd, Decision, ToCall
 from pbx.domain.agent import Status
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId, derive
 from pbx.domain.queue import Queue
+from pbx.simulation.svg import COLOURS, Panel, Series
+from pbx.simulation.svg import picture as picture_of
 from tests.bench.machine import describe, summary_line
 
 SKILLS, QUEUES = 50, 100
-SIZES = ((1_000, 10_000), (10_000, 100_000), (100_000, 1_000_000))
-"""Agents, waiting calls. The second is the one with the budget, the third ten times that."""
+SIZES = ((1_000, 10_000), (10_000, 100_000), (20_000, 200_000), (50_000, 500_000), (100_000, 1_000_000))
+"""Agents, waiting calls. The second is the one with the budget, the last ten times that."""
 BUDGET_US, BUDGET_GROWTH, BUDGET_BYTES = 20.0, 1.5, 1000.0
 BLOCK = 200
 START = 1_700_000_000.0
@@ -194,51 +197,31 @@ def measure(sizes: tuple[tuple[int, int], ...], blocks: int, console: Console) -
 
 
 def picture(figures: list[Figures]) -> str:
-    """The growth as SVG: both decisions over the number of agents, logarithmic, and the budget."""
-    width, height, left, bottom = 640, 360, 60, 60
-    top_us = max(BUDGET_US * 1.25, *(f.worst_us * 1.1 for f in figures))
-    xs = [left + 40 + n * (width - left - 100) / max(1, len(figures) - 1) for n in range(len(figures))]
+    """The growth as SVG: both decisions and the memory of a waiting call, by the number of agents, logarithmic."""
+    ticks = [(math.log10(f.agents), f"{f.agents:,} / {f.calls:,}") for f in figures]
 
-    def y(us: float) -> float:
-        return height - bottom - us / top_us * (height - bottom - 30)
+    def line(values: list[float]) -> list[tuple[float, float]]:
+        return [(x, value) for (x, _), value in zip(ticks, values, strict=True)]
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{width / 2}" y="18" text-anchor="middle" font-size="14">One match decision</text>',
-        f'<path d="M{left} 24V{height - bottom}H{width - 10}" fill="none" stroke="black"/>',
-        f'<text x="14" y="{height / 2}" transform="rotate(-90 14 {height / 2})" '
-        'text-anchor="middle">microseconds</text>',
-        f'<path d="M{left} {y(BUDGET_US):.1f}H{width - 10}" stroke="#c00" stroke-dasharray="6 4"/>',
-        f'<text x="{width - 12}" y="{y(BUDGET_US) - 5:.1f}" text-anchor="end" '
-        f'fill="#c00">budget {BUDGET_US:g} us</text>',
+    decisions = [
+        Series("freed agent takes a call", line([f.freed_us for f in figures])),
+        Series("call finds an idle agent", line([f.joined_us for f in figures]), COLOURS[2]),
     ]
-    for tick in range(0, int(top_us) + 1, 5):
-        parts.append(f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick}</text>')
-    for x, f in zip(xs, figures, strict=True):
-        parts.append(f'<text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{f.agents:,} agents</text>')
-        parts.append(f'<text x="{x:.1f}" y="{height - bottom + 34}" text-anchor="middle">{f.calls:,} calls</text>')
-    for colour, title, line in (
-        ("#06c", "freed agent takes a call", [f.freed_us for f in figures]),
-        ("#080", "call finds an idle agent", [f.joined_us for f in figures]),
-    ):
-        points = " ".join(f"{x:.1f},{y(us):.1f}" for x, us in zip(xs, line, strict=True))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for x, us in zip(xs, line, strict=True):
-            parts.append(
-                f'<circle cx="{x:.1f}" cy="{y(us):.1f}" r="3" fill="{colour}"><title>{us:.1f} us</title></circle>'
-            )
-        at = 40 if colour == "#06c" else 56
-        parts.append(f'<text x="{left + 12}" y="{at}" fill="{colour}">{title}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    memory = [Series("", line([f.bytes_per_call for f in figures]))]
+    panels = [
+        Panel("microseconds", decisions, ticks, marks=[(BUDGET_US, f"budget {BUDGET_US:g}")]),
+        Panel("bytes per waiting call", memory, ticks, height=120, marks=[(BUDGET_BYTES, f"budget {BUDGET_BYTES:g}")]),
+    ]
+    return picture_of("One match decision, by agents / waiting calls", panels)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--small", action="store_true", help="the first two sizes only; growth is theirs")
-    parser.add_argument("--svg", type=Path, default=Path(__file__).with_name("match.svg"))
+    parser.add_argument(
+        "--svg", type=Path, default=Path(__file__).with_name("match.svg"), help="where to write time and memory by size"
+    )
     options = parser.parse_args()
     console = Console(width=max(100, Console().width))
     console.print(f"machine: {describe()}")
@@ -253,7 +236,8 @@ def main() -> int:
     options.svg.write_text(picture(figures))
     console.print(f"picture: {options.svg}")
     console.print(f"machine: {describe()}")
-    growth = figures[-1].worst_us / figures[-2].worst_us
+    tenth = next(f for f in figures if f.agents * 10 == figures[-1].agents)
+    growth = figures[-1].worst_us / tenth.worst_us
     line = summary_line(
         "match",
         us=figures[1].worst_us,

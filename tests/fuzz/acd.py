@@ -317,6 +317,10 @@ class Model:
     def _reason(self, call_id: CallId) -> None:
         why = self.acd.why_waiting(call_id, self.now)
         assert why.groups, "every waiting call has a reason"
+        if why.estimate is not None:
+            assert 0 <= why.estimate.median_s <= why.estimate.p80_s < 1e9, "an estimated wait is a length of time"
+            assert 0 <= why.estimate.mean_s < 1e9
+            self.seen["estimated"] += 1
         agents = self.acd.agents.values()
         for group in why.groups:
             assert group.reasons, "every group has a reason"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pbx.controller import routing_commands
+from pbx.domain import measured
 from pbx.domain.ids import AgentId
 from pbx.wire import messages as wire
 from tests.support.world import SHORT_FLOW, World
@@ -46,6 +47,38 @@ async def test_steps_from_the_wire_change_a_wait(tmp_path: Path) -> None:
         assert routing_commands.carry_out(world.pop.router, wire.ExplainWait(call_id=call_id)).error_id == "not-waiting"
         caller.hang_up()
         await world.ended(caller)
+
+
+async def test_the_estimate_of_a_wait_is_told_once_enough_was_measured(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW, wrap_up_s=10) as world:
+        world.agent("anna")
+        for number in range(measured.ENOUGH + 1):
+            caller = await world.call(f"+4917000000{number:02}")
+            await world.until(lambda: world.state("anna")[2] == "ON_CALL")
+            if number == 0:
+                early = await world.call("+491709999999")
+                await world.until(lambda early=early: "QueueJoined" in world.kinds(early))
+                told = world.told(wire.ExplainWait(call_id=world.call_id(early))).wait
+                assert told is not None
+                assert told.estimate is None
+                early.hang_up()
+                await world.ended(early)
+            await world.run(60)
+            caller.hang_up()
+            await world.ended(caller)
+            await world.until(lambda: world.state("anna")[2] == "IDLE")
+        talking = await world.call("+491701111111")
+        await world.until(lambda: world.state("anna")[2] == "ON_CALL")
+        waiting = await world.call("+491702222222")
+        await world.until(lambda: "QueueJoined" in world.kinds(waiting))
+        told = world.told(wire.ExplainWait(call_id=world.call_id(waiting))).wait
+        assert told is not None
+        assert told.estimate is not None
+        assert told.estimate.agents == 1
+        assert 20 < told.estimate.median_s <= told.estimate.p80_s < 140  # one agent, busy for a moment, 70 s a call
+        for caller in (talking, waiting):
+            caller.hang_up()
+            await world.ended(caller)
 
 
 async def test_wrap_up_is_extended_and_ended_by_command(tmp_path: Path) -> None:

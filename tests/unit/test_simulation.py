@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pytest
 
+from pbx.domain.agent import Status
 from pbx.domain.ids import QueueId
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Strategy
+from pbx.simulation.centre import SLOT_S, arrivals, centre, rates
 from pbx.simulation.check import compare
+from pbx.simulation.cli import main
+from pbx.simulation.day import Day
+from pbx.simulation.day_report import total
 from pbx.simulation.erlang import erlang_a, erlang_c
 from pbx.simulation.simulator import Scenario, Simulator
+from pbx.simulation.svg import Panel, Series, picture
 
 
 def test_erlang_c_for_one_agent_is_the_m_m_1_queue() -> None:
@@ -70,3 +80,77 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert first == again != other
     assert first.refused > 0
     assert first.handled + first.abandoned + first.refused == first.calls
+
+
+def test_a_day_is_the_same_by_seed_and_every_call_is_accounted_for() -> None:
+    first, again, other = (Day(centre(3000, 4, seed), seed).run() for seed in (1, 1, 2))
+    assert first == again != other
+    for tally in first.queues.values():
+        assert tally.answered + tally.abandoned == tally.calls > 0
+        assert tally.abandoned > 0
+        assert 0.3 < tally.occupancy <= 1
+        assert tally.within <= tally.answered
+    whole = total(first)
+    assert whole.calls == 3000 == sum(slot.calls for slot in first.slots)
+    assert whole.answered == sum(slot.answered for slot in first.slots) == first.choices
+    assert whole.abandoned == sum(slot.abandoned for slot in first.slots)
+    assert whole.busy_s == pytest.approx(whole.handling_s), "agents' work is what calls took"
+    assert whole.busy_s <= whole.staffed_s
+
+
+def test_a_day_uses_the_products_acd_throughout() -> None:
+    day = Day(centre(400, 3, 3), 3)
+    day.run()
+    day.acd.check()
+    assert not day.waiting
+    assert all(agent.status is Status.LOGGED_OUT for agent in day.acd.agents.values()), "shifts end"
+
+
+def test_arrivals_follow_the_profile() -> None:
+    """Within 5 standard deviations of the multinomial, in every slot."""
+    number = 100_000
+    slots = Counter(int(at // SLOT_S) for at in arrivals(number, 1))
+    assert sum(slots.values()) == number
+    for slot, share in enumerate(rates()):
+        assert abs(slots[slot] - number * share) <= 5 * (number * share) ** 0.5 + 1
+
+
+def test_a_day_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    svg = tmp_path / "day.svg"
+    assert main(["day", "--calls", "500", "--queues", "2", "--seed", "5", "--svg", str(svg)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("simulate-day calls=500 agents=")
+    assert ElementTree.fromstring(svg.read_text()).tag.endswith("svg")  # noqa: S314
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--calls", "0"),
+        ("--calls", "-5"),
+        ("--calls", "many"),
+        ("--calls", "10000001"),
+        ("--queues", "0"),
+        ("--queues", "1.5"),
+        ("--occupancy", "nan"),
+        ("--occupancy", "0"),
+        ("--seed", "x"),
+        ("--svg", "/nowhere/at/all.svg"),
+    ],
+)
+def test_bad_options_are_refused_by_name(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["day", option, value])
+    assert refused.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
+def test_an_unknown_simulation_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["night"])
+    assert "night" in capsys.readouterr().err
+
+
+def test_a_chart_without_points_is_a_chart() -> None:
+    text = picture("<none>", [Panel("empty", [Series("a & b", [])], [(0.0, "0"), (1.0, "1")])])
+    assert ElementTree.fromstring(text).tag.endswith("svg")  # noqa: S314

@@ -113,6 +113,11 @@ class Flow:
     def prompt_ids(self) -> frozenset[str]:
         return frozenset(prompt for node in self.nodes.values() for prompt in _prompts(node))
 
+    def edges(self) -> dict[str, dict[str, str]]:
+        """Node -> field that leads on -> node it leads to."""
+        leads = {name: _targets(node) for name, node in self.nodes.items()}
+        return {name: {label: to for label, to in found.items() if to is not None} for name, found in leads.items()}
+
 
 def _prompts(node: Node) -> tuple[str, ...]:
     match node:

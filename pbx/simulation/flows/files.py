@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
             if key_node.value in made:
                 problem = f"the key {key_node.value!r} is there twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-            made[key_node.value] = self.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+            made[key_node.value] = self.construct_object(value_node, deep=True)
         return made
 
 

@@ -246,9 +246,9 @@ def _step(step: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
 
 
 def _one_of(value: Any, known: set[str], what: str, place: str) -> str:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise Unusable(place, f"names no {what} of the flow; there are {', '.join(sorted(known)) or 'none'}")
-    return str(value)
+    return value
 
 
 def _hears(value: Any, place: str) -> Hears:
@@ -274,7 +274,7 @@ def _ends(value: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
         if word == "at":
             return AtNode(_one_of(what, nodes, "node", f"{place}.at"))
         if word == "hung_up":
-            if what not in HangupCause.__members__:
+            if not isinstance(what, str) or what not in HangupCause.__members__:
                 raise Unusable(f"{place}.hung_up", "is not a hangup cause of Q.850, such as NORMAL_CLEARING")
             return HungUp(HangupCause[what])
     raise Unusable(place, "must be one of {queue: ID}, {hung_up: CAUSE} and {at: NODE}")

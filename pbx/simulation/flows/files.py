@@ -41,7 +41,7 @@ for _tag, _pattern, _first in (
     ("null", r"^(null|~|)$", ["n", "~", ""]),
     ("bool", r"^(true|false)$", ["t", "f"]),
     ("int", r"^(0|-?[1-9][0-9]*)$", list("-0123456789")),
-    ("float", r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$", list("-0123456789")),
+    ("float", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$", list("-0123456789")),
 ):
     yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first, _Loader)
 
@@ -55,14 +55,20 @@ def read(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise Unusable(str(path), "is not UTF-8") from error
     try:
-        return json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)  # noqa: S506
+        if path.suffix == ".json":
+            return json.loads(text)
+        data = yaml.load(text, _Loader)  # noqa: S506
+        json.dumps(data)  # refuses what JSON cannot hold, such as dates and sets
+    except TypeError as error:
+        raise Unusable(str(path), f"holds what JSON cannot hold: {error}") from error
     except yaml.MarkedYAMLError as error:
         at = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise Unusable(f"{path}{at}", f"is not YAML: {error.problem or error}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise Unusable(str(path), f"is not {'JSON' if path.suffix == '.json' else 'YAML'}: {error}") from error
     except RecursionError as error:
-        raise Unusable(str(path), "is nested too deep, or holds itself") from error
+        raise Unusable(str(path), "is nested too deep") from error
+    return data
 
 
 def graph_in(data: Any) -> Any:

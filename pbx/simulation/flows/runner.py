@@ -186,9 +186,7 @@ class _Run:
         self.asserted += 1
 
     async def _agent_answers(self) -> None:
-        await self._settle()
-        if self._queue() is None:
-            raise _Unmet("a call that waits for an agent", self._state())
+        await self._expect(lambda: self._queue() is not None, "a call that waits for an agent")
         available = wire.SetAgentStatus(agent_id=AGENT, status="AVAILABLE")
         reply = await self.pop.command(
             wire.CommandRequest(idempotency_key="1", deadline_at=self.clock() + 1, command=available)

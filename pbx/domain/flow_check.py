@@ -50,7 +50,9 @@ def examine(graph: Any) -> Examined:
         return Examined((Problem("graph", "must be an object", "it holds start, languages and nodes"),), None)
     if not isinstance(graph.get("nodes"), Mapping):
         reason = "must be an object of nodes" if "nodes" in graph else "is missing"
-        return Examined((Problem("graph.nodes", reason, "give each node a name and a type"),), None)
+        first = Problem("graph.nodes", reason, "give each node a name and a type")
+        rest = _Examiner({**graph, "nodes": {}}).run().problems
+        return Examined((first, *(p for p in rest if not p.reason.startswith("names no node"))), None)
     return _Examiner(graph).run()
 
 
@@ -172,6 +174,8 @@ class _Examiner:
             self._note("graph.start", "is missing", "name the node with which a call begins")
         elif not isinstance(start, str):
             self._note("graph.start", "must be a text", "name the node with which a call begins")
+        elif not start:
+            self._note("graph.start", "must not be empty", "name the node with which a call begins")
         elif start not in self.graph["nodes"]:
             advice = _instead(start, self.names) or "name the node with which a call begins"
             self._note("graph.start", "names no node of this flow", advice)
@@ -223,19 +227,22 @@ class _Examiner:
             changed = copy.deepcopy(self.graph)
             changed["nodes"][value] = {"type": "hang_up"}
             yield changed
-        if value is not None and keys != ["languages"]:
-            changed = copy.deepcopy(self.graph)
-            del _at(changed, keys[:-1])[keys[-1]]
-            yield changed
+        parent = _at(self.graph, keys[:-1])
+        if not isinstance(parent, dict if isinstance(keys[-1], str) else list):
+            return
         stand_ins: list[Any] = [_STUB, "1", 1, True, [_STUB], {"1": _STUB}]
         if keys == ["languages"]:  # of a flow that does not say them: whatever a choice may mean
             stand_ins = [sorted(_words(self.graph))]
+        elif isinstance(parent, list):  # taking an item out would move those after it: one of the others stands in
+            stand_ins = [*(item for item in parent if item != value), *stand_ins]
+        elif keys[-1] in parent:
+            changed = copy.deepcopy(self.graph)
+            del _at(changed, keys[:-1])[keys[-1]]
+            yield changed
         for stand_in in stand_ins:
             changed = copy.deepcopy(self.graph)
-            parent = _at(changed, keys[:-1])
-            if isinstance(parent, dict) or (isinstance(parent, list) and value is not None):
-                parent[keys[-1]] = stand_in
-                yield changed
+            _at(changed, keys[:-1])[keys[-1]] = copy.deepcopy(stand_in)
+            yield changed
 
     def _owner(self, place: str) -> str | None:
         keys = _path(self.graph, place)
@@ -279,8 +286,9 @@ def _words(value: Any) -> set[str]:
 def _path(graph: Any, place: str) -> list[Any]:
     """The keys of a place. Names may hold dots, so the longest key that is there wins; what is not there is last."""
     keys: list[Any] = []
-    value, rest = graph, place.removeprefix("graph").removeprefix(".")
+    value, rest = graph, place.removeprefix("graph")
     while rest:
+        rest = rest.removeprefix(".")
         if isinstance(value, Mapping):
             fits = [key for key in value if isinstance(key, str) and _within(rest, key)]
             key: Any = max(fits, key=len) if fits else None
@@ -291,7 +299,7 @@ def _path(graph: Any, place: str) -> list[Any]:
         if key is None:
             return [*keys, rest]
         keys.append(key)
-        value, rest = value[key], rest[len(str(key)) + 1 :]
+        value, rest = value[key], rest[len(str(key)) :]
     return keys
 
 

@@ -16,7 +16,7 @@ from pbx.domain.flow_check import examine, loops, references
 from pbx.domain.flow_schema import fields_of, schema
 from pbx.domain.ids import FlowId
 from tests.support.world import FLOW
-from tests.unit.test_flow import PLACES, changed, json
+from tests.unit.test_flow import PLACES, json
 
 SAY = {"type": "say", "prompts": ["greeting"]}
 MUTE = {"type": "say", "prompts": []}
@@ -71,14 +71,33 @@ def test_all_problems_at_once() -> None:
     assert "it is 'hangup'" in problems["graph.nodes.full.type"]
 
 
-@pytest.mark.parametrize("graph", [None, [], {}, {"nodes": []}, {"nodes": {}}, {"start": 3, "nodes": {"a": None}}])
+@pytest.mark.parametrize(
+    "graph", [None, [], {}, {"nodes": [], "start": ""}, {"nodes": {}}, {"start": 3, "nodes": {"a": None}}]
+)
 def test_what_is_no_graph(graph: Any) -> None:
     assert examine(graph).problems
 
 
-@given(path=st.sampled_from(PLACES), value=json)
-def test_there_are_problems_exactly_where_the_parser_refuses(path: str, value: Any) -> None:
-    graph = changed(path, value)
+ANYWHERE = [
+    *PLACES,
+    "nodes.full",
+    "nodes.menu.promt",
+    "nodes.full.prompts",
+    "nodes.wait.queue",
+    "nodes.language.choices",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(ANYWHERE), json), max_size=4))
+def test_what_the_parser_refuses_is_among_the_problems_and_nothing_else_is_a_problem(faults: list[Any]) -> None:
+    graph = copy.deepcopy(FLOW)
+    for path, value in faults:
+        *parents, last = path.split(".")
+        place: Any = graph
+        for name in parents:
+            place = place.get(name) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[last] = value
     examined = examine(graph)
     try:
         refused = None
@@ -142,6 +161,15 @@ def test_a_queue_that_is_tried_again_after_a_prompt_or_a_wait_does_not_spin() ->
 def test_names_of_nodes_may_hold_dots() -> None:
     problems = found(flow_of(**{"a.b": {**SAY, "next": "gone"}, "a": BYE}))
     assert problems["graph.nodes.a.b.next"] == "names no node of this flow | add a node gone, or lead elsewhere"
+
+
+def test_without_nodes_the_rest_is_looked_at_all_the_same() -> None:
+    assert list(found({"start": "a", "languages": 3, "": 1})) == ["graph.nodes", "graph.languages", "graph."]
+
+
+def test_every_bad_item_of_a_list_is_named_at_its_place() -> None:
+    problems = found(flow_of(a={"type": "hang_up", "prompts": ["", 3, "greeting", None]}))
+    assert list(problems) == [f"graph.nodes.a.prompts.{at}" for at in (0, 1, 3)]
 
 
 def test_queues_and_prompts_that_nobody_has() -> None:

@@ -16,6 +16,7 @@ from orchestrator.domain.resources import FlowChange, FlowSpec
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import Flow, parse
+from pbx.domain.flow_check import loops
 from pbx.domain.ids import FlowId
 from pbx.wire.messages import FlowConfig
 
@@ -61,7 +62,8 @@ async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, froz
     queues = set(await session.scalars(select(QueueRow.queue_id)))
     others = await _published_flows(session)
     anywhere = frozenset[str]().union(*catalogue.values())
-    errors: list[FieldError] = []
+    # Here and not in ``parse``: a POP must go on with a flow that was published before loops were refused.
+    errors = [FieldError(problem.place, problem.reason) for problem in loops(flow)]
     for at, language in enumerate(flow.languages):
         if language not in catalogue:
             errors.append(FieldError(f"graph.languages.{at}", f"there are no prompts in language {language}"))

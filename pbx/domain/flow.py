@@ -95,6 +95,11 @@ class Flow:
         """Whether callers key in what the journal must not hold."""
         return any(isinstance(node, Collect) and not node.keep for node in self.nodes.values())
 
+    def edges(self) -> dict[str, dict[str, str]]:
+        """Node -> field that leads on -> node it leads to."""
+        leads = {name: _targets(node) for name, node in self.nodes.items()}
+        return {name: {label: to for label, to in found.items() if to is not None} for name, found in leads.items()}
+
 
 def _prompts(node: Node) -> tuple[str, ...]:
     match node:

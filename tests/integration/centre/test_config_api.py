@@ -99,6 +99,11 @@ BAD_GRAPHS: list[tuple[dict[str, Any], str, str]] = [
         "no prompt unheard in any language",
     ),
     (
+        {"start": "a", "nodes": {"a": {"type": "say", "prompts": ["hello"], "next": "a"}}},
+        "graph.nodes.a",
+        "is in a loop without a way out: a",
+    ),
+    (
         {"nodes": {**graph()["nodes"], "bye": {"type": "hang_up", "prompts": ["bye"]}}},
         "graph.nodes.bye",
         "prompt bye is missing in language en",

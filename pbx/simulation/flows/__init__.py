@@ -1,0 +1,1 @@
+"""Flows before anybody calls them: ``callplane flow``."""

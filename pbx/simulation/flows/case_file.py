@@ -1,0 +1,280 @@
+"""Case files: a flow, what surrounds it, and what callers do and expect. Read whole, or refused with the place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pbx.domain.consent import regime_of
+from pbx.domain.e164 import e164
+from pbx.domain.errors import BadValue
+from pbx.domain.flow import DIGITS
+from pbx.domain.flow_check import examine
+from pbx.domain.hangup_cause import HangupCause
+from pbx.simulation.flows.files import Unusable, graph_in, read
+from pbx.wire.messages import DidConfig, QueueConfig
+
+FLOW_ID = "tested"
+LONGEST_WAIT_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hears:
+    """These prompts come next, none other between them; ``en/menu`` says the language too."""
+
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Presses:
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAnswers:
+    """The first agent there is becomes available and answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangsUp:
+    """The caller does."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtNode:
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class InQueue:
+    queue_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    cause: HangupCause
+
+
+Action = Hears | Presses | Waits | AgentAnswers | HangsUp | AtNode | InQueue | HungUp
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    action: Action
+    text: str
+    """As it stands in the file, for reports."""
+    number: int
+    """From 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """``cli``: the caller's number, ``withheld``, or ``unknown``; ``country``: the caller's, None when not known."""
+
+    graph: Mapping[str, Any]
+    queues: tuple[QueueConfig, ...]
+    did: DidConfig
+    cli: str
+    country: str | None
+    cases: tuple[Case, ...]
+
+
+def read_suite(path: Path) -> Suite:
+    """The cases in a file; a flow's path counts from the file's folder. Raises Unusable, naming the place."""
+    data = _object(read(path), "file", {"flow", "queues", "did", "caller", "cases"})
+    graph = _graph(data.get("flow"), path.parent)
+    examined = examine(graph)
+    if examined.problems or examined.flow is None:
+        first, *more = (str(problem) for problem in examined.problems)
+        raise Unusable("flow", f"{first}" + (f"; and {len(more)} more, see 'callplane flow check'" if more else ""))
+    flow = examined.flow
+    did = _did(data.get("did", {}), flow.languages)
+    caller = _object(data.get("caller", {}), "caller", {"number", "country"})
+    cases = data.get("cases")
+    if not isinstance(cases, list) or not cases:
+        raise Unusable("cases", "must be a list of at least one case")
+    read_cases = tuple(
+        _case(case, f"cases.{at}", set(flow.nodes), set(flow.queue_ids())) for at, case in enumerate(cases)
+    )
+    cli = _text(caller.get("number", "+4917012345678"), "caller.number")
+    country = caller.get("country", "DE")
+    if country is not None:
+        country = _country(country, "caller.country")
+    if cli not in ("withheld", "unknown"):
+        cli = _value(lambda: e164(cli), "caller.number")
+    return Suite(graph, _queues(data.get("queues", {}), flow.queue_ids()), did, cli, country, read_cases)
+
+
+def _graph(value: Any, folder: Path) -> Any:
+    if value is None:
+        raise Unusable("flow", "is missing; give a path or the graph itself")
+    return graph_in(read(folder / value) if isinstance(value, str) else value)
+
+
+def _object(value: Any, place: str, known: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Unusable(place, f"must be an object with {', '.join(sorted(known))}")
+    for key in value:
+        if key not in known:
+            raise Unusable(f"{place}.{key}", f"is not known here; known are {', '.join(sorted(known))}")
+    return value
+
+
+def _text(value: Any, place: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise Unusable(place, "must be a text")
+    return value
+
+
+def _country(value: Any, place: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[A-Z]{2}", value):
+        raise Unusable(place, "must be a country code such as DE")
+    return value
+
+
+def _value(make: Callable[[], str], place: str) -> str:
+    try:
+        return make()
+    except BadValue as error:
+        raise Unusable(place, error.reason) from error
+
+
+def _did(value: Any, languages: tuple[str, ...]) -> DidConfig:
+    did = _object(value, "did", {"number", "country", "language"})
+    language = _text(did.get("language", languages[0]), "did.language")
+    if language not in languages:
+        raise Unusable("did.language", f"is not among the flow's languages {', '.join(languages)}")
+    number = _text(did.get("number", "+49305550100"), "did.number")
+    return DidConfig(
+        number=_value(lambda: e164(number), "did.number"),
+        flow_id=FLOW_ID,
+        country=_country(did.get("country", "DE"), "did.country"),
+        language=language,
+        time_zone="UTC",
+        region="simulated",
+    )
+
+
+def _queues(value: Any, needed: frozenset[str]) -> tuple[QueueConfig, ...]:
+    """Queues as the REST API takes them, all settings optional; each queue of the flow that is not named is usual."""
+    known = set(QueueConfig.__struct_fields__) - {"queue_id", "skills"}
+    if not isinstance(value, dict):
+        raise Unusable("queues", "must be an object of queue to settings")
+    made = []
+    for queue_id in sorted(needed | value.keys()):
+        place = f"queues.{queue_id}"
+        if queue_id not in needed:
+            raise Unusable(place, f"is no queue of the flow; there are {', '.join(sorted(needed)) or 'none'}")
+        settings = {"name": queue_id} | _object(value.get(queue_id) or {}, place, known)
+        try:
+            queue = msgspec.convert(settings | {"queue_id": queue_id, "skills": {}, "type": "queue"}, QueueConfig)
+            regime_of(queue.consent_floor, "consent_floor")
+        except (msgspec.ValidationError, BadValue) as error:
+            raise Unusable(place, str(error)) from error
+        made.append(queue)
+    return tuple(made)
+
+
+def _case(value: Any, place: str, nodes: set[str], queues: set[str]) -> Case:
+    case = _object(value, place, {"name", "steps"})
+    name, steps = _text(case.get("name"), f"{place}.name"), case.get("steps")
+    if not isinstance(steps, list) or not steps:
+        raise Unusable(f"{place}.steps", "must be a list of at least one step")
+    made = []
+    for at, step in enumerate(steps):
+        where = f"{place}.steps.{at}"
+        action = _step(step, where, nodes, queues)
+        made.append(Step(action, _shown(step), at + 1))
+        ends = isinstance(step, dict) and "ends" in step
+        if ends and at + 1 < len(steps):
+            raise Unusable(f"{place}.steps.{at + 1}", "comes after 'ends', which must be the last step")
+    return Case(name, tuple(made))
+
+
+def _shown(step: Any) -> str:
+    if isinstance(step, str):
+        return step
+    ((word, value),) = step.items()
+    if isinstance(value, dict):
+        value = " ".join(f"{key} {item}" for key, item in value.items())
+    return f"{word} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _step(step: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
+    if step == "agent_answers":
+        return AgentAnswers()
+    if step == "hangs_up":
+        return HangsUp()
+    if isinstance(step, dict) and len(step) == 1:
+        ((word, value),) = step.items()
+        where = f"{place}.{word}"
+        match word:
+            case "hears":
+                return _hears(value, where)
+            case "presses":
+                # `presses: 1` is a number in YAML; 012 would not be, so nothing is lost by taking it as digits.
+                digits = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+                if not isinstance(digits, str) or not digits or not DIGITS.issuperset(digits):
+                    raise Unusable(where, "must be digits: 0-9, * and #")
+                return Presses(digits)
+            case "waits":
+                return _waits(value, where)
+            case "at":
+                return AtNode(_one_of(value, nodes, "node", where))
+            case "ends":
+                return _ends(value, where, nodes, queues)
+            case _:
+                pass
+    known = "hears, presses, waits, at, ends (each with a value), agent_answers and hangs_up"
+    raise Unusable(place, f"is not a step; known are {known}")
+
+
+def _one_of(value: Any, known: set[str], what: str, place: str) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise Unusable(place, f"names no {what} of the flow; there are {', '.join(sorted(known)) or 'none'}")
+    return value
+
+
+def _hears(value: Any, place: str) -> Hears:
+    prompts = [value] if isinstance(value, str) else value
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(item, str) and item for item in prompts):
+        raise Unusable(place, "must be a list of prompt ids")
+    return Hears(tuple(prompts))
+
+
+def _waits(value: Any, place: str) -> Waits:
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|min)", value) if isinstance(value, str) else None
+    seconds = float(found[1]) * (60 if found[2] == "min" else 1) if found else 0.0
+    if not 0 < seconds <= LONGEST_WAIT_S:
+        raise Unusable(place, "must be a time such as 5s or 2min, at most a day")
+    return Waits(seconds)
+
+
+def _ends(value: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
+    if isinstance(value, dict) and len(value) == 1:
+        ((word, what),) = value.items()
+        if word == "queue":
+            return InQueue(_one_of(what, queues, "queue", f"{place}.queue"))
+        if word == "at":
+            return AtNode(_one_of(what, nodes, "node", f"{place}.at"))
+        if word == "hung_up":
+            if not isinstance(what, str) or what not in HangupCause.__members__:
+                raise Unusable(f"{place}.hung_up", "is not a hangup cause of Q.850, such as NORMAL_CLEARING")
+            return HungUp(HangupCause[what])
+    raise Unusable(place, "must be one of {queue: ID}, {hung_up: CAUSE} and {at: NODE}")

@@ -1,0 +1,236 @@
+"""Runs cases: the real core and controller, the simulated media server, and a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from pbx.adapters.journal.sqlite import SqliteJournal
+from pbx.adapters.memory.engine import Caller, SimulatedEngine
+from pbx.adapters.vault.disk import DiskVault
+from pbx.bootstrap import regimes
+from pbx.controller.config_store import ConfigStore
+from pbx.controller.pop import Pop
+from pbx.domain.call import Call
+from pbx.domain.e164 import cli_of
+from pbx.domain.flow import parse
+from pbx.domain.ids import FlowId, PopId
+from pbx.domain.queue_step import Phase, QueueStep
+from pbx.recording.recorder import Recorder
+from pbx.simulation.flows.case_file import (
+    FLOW_ID,
+    AgentAnswers,
+    AtNode,
+    Case,
+    HangsUp,
+    Hears,
+    HungUp,
+    InQueue,
+    Presses,
+    Step,
+    Suite,
+    Waits,
+)
+from pbx.simulation.virtual_time import VirtualTimeLoop
+from pbx.wire import messages as wire
+
+PATIENCE_S = 120.0
+"""How long a step waits for what it expects; virtual seconds."""
+TICK_S = 0.05
+AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    step: Step
+    expected: str
+    happened: str
+    heard: tuple[str, ...]
+    node: str | None
+    """Where the call was; None before it is in the flow."""
+
+    def __str__(self) -> str:
+        heard = ", ".join(self.heard) or "nothing"
+        return (
+            f"step {self.step.number} ({self.step.text}): expected {self.expected}; {self.happened}. "
+            f"Heard so far: {heard}. At node: {self.node or 'none yet'}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    case: Case
+    failure: Failure | None
+    seconds: float
+    """How long the call took; virtual."""
+
+
+class _Unmet(Exception):
+    def __init__(self, expected: str, happened: str) -> None:
+        super().__init__(expected)
+        self.expected, self.happened = expected, happened
+
+
+def run_suite(suite: Suite) -> list[Outcome]:
+    """Every case on a POP of its own."""
+    return [run_case(suite, case) for case in suite.cases]
+
+
+def run_case(suite: Suite, case: Case) -> Outcome:
+    """Takes no real time but the computer's own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="callplane-flow-") as directory,
+        asyncio.Runner(loop_factory=VirtualTimeLoop) as runner,
+    ):
+        return runner.run(_Run(suite, case, Path(directory)).run())
+
+
+class _Run:
+    def __init__(self, suite: Suite, case: Case, directory: Path) -> None:
+        self.suite, self.case, self.directory = suite, case, directory
+        self.asserted = 0
+        """How many prompts the steps so far have named."""
+
+    async def run(self) -> Outcome:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualTimeLoop):
+            raise TypeError("a case runs in virtual time")
+        self.clock = loop.wall
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            began = self.clock()
+            self.caller: Caller = self.engine.call(
+                self.suite.did.number, cli_of(self.suite.cli), self.suite.country, "simulated"
+            )
+            (actor,) = self.pop.calls.values()
+            self.call: Call = actor.call
+            failure = None
+            for step in self.case.steps:
+                try:
+                    await self._do(step)
+                except _Unmet as unmet:
+                    failure = Failure(step, unmet.expected, unmet.happened, tuple(self._prompts()), self.call.node)
+                    break
+            seconds = self.clock() - began
+            if self.caller.cause is None:
+                self.caller.hang_up()
+            await self._until(lambda: not self.pop.calls)
+            return Outcome(self.case, failure, seconds)
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        flow = parse(FlowId(FLOW_ID), 1, self.suite.graph)
+        prompts = {(prompt, language): "simulated" for prompt in flow.prompt_ids() for language in flow.languages}
+        recordings = self.directory / "recording"
+        recordings.mkdir()
+        self.engine = SimulatedEngine(self.clock)
+        vault = DiskVault(self.directory / "vault", frozenset({self.suite.did.region}))
+        recorder = Recorder(self.engine, vault, recordings, self.clock)
+        config = ConfigStore(regimes(), prompts)
+        journal = SqliteJournal(self.directory / "journal.sqlite")
+        self.pop = Pop(PopId("simulated"), self.engine, journal, recorder, vault, config, self.clock)
+        entities: list[tuple[str, wire.EntityConfig]] = [
+            (f"flow.{FLOW_ID}", wire.FlowConfig(flow_id=FLOW_ID, version=1, graph=dict(self.suite.graph))),
+            *((f"queue.{queue.queue_id}", queue) for queue in self.suite.queues),
+            ("did.tested", self.suite.did),
+            (f"agent.{AGENT}", wire.AgentConfig(
+                agent_id=AGENT, name=AGENT, phone_id=AGENT, ha1="0" * 32, skills={}, country=self.suite.did.country
+            )),
+        ]  # fmt: skip
+        for revision, (key, entity) in enumerate(entities, 1):
+            self.pop.config_changed(key, wire.ConfigEntry(revision=revision, entity=entity))
+        await self.pop.start(None)
+        stack.push_async_callback(self.pop.stop)
+        self.engine.phone(AGENT)
+
+    # --- the steps --------------------------------------------------------------------------------------------------
+
+    async def _do(self, step: Step) -> None:
+        match step.action:
+            case Hears(prompts=prompts):
+                for prompt in prompts:
+                    await self._hears(prompt)
+            case Presses(digits=digits):
+                for digit in digits:
+                    await self._settle()
+                    self._must_live(f"a call in which to press {digit}")
+                    self.caller.press(digit)
+                await self._settle()
+            case Waits(seconds=seconds):
+                await asyncio.sleep(seconds)
+            case AgentAnswers():
+                await self._agent_answers()
+            case HangsUp():
+                self._must_live("a call to hang up")
+                self.caller.hang_up()
+                await self._settle()
+            case AtNode(node=node):
+                await self._expect(lambda: self.call.node == node, f"the call at node {node}")
+                if self.caller.cause is not None:
+                    raise _Unmet(f"the call at node {node}", self._state())
+            case InQueue(queue_id=queue_id):
+                await self._expect(lambda: self._queue() == queue_id, f"the call in queue {queue_id}")
+            case HungUp(cause=cause):
+                await self._expect(lambda: self.caller.cause is not None, f"the call hung up with {cause.name}")
+                if self.caller.cause is not cause:
+                    raise _Unmet(f"the call hung up with {cause.name}", self._state())
+
+    async def _hears(self, prompt: str) -> None:
+        await self._expect(lambda: len(self._prompts()) > self.asserted, f"prompt {prompt}")
+        heard = self._prompts()[self.asserted]
+        if prompt not in (heard, heard.partition("/")[2]):
+            raise _Unmet(f"prompt {prompt}", f"the caller heard {heard}")
+        self.asserted += 1
+
+    async def _agent_answers(self) -> None:
+        await self._expect(lambda: self._queue() is not None, "a call that waits for an agent")
+        available = wire.SetAgentStatus(agent_id=AGENT, status="AVAILABLE")
+        reply = await self.pop.command(
+            wire.CommandRequest(idempotency_key="1", deadline_at=self.clock() + 1, command=available)
+        )
+        if reply.error_id is not None:
+            raise AssertionError(reply.detail)
+        await self._expect(lambda: self.caller.hears == "talk", "the caller talking to the agent")
+
+    # --- what there is to see -----------------------------------------------------------------------------------------
+
+    def _prompts(self) -> list[str]:
+        """``language/prompt`` in order; music is no prompt."""
+        return [heard for heard in self.caller.heard if not heard.startswith("music:")]
+
+    def _queue(self) -> str | None:
+        """The queue in which the call waits, or out of which it came to an agent."""
+        step = self.call.talk or self.call.step
+        if self.caller.cause is not None or not isinstance(step, QueueStep):
+            return None
+        return None if step.phase in (Phase.JOINING, Phase.LEAVING) else step.node.queue_id
+
+    def _state(self) -> str:
+        if self.caller.cause is not None:
+            return f"the call was hung up with {self.caller.cause.name}"
+        hears = self.caller.hears
+        return f"the call goes on, the caller hears {'nothing' if hears is None else hears}"
+
+    def _must_live(self, expected: str) -> None:
+        if self.caller.cause is not None:
+            raise _Unmet(expected, self._state())
+
+    async def _settle(self) -> None:
+        """Let the controller act on what has happened."""
+        await asyncio.sleep(TICK_S)
+
+    async def _until(self, condition: Callable[[], bool]) -> bool:
+        end = self.clock() + PATIENCE_S
+        while not condition():
+            if self.clock() > end:
+                return False
+            await asyncio.sleep(TICK_S)
+        return True
+
+    async def _expect(self, condition: Callable[[], bool], expected: str) -> None:
+        await self._until(lambda: condition() or self.caller.cause is not None)
+        if not condition():
+            raise _Unmet(expected, self._state())

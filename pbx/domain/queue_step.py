@@ -12,7 +12,7 @@ from pbx.domain.call_steps import BaseStep, Go, Outcome
 from pbx.domain.e164 import Cli
 from pbx.domain.flow import EnterQueue, position_prompt
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import BridgeId, LegId, QueueId, derive
+from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.queue import Queue
 
 _OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
@@ -42,10 +42,22 @@ class Phase(Enum):
 class QueueStep(BaseStep):
     """``agent`` and ``bridge_id`` are for the conversation that follows; ``connected`` says that it may begin."""
 
-    def __init__(self, context: CallContext, node: EnterQueue, cli: Cli) -> None:
+    def __init__(
+        self,
+        context: CallContext,
+        node: EnterQueue,
+        cli: Cli,
+        *,
+        waited_s: float = 0.0,
+        preferred: AgentId | None = None,
+        preferred_s: float = 0.0,
+    ) -> None:
+        """``waited_s``: the age of a caller who is handed on; ``preferred``: to whom, for so long."""
         super().__init__(context)
         self.node = node
         self.cli = cli
+        self.waited_s, self.preferred, self.preferred_s = waited_s, preferred, preferred_s
+        self.entered_at = 0.0
         self.queue: Queue | None = context.config.queues.get(node.queue_id)
         self.phase = Phase.JOINING
         self.offer: ev.OfferMade | None = None
@@ -59,7 +71,14 @@ class QueueStep(BaseStep):
         if self.queue is None:
             return Go(self.node.on_refused)
         self.context.typed_ahead = None
-        self.context.do(cmd.JoinQueue(self.node.queue_id, entered_at=now))
+        self.entered_at = now - self.waited_s
+        join = cmd.JoinQueue(
+            self.node.queue_id,
+            entered_at=self.entered_at,
+            preferred=self.preferred,
+            preferred_s=self.preferred_s,
+        )
+        self.context.do(join)
         return None
 
     def joined(self, position: int, now: float) -> Outcome:

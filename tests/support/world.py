@@ -15,7 +15,7 @@ from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
-from pbx.domain.ids import AgentId, CallId, FlowId, PopId
+from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
 from pbx.wire.codec import project_call
@@ -73,6 +73,7 @@ class World:
         self.recordings.mkdir()
         self.vault_root = directory / "vault"
         self.engine = SimulatedEngine(self.clock)
+        self.commands = 0
         self.journal = SqliteJournal(directory / "journal.sqlite")
         vault = DiskVault(self.vault_root, frozenset({"eu"}))
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
@@ -111,6 +112,18 @@ class World:
     def status(self, name: str, status: str, reason: str | None = None) -> None:
         reply = self.pop._set_status(AgentId(name), status, reason)
         assert reply.error_id is None, reply.detail
+
+    async def command(self, command: wire.PopCommand) -> str | None:
+        """The error's id, None when it was done."""
+        self.commands += 1
+        request = wire.CommandRequest(idempotency_key=f"c{self.commands}", deadline_at=9e9, command=command)
+        return (await self.pop.command(request)).error_id
+
+    def hears(self, leg_id: LegId | None) -> set[str]:
+        """The names of the phones that this leg hears, ``caller`` for legs from outside, and music."""
+        leg = self.engine.legs[leg_id or LegId("")]
+        names = {f"leg:{phone.leg_id}": str(name) for name, phone in self.engine.phones.items()}
+        return {names.get(sound, "caller" if sound.startswith("leg:") else sound) for sound in leg.hearing[-1][1]}
 
     def state(self, name: str) -> tuple[str, str | None, str]:
         agent = self.pop.router.agent(AgentId(name))

@@ -5,7 +5,7 @@ exist?) are in the services, inside the transaction that writes.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -124,6 +124,31 @@ class FlowChange(Strict):
 
 class FlowSpec(FlowChange):
     flow_id: Slug
+
+
+AgentId = Annotated[str, StringConstraints(min_length=1, max_length=26)]
+
+
+class SupervisionSpec(Strict):
+    agent_id: AgentId
+    """The supervisor: an agent with a phone at the call's POP, whatever the status."""
+    mode: Literal["listen", "whisper", "barge"]
+    """listen: heard by nobody; whisper: heard by the agent; barge: heard by both."""
+
+
+class TransferTarget(Strict):
+    """Exactly one of both."""
+
+    queue_id: Slug | None = None
+    """The caller waits there with the age it had."""
+    agent_id: AgentId | None = None
+    """The caller waits in the present queue, first for this agent alone."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.queue_id is None) == (self.agent_id is None):
+            raise PydanticCustomError("target", "exactly one of queue_id and agent_id is given")
+        return self
 
 
 class AgentStatus(Strict):

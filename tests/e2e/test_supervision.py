@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dialplans.schema import Engine
@@ -31,23 +33,35 @@ async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
         started.server.wait_idle()
 
 
-def _tones(phone: Phone) -> set[int] | None:
-    """The tones that were there during the last second; None where there is no such second yet."""
-    if not phone.recordings():
-        return None
-    samples, rate = phone.heard(HEARD_S)
-    if len(samples) < HEARD_S * rate:
-        return None
-    return {hz for hz in ALL_HZ if tone_level_db(samples, rate, hz) >= PRESENT_DB}
+class Ear:
+    """What a phone has heard since the listening began. Its file grows only while packets come: no growth, silence."""
+
+    def __init__(self, phone: Phone) -> None:
+        self.phone = phone
+        self._counts: list[tuple[float, int]] = []
+
+    def tones(self) -> set[int] | None:
+        """The tones that were there all through the last second; None until a second has passed."""
+        samples, rate = self.phone.heard() if self.phone.recordings() else (np.zeros(0), 8000)
+        now = time.monotonic()
+        self._counts.append((now, len(samples)))
+        before = [count for at, count in self._counts if at <= now - HEARD_S]
+        if not before:
+            return None
+        new = samples[before[-1] :]
+        if len(new) < HEARD_S * rate / 2:
+            return set()
+        return {hz for hz in ALL_HZ if tone_level_db(new, rate, hz) >= PRESENT_DB}
 
 
 async def hear(*expected: tuple[Phone, set[int]], deadline_s: float = 12) -> None:
     """Wait until each phone heard exactly these tones, all of them for the same last second."""
+    ears = [(Ear(phone), tones) for phone, tones in expected]
     seen: dict[str, set[int] | None] = {}
 
     def all_do() -> bool:
-        seen.update({phone.name: _tones(phone) for phone, _ in expected})
-        return all(seen[phone.name] == tones for phone, tones in expected)
+        seen.update({ear.phone.name: ear.tones() for ear, _ in ears})
+        return all(seen[ear.phone.name] == tones for ear, tones in ears)
 
     await asyncio.to_thread(wait_until, all_do, deadline_s, "who hears whom", lambda: f"heard: {seen}")
 

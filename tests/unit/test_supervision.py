@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pbx.adapters.memory.engine import Answer, Caller, Phone
+from pbx.domain.call import Call
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
@@ -289,6 +290,35 @@ async def test_an_engine_that_refuses_to_supervise_harms_nobody(
         await world.run(1)
         assert (scene.caller.hears, scene.boss.leg_id in world.engine.legs) == ("talk", False)
         assert [s.ended for s in (await scene.finish()).supervisions] == ["engine_failed"]
+
+
+async def test_the_media_server_dies_while_supervised(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin()
+        await scene.attached()
+        world.engine.crash()
+        cdr = await world.ended(scene.caller)
+        assert [s.ended for s in cdr.supervisions] == ["call_ended"]
+        await world.run(30)
+        assert world.state("boss") == ("NOT_READY", "SUPERVISING", "IDLE")
+
+
+async def test_a_defect_frees_the_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin()
+        await scene.attached()
+
+        def broken(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Call, "handle", broken)
+        assert await scene.end_supervision() == "unknown_call"
+        await world.run(30)
+        assert not world.engine.legs
+        assert world.state("boss") == ("NOT_READY", "SUPERVISING", "IDLE")
+        assert world.state("anna") == ("AVAILABLE", None, "IDLE")
 
 
 # --- take over -----------------------------------------------------------------------------------------------------

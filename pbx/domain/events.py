@@ -10,15 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pbx.domain import talk_events
 from pbx.domain.e164 import E164, Cli
+from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    at: float
-
+from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 
 # --- facts: the media server -------------------------------------------------------------------------------------
 
@@ -180,87 +177,6 @@ class OfferWithdrawn(Event):
     offer_id: OfferId
 
 
-# What somebody asks of a conversation and is answered: ``request`` names the asking, ``commands.Answer`` answers it.
-
-
-class Supervision(Enum):
-    """What a supervisor does with a conversation."""
-
-    LISTEN = "listen"
-    """Hears both sides, is heard by neither."""
-    WHISPER = "whisper"
-    """Hears both sides, is heard by the watched leg only."""
-    BARGE = "barge"
-    """Hears both sides, is heard by both."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisionAsked(Event):
-    """Ring this agent, or change the mode of the one who supervises already."""
-
-    request: str
-    agent_id: AgentId
-    mode: Supervision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisionEndAsked(Event):
-    request: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakeOverAsked(Event):
-    """The supervisor is to become the agent."""
-
-    request: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldAsked(Event):
-    request: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeAsked(Event):
-    request: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MuteAsked(Event):
-    """What the agent says is to reach nobody, or to be heard again."""
-
-    request: str
-    muted: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferAsked(Event):
-    """Hand the caller on: to ``queue_id``, or back into the present queue with ``agent_id`` before all others."""
-
-    request: str
-    queue_id: QueueId | None = None
-    agent_id: AgentId | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentEngaged(Event):
-    """The router keeps the agent for this call; nobody offers it anything until it is freed."""
-
-    request: str
-    agent_id: AgentId
-    phone_id: PhoneId
-    agent_country: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentNotEngaged(Event):
-    """``reason``: ``unknown_agent``, ``agent_busy``, ``agent_unreachable``."""
-
-    request: str
-    agent_id: AgentId
-    reason: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStopAsked(Event):
     """Somebody wants the recording of this call stopped: ``agent``, ``supervisor``, ``api``."""
@@ -362,62 +278,6 @@ class TalkStarted(Event):
     queue_id: QueueId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TalkEnded(Event):
-    """This agent's part is over and the call goes on: ``taken_over``, ``transferred``."""
-
-    agent_id: AgentId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldStarted(Event):
-    """The caller hears music."""
-
-    agent_id: AgentId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldEnded(Event):
-    agent_id: AgentId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MuteChanged(Event):
-    agent_id: AgentId
-    muted: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallTransferred(Event):
-    """The caller waits again: in ``queue_id``, for ``agent_id`` before all others where one is named."""
-
-    from_agent_id: AgentId
-    queue_id: QueueId
-    agent_id: AgentId | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisionStarted(Event):
-    agent_id: AgentId
-    mode: Supervision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisionChanged(Event):
-    agent_id: AgentId
-    mode: Supervision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisionEnded(Event):
-    """``reason``: ``not_answered``, ``hung_up``, ``asked``, ``took_over``, ``transferred``, ``call_ended``,
-    ``engine_failed``."""
-
-    agent_id: AgentId
-    reason: str
-
-
 class EndReason(Enum):
     CALLER_HUNG_UP = "caller_hung_up"
     AGENT_HUNG_UP = "agent_hung_up"
@@ -452,12 +312,12 @@ class AgentChanged(Event):
 FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, CommandFailed, TimerFired, QueueJoined, QueueRefused, QueueOverflowed, WaitEnded,
-    PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, SupervisionAsked, SupervisionEndAsked,
-    TakeOverAsked, HoldAsked, ResumeAsked, MuteAsked, TransferAsked, AgentEngaged, AgentNotEngaged,
+    PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked,
+    *talk_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
-    TalkStarted, TalkEnded, HoldStarted, HoldEnded, MuteChanged, CallTransferred, SupervisionStarted,
-    SupervisionChanged, SupervisionEnded, CallEnded, AgentChanged,
+    TalkStarted, CallEnded, AgentChanged,
+    *talk_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -301,6 +301,7 @@ class Call:
         self.recording.finish()
         if self.talk is not None:
             self.talk.end(now)
+            self.talk = None
         for leg_id in sorted(self.legs):
             self.context.do(cmd.HangUpLeg(leg_id, cause))
         self.context.set_timer("cleanup", CLEANUP_S)

@@ -321,6 +321,88 @@ async def test_a_defect_frees_the_supervisor(tmp_path: Path, monkeypatch: pytest
         assert world.state("anna") == ("AVAILABLE", None, "IDLE")
 
 
+async def test_ended_while_the_phone_rings_and_asked_again_at_once(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin()
+        answers = await asyncio.gather(
+            scene.supervise("listen"), scene.end_supervision(), scene.supervise("barge"), scene.supervise("whisper")
+        )
+        assert list(answers) == ["supervision_ended", None, None, None]
+        await world.until(lambda: "SupervisionStarted" in world.kinds(scene.caller))
+        assert scene.hear() == ({"anna"}, {"caller", "boss"}, {"caller", "anna"})
+        assert scene.boss.rung == 1
+        await scene.finish()
+
+
+async def test_two_calls_want_one_supervisor(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin()
+        world.agent("bela")
+        other = await world.call()
+        await world.until(lambda: other.hears == "talk")
+        command = wire.SuperviseCall(call_id=world.call_id(other), agent_id="boss", mode="listen")
+        answers = await asyncio.gather(scene.supervise(), world.command(command))
+        assert list(answers) == [None, "agent_busy"]
+        other.hang_up()
+        await world.ended(other)
+        await world.until(lambda: "SupervisionStarted" in world.kinds(scene.caller))
+        await scene.finish()
+
+
+async def test_a_supervisor_who_is_deleted_or_whose_registration_ends(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin()
+        dora = world.agent("dora", available=False)
+        assert await scene.supervise(who="dora") is None
+        await world.until(lambda: "SupervisionStarted" in world.kinds(scene.caller))
+        world.engine.unregister(dora)
+        world.pop.config_changed("agent.dora", None)
+        assert scene.caller.hears == "talk"
+        assert await scene.end_supervision() is None
+        assert "dora" not in world.pop.router.acd.agents
+        assert await scene.supervise(who="dora") == "unknown_agent"
+        await scene.finish()
+
+
+async def test_what_is_stopped_for_the_supervisor_stays_stopped_when_he_leaves(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin({"DE": Regime.NONE, "PL": Regime.NOTICE}, boss="PL")
+        await world.run(2)
+        await scene.attached("barge")
+        assert await scene.end_supervision() is None
+        await world.run(3)
+        assert len(world.engine.recorded) == 1
+        assert not world.engine.recordings
+        await scene.finish()
+
+
+async def test_the_caller_hangs_up_while_the_recording_is_being_stopped_for_the_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin({"DE": Regime.NONE}, boss="PL")
+        stop, asked = world.engine.stop_recording, asyncio.Event()
+
+        async def slow(*args: Any) -> None:
+            asked.set()
+            await asyncio.sleep(3)
+            await stop(*args)
+
+        monkeypatch.setattr(world.engine, "stop_recording", slow)
+        assert await scene.supervise() is None
+        await asked.wait()
+        await world.run(1)
+        assert world.hears(scene.boss.leg_id) == set()  # not yet
+        cdr = await scene.finish()
+        assert [s.modes for s in cdr.supervisions] == [[]]
+        assert len(cdr.recordings) == 1
+
+
 # --- take over -----------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +492,22 @@ async def test_a_take_over_that_the_engine_refuses_leaves_caller_and_agent_toget
         assert (world.hears(scene.caller.leg_id), world.hears(scene.anna.leg_id)) == ({"anna"}, {"caller"})
         assert world.state("anna")[2] == "ON_CALL"
         assert [s.ended for s in (await scene.finish()).supervisions] == ["engine_failed"]
+
+
+async def test_take_over_of_a_caller_on_hold(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Scene(world)
+        await scene.begin()
+        assert await world.command(wire.HoldCall(call_id=scene.call_id)) is None
+        await scene.attached("barge")
+        assert scene.hear() == ({"music:default"}, {"boss"}, {"anna"})
+        assert await scene.take_over() is None
+        await world.run(0.1)
+        assert (world.hears(scene.caller.leg_id), world.hears(scene.boss.leg_id)) == ({"boss"}, {"caller"})
+        assert await world.command(wire.ResumeCall(call_id=scene.call_id)) == "not_held"
+        assert await world.command(wire.HoldCall(call_id=scene.call_id)) is None
+        assert scene.caller.hears == "music:default"
+        await scene.finish()
 
 
 @pytest.mark.parametrize("who", ["caller", "anna", "boss"])

@@ -21,6 +21,7 @@ STATUS: tuple[tuple[type[Problem], int], ...] = (
     (problems.NotFound, 404),
     (problems.Exists, 409),
     (problems.InUse, 409),
+    (problems.Conflict, 409),
     (problems.Unauthorized, 401),
     (problems.PopUnreachable, 503),
     (problems.PopTimeout, 504),

@@ -175,6 +175,26 @@ class CallRecording(BaseModel):
     discarded: bool
 
 
+class Talk(BaseModel):
+    """One agent's part of the conversation."""
+
+    agent_id: str
+    queue_id: str
+    started_at: At
+    ended_at: At | None
+    ended: str | None
+    """``taken_over``, ``transferred``; null: with the call, or not yet."""
+
+
+class SupervisionRecord(BaseModel):
+    agent_id: str
+    modes: list[str]
+    """In the order in which they were taken; empty when the supervisor did not answer."""
+    started_at: At | None
+    ended_at: At | None
+    ended: str | None
+
+
 class Call(BaseModel):
     """The call detail record, derived from the call's events. A call without ``ended_at`` is live."""
 
@@ -204,6 +224,9 @@ class Call(BaseModel):
     offers: list[Offer]
     consents: list[Consent]
     recordings: list[CallRecording]
+    talks: list[Talk] = []
+    """One for each agent who had the caller; ``agent_id`` is the last of them."""
+    supervisions: list[SupervisionRecord] = []
 
 
 def call_of(row: CallRow) -> Call:

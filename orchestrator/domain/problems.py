@@ -53,6 +53,14 @@ class InUse(Problem):
         self.error_id = f"{noun}_in_use"
 
 
+class Conflict(Problem):
+    """Everything is there, but not where or as it would have to be; nothing was changed."""
+
+    def __init__(self, error_id: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error_id = error_id
+
+
 class Unauthorized(Problem):
     error_id = "unauthorized"
 

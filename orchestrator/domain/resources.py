@@ -179,6 +179,31 @@ class MoreWrapUp(Strict):
     by_s: float = Field(gt=0, le=14_400)
 
 
+AgentId = Annotated[str, StringConstraints(min_length=1, max_length=26)]
+
+
+class SupervisionSpec(Strict):
+    agent_id: AgentId
+    """The supervisor: an agent with a phone at the call's POP, whatever the status."""
+    mode: Literal["listen", "whisper", "barge"]
+    """listen: heard by nobody; whisper: heard by the agent; barge: heard by both."""
+
+
+class TransferTarget(Strict):
+    """Exactly one of both."""
+
+    queue_id: Slug | None = None
+    """The caller waits there with the age it had."""
+    agent_id: AgentId | None = None
+    """The caller waits in the present queue, first for this agent alone."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.queue_id is None) == (self.agent_id is None):
+            raise PydanticCustomError("target", "exactly one of queue_id and agent_id is given")
+        return self
+
+
 class AgentStatus(Strict):
     status: Annotated[str, StringConstraints(pattern="^(LOGGED_OUT|AVAILABLE|NOT_READY)$")]
     reason: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None

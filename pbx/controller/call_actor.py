@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from pbx.controller.router import Router
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
 from pbx.domain.call import Call
+from pbx.domain.conversation import Asked
 from pbx.domain.errors import EngineError, EngineUnknown, JournalError, LegGone, LookupFailed
 from pbx.domain.events import (
     CallEnded,
@@ -57,10 +58,17 @@ _SUBJECTS = {
     cmd.PlayPrompts: "play_id",
     cmd.BridgeLegs: "bridge_id",
     cmd.StartRecording: "recording_id",
+    cmd.HoldLeg: "leg_id",
+    cmd.ResumeLeg: "leg_id",
+    cmd.MuteLeg: "leg_id",
+    cmd.SuperviseLeg: "leg_id",
 }
 """Commands whose failure the core must know, and the field that says what they were about."""
 
-_INSIDE = frozenset((cmd.Record, cmd.SetTimer, cmd.CancelTimer, *get_args(cmd.RouterCommand)))
+_ANSWERED = frozenset((cmd.OriginateLeg, cmd.HoldLeg, cmd.ResumeLeg, cmd.MuteLeg, cmd.SuperviseLeg))
+"""Commands without which a request that is answered after them was not carried out."""
+
+_INSIDE = frozenset((cmd.Record, cmd.Answer, cmd.SetTimer, cmd.CancelTimer, *get_args(cmd.RouterCommand)))
 """Commands that change nothing outside this process. What they lead to goes to the journal after them, in order, and
 is waited for: these need not be."""
 
@@ -76,6 +84,7 @@ class CallActor:
         self._lookups: set[asyncio.Task[None]] = set()
         self.legs: set[LegId] = set()
         self._task: asyncio.Task[None] | None = None
+        self._asked: dict[str, asyncio.Future[cmd.Answer]] = {}
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"call-{self.call.call_id}")
@@ -85,6 +94,17 @@ class CallActor:
         self._inbox.append(event)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    def ask(self, event: Asked) -> asyncio.Future[cmd.Answer]:
+        """Put a request into the inbox; its answer comes when it has been carried out, or when the call is over."""
+        answer = self._asked[event.request] = asyncio.get_running_loop().create_future()
+        self.post(event)
+        return answer
+
+    def _answer(self, answer: cmd.Answer) -> None:
+        waiting = self._asked.pop(answer.request, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
     def _timer_fired(self, name: str) -> None:
         self.post(TimerFired(at=self._services.clock(), timer=name))
@@ -107,6 +127,8 @@ class CallActor:
             for task in self._lookups:
                 task.cancel()
             self._services.closed(self)
+            for request in list(self._asked):
+                self._answer(cmd.Answer(request, "unknown_call", "the call has ended"))
 
     async def _take(self, event: Event) -> None:
         fact = self.call.for_journal(event)
@@ -117,12 +139,17 @@ class CallActor:
             journalled = True
         else:
             journalled = await self._journal(written)
+        failed = False
         for command in commands:
-            if isinstance(command, cmd.StartRecording) and not journalled:
+            if isinstance(command, cmd.Answer):
+                if failed and command.error_id is None:
+                    command = replace(command, error_id="engine_failed", detail="the media server did not do it")
+                self._answer(command)
+            elif isinstance(command, cmd.StartRecording) and not journalled:
                 # No evidence on disk, no recording: it fails closed.
                 self.post(self._failure(command, "NotJournalled", unknown=False))
             elif not isinstance(command, cmd.Record):
-                await self._perform(command)
+                failed |= not await self._perform(command) and type(command) in _ANSWERED
 
     async def _journal(self, events: list[Event]) -> bool:
         """False when the disk refused: the call goes on, and the log says what is missing."""
@@ -134,7 +161,8 @@ class CallActor:
             return False
         return True
 
-    async def _perform(self, command: cmd.Command) -> None:
+    async def _perform(self, command: cmd.Command) -> bool:
+        """False when the media server did not do it."""
         match command:
             case cmd.SetTimer(timer=timer, delay_s=delay_s):
                 self._timers.set(timer, delay_s)
@@ -147,6 +175,9 @@ class CallActor:
                 | cmd.AgentRings()
                 | cmd.EndOffer()
                 | cmd.ReleaseAgent()
+                | cmd.EngageAgent()
+                | cmd.FreeAgent()
+                | cmd.PutOnCall()
             ):
                 self._services.router.handle(self.call.call_id, command)
             case cmd.StopRecording():
@@ -157,8 +188,8 @@ class CallActor:
                 lookup = asyncio.get_running_loop().create_task(self._look_up(command))
                 self._lookups.add(lookup)
                 lookup.add_done_callback(self._lookups.discard)
-            case cmd.Record():
-                return
+            case cmd.Record() | cmd.Answer():
+                pass
             case _:
                 try:
                     await self._ask_engine(command)
@@ -167,6 +198,8 @@ class CallActor:
                         self.post(self._failure(command, type(error).__name__, isinstance(error, EngineUnknown)))
                     elif not isinstance(error, LegGone):
                         log.warning("call %s: %s failed: %s", self.call.call_id, type(command).__name__, error)
+                    return False
+        return True
 
     def _failure(self, command: cmd.Command, error: str, unknown: bool) -> CommandFailed:
         name = type(command).__name__
@@ -198,6 +231,14 @@ class CallActor:
             case cmd.StartRecording(recording_id=recording_id, leg_id=leg_id):
                 await self._services.recorder.start(recording_id, leg_id, command.grant, command.region)
                 self.post(RecordingStarted(at=self._services.clock(), recording_id=recording_id, leg_id=leg_id))
+            case cmd.HoldLeg(leg_id=leg_id, music_class=music_class):
+                await engine.hold(leg_id, music_class)
+            case cmd.ResumeLeg(leg_id=leg_id):
+                await engine.unhold(leg_id)
+            case cmd.MuteLeg(leg_id=leg_id, muted=muted):
+                await engine.mute(leg_id, muted)
+            case cmd.SuperviseLeg(leg_id=leg_id, watched=watched, mode=mode):
+                await engine.supervise(leg_id, watched, mode)
             case cmd.StopRecording():
                 raise AssertionError("runs in the background")
 

@@ -14,11 +14,13 @@ from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.router import Router
 from pbx.domain import events as ev
+from pbx.domain.agent import Status
 from pbx.domain.call import Call
+from pbx.domain.conversation import Asked
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, derive
+from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, QueueId, RecordingId, derive
 from pbx.domain.queue import Did, Queue
 from pbx.ports.journal import Journal
 from pbx.ports.link import Link
@@ -259,6 +261,8 @@ class Pop:
                 return self._tell_call(CallId(call_id), ev.RecordingStopAsked(at=self.clock(), by=by))
             case wire.ReadRecording() as read:
                 return await self._read(read)
+            case talk:
+                return await self._in_conversation(request.idempotency_key, talk)
 
     def _tell_call(self, call_id: CallId, event: ev.Event) -> wire.CommandReply:
         actor = self.calls.get(call_id)
@@ -266,6 +270,56 @@ class Pop:
             return wire.CommandReply(error_id="unknown-call", detail=f"call {call_id} is not live at this POP")
         actor.post(event)
         return wire.CommandReply()
+
+    async def _in_conversation(self, key: str, command: wire.TalkCommand) -> wire.CommandReply:
+        actor = self.calls.get(CallId(command.call_id))
+        if actor is None:
+            return wire.CommandReply(error_id="unknown-call", detail=f"call {command.call_id} is not live at this POP")
+        asked = self._asked(key, command, actor)
+        if isinstance(asked, wire.CommandReply):
+            return asked
+        answer = await actor.ask(asked)
+        return wire.CommandReply(error_id=answer.error_id, detail=answer.detail)
+
+    def _asked(self, key: str, command: wire.TalkCommand, actor: CallActor) -> Asked | wire.CommandReply:
+        """The event of a command, or its refusal."""
+        now = self.clock()
+        match command:
+            case wire.SuperviseCall(agent_id=agent_id, mode=mode):
+                if mode not in {m.value for m in ev.Supervision}:
+                    return wire.CommandReply(error_id="bad_mode", detail="mode must be listen, whisper or barge")
+                if not self.engine.capabilities.supervision:
+                    return wire.CommandReply(error_id="not_supported", detail="this media server cannot do it")
+                supervision = ev.Supervision(mode)
+                return ev.SupervisionAsked(at=now, request=key, agent_id=AgentId(agent_id), mode=supervision)
+            case wire.EndSupervision():
+                return ev.SupervisionEndAsked(at=now, request=key)
+            case wire.TakeOverCall():
+                return ev.TakeOverAsked(at=now, request=key)
+            case wire.HoldCall():
+                return ev.HoldAsked(at=now, request=key)
+            case wire.ResumeCall():
+                return ev.ResumeAsked(at=now, request=key)
+            case wire.MuteAgent(muted=muted):
+                return ev.MuteAsked(at=now, request=key, muted=muted)
+            case wire.TransferCall(queue_id=queue_id, agent_id=None) if queue_id is not None:
+                return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
+            case wire.TransferCall(queue_id=None, agent_id=agent_id) if agent_id is not None:
+                refusal = self._may_be_handed_to(AgentId(agent_id), actor)
+                return refusal or ev.TransferAsked(at=now, request=key, agent_id=AgentId(agent_id))
+            case wire.TransferCall():
+                return wire.CommandReply(error_id="bad_target", detail="a queue or an agent, not both and not neither")
+
+    def _may_be_handed_to(self, agent_id: AgentId, actor: CallActor) -> wire.CommandReply | None:
+        """Why a caller cannot wait for this agent; what changes afterwards, the ACD sees to."""
+        agent, talk = self.router.agent(agent_id), actor.call.talk
+        if agent is None:
+            return wire.CommandReply(error_id="unknown_agent", detail=f"agent {agent_id} is not at this POP")
+        if agent.status is Status.LOGGED_OUT:
+            return wire.CommandReply(error_id="agent_logged_out", detail="the agent is not logged in")
+        if talk is not None and talk.seat.queue is not None and not talk.seat.queue.accepts(agent.skills):
+            return wire.CommandReply(error_id="agent_lacks_skills", detail="the agent cannot take calls of this queue")
+        return None
 
     async def _read(self, read: wire.ReadRecording) -> wire.CommandReply:
         from_byte, length = max(0, read.offset), min(max(0, read.length), MAX_READ)

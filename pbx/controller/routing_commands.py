@@ -11,10 +11,8 @@ from pbx.domain.explain import Reason
 from pbx.domain.ids import AgentId, CallId
 from pbx.wire import messages as wire
 
-RoutingCommand = wire.SetAgentStatus | wire.EndWrapUp | wire.ExtendWrapUp | wire.ExplainWait
 
-
-def carry_out(router: Router, command: RoutingCommand) -> wire.CommandReply:
+def carry_out(router: Router, command: wire.RoutingCommand) -> wire.CommandReply:
     """At once; nothing is changed by a command that is refused."""
     if command.agent_id is not None and router.agent(AgentId(command.agent_id)) is None:
         return _refused("unknown-agent", f"agent {command.agent_id} is not at this POP")

@@ -222,6 +222,56 @@ class Acd(Waits):
             decisions += self._offer_to(agent, now)
         return decisions
 
+    # --- agents who are called to another's conversation --------------------------------------------------------
+
+    def _engage(self, call_id: CallId, command: cmd.EngageAgent, now: float) -> list[Decision]:
+        """Whatever its status, an idle agent with a phone can be engaged; it is offered nothing until it is freed."""
+        agent_id, request = command.agent_id, command.request
+        agent = self.agents.get(agent_id)
+        reason = None
+        if agent is None or agent.removed:
+            reason = "unknown_agent"
+        elif agent.state is not State.IDLE:
+            reason = "agent_busy"
+        elif not agent.reachable:
+            reason = "agent_unreachable"
+        if agent is None or reason is not None:
+            refused = ev.AgentNotEngaged(at=now, request=request, agent_id=agent_id, reason=reason or "")
+            return [ToCall(call_id, refused)]
+        agent.step(Step.ENGAGE)
+        self._restamp(agent)
+        agent.call_id = call_id
+        self._serving[call_id] = (*self._serving.get(call_id, ()), agent_id)
+        engaged = ev.AgentEngaged(
+            at=now, request=request, agent_id=agent_id, phone_id=agent.phone_id, agent_country=agent.country
+        )
+        return [self._changed(agent, now), ToCall(call_id, engaged)]
+
+    def _disengage(self, call_id: CallId, agent_id: AgentId, now: float) -> list[Decision]:
+        """The agent is what it was before, with its place among the idle."""
+        agent = self.agents.get(agent_id)
+        if agent is None or agent.call_id != call_id or agent.state is not State.ENGAGED:
+            return []
+        agent.step(Step.DISENGAGE)
+        self._freed(agent)
+        decisions: list[Decision] = [self._changed(agent, now)]
+        if agent.removed:
+            decisions += self._forget(agent)
+        elif agent.can_be_offered:
+            decisions += self._offer_to(agent, now)
+        return decisions
+
+    def _put_on_call(self, call_id: CallId, command: cmd.PutOnCall, now: float) -> list[Decision]:
+        agent = self.agents.get(command.agent_id)
+        if agent is None or agent.call_id != call_id or agent.state is not State.ENGAGED:
+            return []
+        agent.step(Step.TAKE_OVER)
+        agent.queue_id, agent.busy_since = command.queue_id, now
+        line = self._lines.get(command.queue_id)
+        if line is not None:
+            agent.wrap_up_s, agent.wrap_up_max_s = line.queue.wrap_up_s, line.queue.wrap_up_max_s
+        return [self._changed(agent, now)]
+
     # --- what calls ask -----------------------------------------------------------------------------------------
 
     def handle(self, call_id: CallId, command: cmd.RouterCommand, now: float) -> list[Decision]:
@@ -246,6 +296,12 @@ class Acd(Waits):
                 return self._end_offer(call_id, command, now)
             case cmd.ReleaseAgent(agent_id=agent_id):
                 return self._release(call_id, agent_id, now)
+            case cmd.EngageAgent():
+                return self._engage(call_id, command, now)
+            case cmd.FreeAgent(agent_id=agent_id):
+                return self._disengage(call_id, agent_id, now)
+            case cmd.PutOnCall():
+                return self._put_on_call(call_id, command, now)
 
     def drop_call(self, call_id: CallId, now: float) -> list[Decision]:
         """A call died without a word (a defect): nothing may stay reserved for it."""
@@ -256,7 +312,7 @@ class Acd(Waits):
                 gone = cmd.EndOffer(agent.offer_id, agent_id, ev.OfferOutcome.CALLER_GONE)
                 decisions += self._end_offer(call_id, gone, now)
             else:
-                decisions += self._release(call_id, agent_id, now)
+                decisions += self._disengage(call_id, agent_id, now) + self._release(call_id, agent_id, now)
         return decisions
 
     def _end_offer(self, call_id: CallId, command: cmd.EndOffer, now: float) -> list[Decision]:

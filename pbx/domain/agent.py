@@ -36,6 +36,8 @@ class Condition(IntEnum):
     NOT_READY = 5
     UNREACHABLE = 6
     HELD = 7
+    ENGAGED = 8
+    """In another agent's conversation."""
 
 
 _BUSY = {
@@ -43,6 +45,7 @@ _BUSY = {
     State.WRAP_UP: Condition.WRAP_UP,
     State.RESERVED: Condition.BEING_OFFERED,
     State.RINGING: Condition.BEING_OFFERED,
+    State.ENGAGED: Condition.ENGAGED,
 }
 
 

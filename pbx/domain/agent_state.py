@@ -16,6 +16,8 @@ class State(Enum):
     RINGING = "RINGING"
     ON_CALL = "ON_CALL"
     WRAP_UP = "WRAP_UP"
+    ENGAGED = "ENGAGED"
+    """Rung for, or taking part in, a call that the ACD did not offer: a supervisor."""
 
 
 class Step(Enum):
@@ -32,6 +34,12 @@ class Step(Enum):
     """The agent asks for more wrap-up."""
     FINISH = "finish"
     """Wrap-up is over: its time is, or the agent ended it."""
+    ENGAGE = "engage"
+    """Called to another agent's conversation."""
+    DISENGAGE = "disengage"
+    """It is over, or came to nothing; the agent goes on waiting as if it had not been."""
+    TAKE_OVER = "take_over"
+    """The conversation is this agent's now."""
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
@@ -44,6 +52,9 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.ON_CALL, Step.RELEASE): State.WRAP_UP,
     (State.WRAP_UP, Step.EXTEND): State.WRAP_UP,
     (State.WRAP_UP, Step.FINISH): State.IDLE,
+    (State.IDLE, Step.ENGAGE): State.ENGAGED,
+    (State.ENGAGED, Step.DISENGAGE): State.IDLE,
+    (State.ENGAGED, Step.TAKE_OVER): State.ON_CALL,
 }
 
 

@@ -8,16 +8,19 @@ change nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallConfig, CallContext
+from pbx.domain.call_recording import CallRecording
 from pbx.domain.call_steps import End, Go, Outcome, Step
-from pbx.domain.consent import grant
+from pbx.domain.conversation import PREFERRED_S, Asked, Conversation, HandOn, Seat
+from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import CallId, LegId, RecordingId, derive
+from pbx.domain.ids import CallId, LegId, RecordingId
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.step_makers import make_step
@@ -55,10 +58,10 @@ class Call:
         self.step: Step | None = None
         self.legs: set[LegId] = {offered.leg_id}
         """Legs that live, as far as we know."""
-        self.talk: QueueStep | None = None
-        """The queue step that led to the conversation: agent's leg, bridge, queue."""
-        self.agent: ev.OfferMade | None = None
-        self.recording: RecordingId | None = None
+        self.talk: Conversation | None = None
+        self.waited_s = 0.0
+        """How long the caller has waited in queues so far: the age that a transfer keeps."""
+        self.recording = CallRecording(self.context)
         self.nodes_walked = 0
         self._secrets = has_secrets(config)
         self._cut_ms = 0
@@ -98,12 +101,25 @@ class Call:
             case ev.CommandFailed():
                 self._failed(event, now)
             case ev.RecordingEnded(recording_id=recording_id):
-                if recording_id == self.recording:
-                    self.recording = None
+                if self.recording.ended(recording_id, now) and self.talk is not None:
+                    self.talk.recording_ended(now)
             case ev.RecordingStopAsked(by=by):
-                self._stop_recording(discard=by == "caller")
+                self.recording.stop(discard=by == "caller")
             case ev.HangUpAsked():
                 self._end(ev.EndReason.ASKED, HangupCause.NORMAL_CLEARING, now)
+            case (
+                ev.SupervisionAsked()
+                | ev.SupervisionEndAsked()
+                | ev.TakeOverAsked()
+                | ev.HoldAsked()
+                | ev.ResumeAsked()
+                | ev.MuteAsked()
+                | ev.TransferAsked()
+            ):
+                self._asked(event, now)
+            case ev.AgentEngaged() | ev.AgentNotEngaged():
+                if self.talk is not None:
+                    self.talk.engaged(event, now)
             case _:
                 self._queue_event(event, now)
         self._close_if_over(now)
@@ -126,6 +142,8 @@ class Call:
         step = self.step
         if isinstance(step, QueueStep) and leg_id == step.agent_leg:
             step.agent_answered(now)
+        elif self.talk is not None and self.talk.leg_answered(leg_id, now):
+            return
         elif leg_id in self.legs:  # answered after its offer was over
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
 
@@ -161,7 +179,7 @@ class Call:
             return
         if purpose == "cleanup":
             self.legs.clear()
-            self.recording = None
+            self.recording.give_up()
         elif purpose is not None and self.step is not None:
             self._advance(self.step.timer(purpose, now), now)
 
@@ -170,6 +188,8 @@ class Call:
     def _queue_event(self, event: ev.Event, now: float) -> None:
         step = self.step
         if not isinstance(step, QueueStep):
+            if isinstance(event, ev.LegsBridged) and self.talk is not None:
+                self.talk.bridged(event.bridge_id, now)
             if isinstance(event, ev.OfferMade):  # crossed with our leaving the queue
                 gone = ev.OfferOutcome.CALLER_GONE
                 self.context.record(
@@ -200,42 +220,50 @@ class Call:
                     step.rings()
             case ev.LegsBridged(bridge_id=bridge_id):
                 if bridge_id == step.bridge_id:
-                    self.agent = step.offer
+                    offer = step.offer
                     step.bridged(now)
-                    self._talk(step, now)
+                    self._talk(step, offer, now)
             case _:
                 return
 
-    def _talk(self, step: QueueStep, now: float) -> None:
-        if self.agent is None or not step.connected:
+    def _talk(self, step: QueueStep, offer: ev.OfferMade | None, now: float) -> None:
+        if offer is None or step.agent_leg is None or step.bridge_id is None or not step.connected:
             return
-        self.phase = Phase.TALKING
-        self.talk, self.step = step, None
-        self.context.record(ev.TalkStarted(at=now, agent_id=self.agent.agent_id, queue_id=self.agent.queue_id))
-        self._record_if_granted(now)
+        self.phase, self.step = Phase.TALKING, None
+        self.waited_s = now - step.entered_at
+        seat = Seat(
+            agent_id=offer.agent_id,
+            agent_country=offer.agent_country,
+            queue_id=offer.queue_id,
+            queue=step.queue,
+            leg=step.agent_leg,
+            bridge_id=step.bridge_id,
+            node=step.node,
+        )
+        self.talk = Conversation(self.context, self.legs, self.recording, self.cli, seat, now)
 
-    def _record_if_granted(self, now: float) -> None:
-        """The regime is evaluated again with the agent's place and the queue's floor: the strictest rules."""
-        if self.agent is None or self.talk is None or self.talk.queue is None or not self.talk.queue.recorded:
-            return
-        context = self.context
-        places = (context.caller_country, self.config.did.country, self.agent.agent_country)
-        regime = self.config.regimes.strictest(places, self.talk.queue.consent_floor)
-        permission = grant(self.call_id, context.leg_id, regime, context.evidence, now)
-        if permission is not None:
-            self.recording = RecordingId(derive(now, "recording", self.call_id))
-            region = self.config.did.region
-            context.do(cmd.StartRecording(self.recording, context.leg_id, permission, region))
-        elif context.evidence is not None:
-            jurisdictions = tuple(place or "unknown" for place in places)
-            refused = ev.ConsentRefused(
-                at=now, regime=regime.word, jurisdictions=jurisdictions, reason="agent_jurisdiction"
+    def _asked(self, event: Asked, now: float) -> None:
+        if self.talk is None or self.phase is not Phase.TALKING:
+            why = "nobody talks to the caller now"
+            self.context.do(cmd.Answer(event.request, "not_in_conversation", why))
+        else:
+            self._talk_outcome(self.talk.asked(event, now), now)
+
+    def _talk_outcome(self, outcome: TalkOutcome, now: float) -> None:
+        if isinstance(outcome, End):
+            self._end(outcome.reason, outcome.cause, now)
+        elif isinstance(outcome, HandOn) and self.talk is not None:
+            former = self.talk.seat.agent_id
+            self.phase, self.talk = Phase.IN_FLOW, None
+            # Whom the flow prefers may be the one who hands the caller on.
+            to, preferred = replace(outcome.node, preferred=None, preferred_s=0.0), outcome.preferred
+            self.step = step = QueueStep(
+                self.context, to, self.cli, waited_s=self.waited_s, preferred=preferred, preferred_s=PREFERRED_S
             )
-            context.record(refused)
-
-    def _stop_recording(self, discard: bool) -> None:
-        if self.recording is not None:
-            self.context.do(cmd.StopRecording(self.recording, self.context.leg_id, discard))
+            entered = step.enter(now)
+            # Only now, or the former agent could be offered the call before the one it is for.
+            self.context.do(cmd.ReleaseAgent(former))
+            self._advance(entered, now)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -247,8 +275,8 @@ class Call:
             self._end(ev.EndReason.CALLER_HUNG_UP, cause, now)
         elif isinstance(self.step, QueueStep) and leg_id == self.step.agent_leg:
             self.step.agent_leg_ended(cause, now)
-        elif self.talk is not None and leg_id == self.talk.agent_leg:
-            self._end(ev.EndReason.AGENT_HUNG_UP, HangupCause.NORMAL_CLEARING, now)
+        elif self.talk is not None:
+            self._talk_outcome(self.talk.leg_ended(leg_id, now), now)
 
     def _end(self, reason: ev.EndReason, cause: HangupCause, now: float) -> None:
         if self.phase in (Phase.ENDING, Phase.ENDED):
@@ -259,17 +287,16 @@ class Call:
             self.step.abandon(now)
         self.step = None
         self.context.cancel_timers()
-        self._stop_recording(discard=False)
-        if self.talk is not None and self.talk.bridge_id is not None:
-            self.context.do(cmd.DestroyBridge(self.talk.bridge_id))
+        self.recording.finish()
+        if self.talk is not None:
+            self.talk.end(now)
+            self.talk = None
         for leg_id in sorted(self.legs):
             self.context.do(cmd.HangUpLeg(leg_id, cause))
-        if self.agent is not None:
-            self.context.do(cmd.ReleaseAgent(self.agent.agent_id))
         self.context.set_timer("cleanup", CLEANUP_S)
 
     def _close_if_over(self, now: float) -> None:
-        if self.phase is not Phase.ENDING or self.legs or self.recording is not None or self._ended is None:
+        if self.phase is not Phase.ENDING or self.legs or self.recording.running is not None or self._ended is None:
             return
         self.phase = Phase.ENDED
         self.context.cancel_timers()
@@ -294,7 +321,13 @@ class Call:
             case "BridgeLegs":
                 if isinstance(self.step, QueueStep) and self.step.bridge_id == event.subject:
                     self.step.bridge_failed(now)
-            case "StartRecording" if event.subject == self.recording:
-                self.recording = None
+                elif self.talk is not None and self.phase is Phase.TALKING:
+                    self._talk_outcome(self.talk.failed(event, now), now)
+            case "StartRecording":
+                if self.recording.ended(RecordingId(event.subject), now) and self.talk is not None:
+                    self.talk.recording_ended(now)
+            case "SuperviseLeg" | "HoldLeg" | "MuteLeg":
+                if self.talk is not None and self.phase is Phase.TALKING:
+                    self._talk_outcome(self.talk.failed(event, now), now)
             case _:
                 return

@@ -50,6 +50,28 @@ class RecordingRecord:
 
 
 @dataclass(slots=True)
+class TalkRecord:
+    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, or None: with the call."""
+
+    agent_id: str
+    queue_id: str
+    started_at: float
+    ended_at: float | None = None
+    ended: str | None = None
+
+
+@dataclass(slots=True)
+class SupervisionRecord:
+    """A supervisor with the call. ``modes`` in the order in which they were taken; none: nobody answered."""
+
+    agent_id: str
+    modes: list[str] = field(default_factory=list)
+    started_at: float | None = None
+    ended_at: float | None = None
+    ended: str | None = None
+
+
+@dataclass(slots=True)
 class Cdr:
     """Times are seconds since the epoch, UTC; None where it did not come to it."""
 
@@ -75,10 +97,13 @@ class Cdr:
     offers: list[OfferRecord] = field(default_factory=list)
     consents: list[ConsentRecord] = field(default_factory=list)
     recordings: list[RecordingRecord] = field(default_factory=list)
+    talks: list[TalkRecord] = field(default_factory=list)
+    """One for each agent who had the caller, in order; ``agent_id`` and ``queue_id`` above are those of the last."""
+    supervisions: list[SupervisionRecord] = field(default_factory=list)
 
     @property
     def wait_s(self) -> float | None:
-        """From entering the queue to the agent, or to the end of a call that never reached one."""
+        """From entering the queue to the first agent, or to the end of a call that never reached one."""
         if self.queued_at is None:
             return None
         until = self.talk_started_at if self.talk_started_at is not None else self.ended_at
@@ -86,14 +111,16 @@ class Cdr:
 
     @property
     def talk_s(self) -> float | None:
+        """With all agents; what a caller who was handed on waited in between is no talk."""
         if self.talk_started_at is None or self.ended_at is None:
             return None
-        return self.ended_at - self.talk_started_at
+        ends = (talk.ended_at if talk.ended_at is not None else self.ended_at for talk in self.talks)
+        return sum(end - talk.started_at for end, talk in zip(ends, self.talks, strict=True))
 
     @property
     def abandoned(self) -> bool:
-        """The caller hung up while waiting in a queue."""
-        waited = self.queued_at is not None and self.talk_started_at is None
+        """The caller hung up while waiting in a queue, the first time or after a transfer."""
+        waited = self.queued_at is not None and (not self.talks or self.talks[-1].ended == "transferred")
         return waited and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
 
 
@@ -120,7 +147,9 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
         case ev.LanguageChosen():
             cdr.language = event.language
         case ev.QueueJoined():
-            cdr.queue_id, cdr.queued_at = event.queue_id, event.at
+            cdr.queue_id = event.queue_id
+            if cdr.talk_started_at is None:
+                cdr.queued_at = event.at
         case ev.OfferMade():
             cdr.offers.append(OfferRecord(event.offer_id, event.agent_id, event.at))
         case ev.OfferEnded():
@@ -128,7 +157,14 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
                 if offer.offer_id == event.offer_id:
                     offer.outcome, offer.ended_at = event.outcome.value, event.at
         case ev.TalkStarted():
-            cdr.agent_id, cdr.queue_id, cdr.talk_started_at = event.agent_id, event.queue_id, event.at
+            cdr.agent_id, cdr.queue_id = event.agent_id, event.queue_id
+            cdr.talk_started_at = event.at if cdr.talk_started_at is None else cdr.talk_started_at
+            cdr.talks.append(TalkRecord(event.agent_id, event.queue_id, event.at))
+        case ev.TalkEnded():
+            for talk in cdr.talks[-1:]:
+                talk.ended_at, talk.ended = event.at, event.reason
+        case ev.SupervisionStarted() | ev.SupervisionChanged() | ev.SupervisionEnded():
+            _supervision(cdr, event)
         case ev.ConsentGranted() | ev.ConsentRefused():
             cdr.consents.append(_consent(event))
         case ev.RecordingStarted():
@@ -141,8 +177,23 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
                     recording.discarded = event.discarded
         case ev.CallEnded():
             cdr.ended_at, cdr.end_reason, cdr.cause = event.ended_at, event.reason.value, int(event.cause)
+            if cdr.talks and cdr.talks[-1].ended_at is None:
+                cdr.talks[-1].ended_at = event.ended_at
         case _:
             return
+
+
+def _supervision(cdr: Cdr, event: ev.SupervisionStarted | ev.SupervisionChanged | ev.SupervisionEnded) -> None:
+    open_ones = [one for one in cdr.supervisions if one.ended is None]
+    if not open_ones:
+        open_ones = [SupervisionRecord(event.agent_id)]
+        cdr.supervisions += open_ones
+    record = open_ones[-1]
+    if isinstance(event, ev.SupervisionEnded):
+        record.ended_at, record.ended = event.at, event.reason
+    else:
+        record.modes.append(event.mode.value)
+        record.started_at = event.at if record.started_at is None else record.started_at
 
 
 def _consent(event: ev.ConsentGranted | ev.ConsentRefused) -> ConsentRecord:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
-from pbx.domain.events import Event, OfferOutcome
+from pbx.domain.events import Event, OfferOutcome, Supervision
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
 from pbx.domain.queue_rules import Need
@@ -98,6 +98,36 @@ class BridgeLegs:
 @dataclass(frozen=True, slots=True)
 class DestroyBridge:
     bridge_id: BridgeId
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLeg:
+    """Out of the conversation, with music."""
+
+    leg_id: LegId
+    music_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeLeg:
+    """Back into the conversation."""
+
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class MuteLeg:
+    leg_id: LegId
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SuperviseLeg:
+    """Let ``leg_id`` take part in the conversation of ``watched``; again, to change the mode."""
+
+    leg_id: LegId
+    watched: LegId
+    mode: Supervision
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +230,41 @@ class ReleaseAgent:
     agent_id: AgentId
 
 
+@dataclass(frozen=True, slots=True)
+class EngageAgent:
+    """Keep the agent for this call, which nobody offers: AgentEngaged or AgentNotEngaged says whether it worked."""
+
+    request: str
+    agent_id: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAgent:
+    """The engaged agent is needed no longer and is what it was before."""
+
+    agent_id: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class PutOnCall:
+    """The engaged agent has the conversation now: ON_CALL until ReleaseAgent, with the queue's wrap-up to follow."""
+
+    agent_id: AgentId
+    queue_id: QueueId
+
+
+# --- for whoever asked ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request (``events.Asked``): done, or why not. ``error_id`` is a stable word."""
+
+    request: str
+    error_id: str | None = None
+    detail: str = ""
+
+
 EngineCommand = (
     AnswerLeg
     | HangUpLeg
@@ -212,6 +277,12 @@ EngineCommand = (
     | DestroyBridge
     | StartRecording
     | StopRecording
+    | HoldLeg
+    | ResumeLeg
+    | MuteLeg
+    | SuperviseLeg
 )
-RouterCommand = JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent
-Command = EngineCommand | RouterCommand | Record | SetTimer | CancelTimer | Lookup
+RouterCommand = (
+    JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent | EngageAgent | FreeAgent | PutOnCall
+)
+Command = EngineCommand | RouterCommand | Record | SetTimer | CancelTimer | Lookup | Answer

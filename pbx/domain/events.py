@@ -10,18 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pbx.domain import talk_events
 from pbx.domain.e164 import E164, Cli
+from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
 
 HIDDEN = "?"
 """Stands in the journal for a digit that it must not hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    at: float
 
 
 # --- facts: the media server -------------------------------------------------------------------------------------
@@ -298,7 +296,7 @@ class ConsentGranted(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentRefused(Event):
     """``reason``: ``digit``, ``silence``, ``prompt_cut``, ``prohibited``, ``hangup``,
-    ``agent_jurisdiction``, ``withdrawn``."""
+    ``agent_jurisdiction``, ``supervisor_jurisdiction``, ``withdrawn``."""
 
     regime: str
     jurisdictions: tuple[str, ...]
@@ -370,9 +368,11 @@ FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
+    *talk_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
+    *talk_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -25,6 +25,8 @@ class Because(Enum):
     NOT_READY = "not_ready"
     UNREACHABLE = "unreachable"
     HELD = "held"
+    ENGAGED = "engaged"
+    """These agents take part in another agent's conversation."""
     LACKS_SKILL = "lacks_skill"
     """These agents are logged in and lack ``skill`` of at least ``least``, and nothing else."""
     EARLIER_CALLS = "earlier_calls"

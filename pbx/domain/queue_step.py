@@ -44,10 +44,22 @@ class Phase(Enum):
 class QueueStep(BaseStep):
     """``agent`` and ``bridge_id`` are for the conversation that follows; ``connected`` says that it may begin."""
 
-    def __init__(self, context: CallContext, node: EnterQueue, cli: Cli) -> None:
+    def __init__(
+        self,
+        context: CallContext,
+        node: EnterQueue,
+        cli: Cli,
+        *,
+        waited_s: float = 0.0,
+        preferred: AgentId | None = None,
+        preferred_s: float = 0.0,
+    ) -> None:
+        """``waited_s``: the age of a caller who is handed on; ``preferred``: to whom, for so long."""
         super().__init__(context)
         self.node = node
         self.cli = cli
+        self.waited_s, self.preferred, self.preferred_s = waited_s, preferred, preferred_s
+        self.entered_at = 0.0
         self.queue: Queue | None = context.config.queues.get(node.queue_id)
         self.phase = Phase.JOINING
         self.offer: ev.OfferMade | None = None
@@ -61,15 +73,19 @@ class QueueStep(BaseStep):
         if self.queue is None:
             return Go(self.node.on_refused)
         self.context.typed_ahead = None
-        agent = text_of(self.context.read(self.node.preferred)) if self.node.preferred else ""
+        self.entered_at = now - self.waited_s
+        agent, preferred_s = self.preferred, self.preferred_s
+        if agent is None and self.node.preferred:
+            # Handed to an agent by somebody comes before what the flow prefers.
+            agent, preferred_s = AgentId(text_of(self.context.read(self.node.preferred))) or None, self.node.preferred_s
         self.context.do(
             cmd.JoinQueue(
                 self.node.queue_id,
-                entered_at=now,
+                entered_at=self.entered_at,
                 priority=self.node.priority,
                 needs=self._needs(),
-                preferred=AgentId(agent) if agent else None,
-                preferred_s=self.node.preferred_s if agent else 0.0,
+                preferred=agent,
+                preferred_s=preferred_s if agent else 0.0,
             )
         )
         return None

@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from pbx.domain.commands import OriginateLeg, Prompt
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.errors import BadValue
-from pbx.domain.events import Event
+from pbx.domain.events import Event, Supervision
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
 
@@ -39,6 +38,19 @@ class EngineCapabilities:
     """Events of a time without controller are delivered later (they may be doubled; the adapter drops doubles)."""
 
 
+__all__ = [
+    "LEG_VARIABLES",
+    "Clock",
+    "EngineCapabilities",
+    "EngineListener",
+    "EngineSnapshot",
+    "LegSnapshot",
+    "MediaEngine",
+    "PhoneAccount",
+    "Supervision",
+    "check_variables",
+]
+
 LEG_VARIABLES = ("CALLPLANE_CALL", "CALLPLANE_ROLE")
 """What may be written on a leg: which call it belongs to and as what. Values: up to 128 printable ASCII characters
 without quotes, commas and braces."""
@@ -52,17 +64,6 @@ def check_variables(variables: Mapping[str, str]) -> None:
             raise BadValue("variables", f"may only be {' and '.join(LEG_VARIABLES)}")
         if len(value) > 128 or _UNFIT.search(value):
             raise BadValue(name, "is not up to 128 printable ASCII characters without quotes, commas and braces")
-
-
-class Supervision(Enum):
-    """What a supervisor does with a conversation."""
-
-    LISTEN = "listen"
-    """Hears both sides, is heard by neither."""
-    WHISPER = "whisper"
-    """Hears both sides, is heard by the watched leg only."""
-    BARGE = "barge"
-    """Hears both sides, is heard by both."""
 
 
 @dataclass(frozen=True, slots=True)

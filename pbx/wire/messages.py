@@ -196,7 +196,51 @@ class ReadRecording(Wire, frozen=True, tag="read_recording"):
     """At most 512 KiB are sent."""
 
 
-PopCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait | HangUpCall | StopCallRecording | ReadRecording
+class SuperviseCall(Wire, frozen=True, tag="supervise_call"):
+    """Ring the agent as a supervisor of the call, or change the mode of the one who is."""
+
+    call_id: str
+    agent_id: str
+    mode: str
+    """``listen``, ``whisper``, ``barge``."""
+
+
+class EndSupervision(Wire, frozen=True, tag="end_supervision"):
+    call_id: str
+
+
+class TakeOverCall(Wire, frozen=True, tag="take_over_call"):
+    """The supervisor becomes the agent."""
+
+    call_id: str
+
+
+class HoldCall(Wire, frozen=True, tag="hold_call"):
+    call_id: str
+
+
+class ResumeCall(Wire, frozen=True, tag="resume_call"):
+    call_id: str
+
+
+class MuteAgent(Wire, frozen=True, tag="mute_agent"):
+    call_id: str
+    muted: bool
+
+
+class TransferCall(Wire, frozen=True, tag="transfer_call"):
+    """To another queue, or to an agent of the present one: exactly one is given."""
+
+    call_id: str
+    queue_id: str | None = None
+    agent_id: str | None = None
+
+
+TalkCommand = SuperviseCall | EndSupervision | TakeOverCall | HoldCall | ResumeCall | MuteAgent | TransferCall
+"""What changes a conversation: answered when it has been done, or with the reason why not."""
+RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
+"""About agents and waiting calls."""
+PopCommand = RoutingCommand | HangUpCall | StopCallRecording | ReadRecording | TalkCommand
 
 
 class CommandRequest(Wire, frozen=True):

@@ -63,6 +63,8 @@ class Model:
         self.waiting: set[CallId] = set()
         self.talking: dict[CallId, AgentId] = {}
         self.wrapping: set[AgentId] = set()
+        self.engaged: dict[CallId, AgentId] = {}
+        """Supervisors of calls that are talking."""
         self.calls = 0
         self.seen: Counter[str] = Counter()
         for name in QUEUES:
@@ -75,6 +77,7 @@ class Model:
             (20, self.offer_ends),
             (14, self.talk_ends),
             (14, self.time_passes),
+            (6, self.supervise),
             (8, lambda: self.status(c.choice(AGENTS), c.choice(list(Status)))),
             (5, lambda: self.phone(c.choice(AGENTS), c.random() < 0.8)),
             (5, self.leave),
@@ -102,6 +105,7 @@ class Model:
                     assert offer.agent_id not in rung, "an agent has one offer at most"
                     assert offer.agent_id not in self.talking.values(), "nobody is rung while on a call"
                     assert offer.agent_id not in self.wrapping, "wrap-up is honoured"
+                    assert offer.agent_id not in self.engaged.values(), "nobody is rung while supervising"
                     agent = self.acd.agents[offer.agent_id]
                     assert agent.status is Status.AVAILABLE, "nobody not ready is rung"
                     assert agent.reachable, "nobody unreachable is rung"
@@ -119,6 +123,11 @@ class Model:
                     self.timers[timer] = self.now + delay_s
                 case cmd.CancelTimer(timer=timer):
                     self.timers.pop(timer, None)
+                case ToCall(call_id=call_id, event=ev.AgentEngaged(agent_id=agent_id)):
+                    busy = (*self.talking.values(), *self.wrapping, *self.engaged.values())
+                    assert agent_id not in busy, "who is busy is not engaged"
+                    self.engaged[call_id] = agent_id
+                    self.seen["AgentEngaged"] += 1
                 case ToCall(event=event):
                     self.seen[type(event).__name__] += 1
                 case _:
@@ -227,9 +236,36 @@ class Model:
             outcome = ev.OfferOutcome.ANSWERED if self.chance.random() < 0.6 else self.chance.choice(outcomes)
             self.end_offer(call_id, outcome)
 
+    def supervise(self) -> None:
+        """A supervisor comes, goes, or takes over."""
+        if not self.talking:
+            return
+        call_id = self.chance.choice(sorted(self.talking))
+        if call_id not in self.engaged:
+            engage = cmd.EngageAgent("r", self.chance.choice(AGENTS))
+            self.do(lambda: self.acd.handle(call_id, engage, self.now))
+        elif self.chance.random() < 0.6:
+            self._let_go(call_id)
+        else:
+            former, agent_id = self.talking[call_id], self.engaged.pop(call_id)
+            queue_id = self.acd.agents[former].queue_id or QUEUES[0]
+            self.do(lambda: self.acd.handle(call_id, cmd.PutOnCall(agent_id, queue_id), self.now))
+            self._hang_up(call_id, lambda agent: self.acd.handle(call_id, cmd.ReleaseAgent(agent), self.now))
+            self.talking[call_id] = agent_id
+            self.seen["taken over"] += 1
+
+    def _let_go(self, call_id: CallId) -> None:
+        agent_id = self.engaged.pop(call_id, None)
+        if agent_id is not None:
+            before = self.acd.agents[agent_id].idle_since
+            self.do(lambda: self.acd.handle(call_id, cmd.FreeAgent(agent_id), self.now))
+            after = self.acd.agents.get(agent_id)
+            assert after is None or after.idle_since == before, "supervising costs nobody the place"
+
     def talk_ends(self) -> None:
         if self.talking:
             call_id = self.chance.choice(sorted(self.talking))
+            self._let_go(call_id)
             self._hang_up(call_id, lambda agent: self.acd.handle(call_id, cmd.ReleaseAgent(agent), self.now))
 
     def _hang_up(self, call_id: CallId, act: Callable[[AgentId], list[Decision]]) -> None:
@@ -252,6 +288,7 @@ class Model:
             call_id = self.chance.choice(live)
             self.waiting.discard(call_id)
             self.offers.pop(call_id, None)
+            self.engaged.pop(call_id, None)
             if call_id in self.talking:
                 self._hang_up(call_id, lambda _: self.acd.drop_call(call_id, self.now))
             else:

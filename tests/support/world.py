@@ -18,7 +18,7 @@ from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
-from pbx.domain.ids import AgentId, CallId, FlowId, PopId
+from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
 from pbx.wire.codec import project_call
@@ -78,6 +78,7 @@ class World:
         self.recordings.mkdir()
         self.vault_root = directory / "vault"
         self.engine = SimulatedEngine(self.clock)
+        self.commands = 0
         self.journal = SqliteJournal(directory / "journal.sqlite")
         vault = DiskVault(self.vault_root, frozenset({"eu"}))
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
@@ -136,11 +137,23 @@ class World:
     def status(self, name: str, status: str, reason: str | None = None) -> None:
         self.told(wire.SetAgentStatus(agent_id=name, status=status, reason=reason))
 
-    def told(self, command: routing_commands.RoutingCommand) -> wire.CommandReply:
+    def told(self, command: wire.RoutingCommand) -> wire.CommandReply:
         """The reply to a command that must not be refused."""
         reply = routing_commands.carry_out(self.pop.router, command)
         assert reply.error_id is None, reply.detail
         return reply
+
+    async def command(self, command: wire.PopCommand) -> str | None:
+        """The error's id, None when it was done."""
+        self.commands += 1
+        request = wire.CommandRequest(idempotency_key=f"c{self.commands}", deadline_at=9e9, command=command)
+        return (await self.pop.command(request)).error_id
+
+    def hears(self, leg_id: LegId | None) -> set[str]:
+        """The names of the phones that this leg hears, ``caller`` for legs from outside, and music."""
+        leg = self.engine.legs[leg_id or LegId("")]
+        names = {f"leg:{phone.leg_id}": str(name) for name, phone in self.engine.phones.items()}
+        return {names.get(sound, "caller" if sound.startswith("leg:") else sound) for sound in leg.hearing[-1][1]}
 
     def state(self, name: str) -> tuple[str, str | None, str]:
         agent = self.pop.router.agent(AgentId(name))

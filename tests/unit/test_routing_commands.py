@@ -115,9 +115,7 @@ async def test_wrap_up_is_extended_and_ended_by_command(tmp_path: Path) -> None:
         (wire.SetAgentStatus(agent_id="anna", status="ASLEEP"), "bad-status"),
     ],
 )
-async def test_commands_that_cannot_be_carried_out(
-    tmp_path: Path, command: routing_commands.RoutingCommand, error_id: str
-) -> None:
+async def test_commands_that_cannot_be_carried_out(tmp_path: Path, command: wire.RoutingCommand, error_id: str) -> None:
     async with World(tmp_path) as world:
         world.agent("anna")
         before = world.state("anna")

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from pydantic import Field
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import CallRow
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Call, PageOf, PageQuery, Wait, call_of, page_of, wait_of
-from orchestrator.domain.problems import NotFound
-from orchestrator.domain.resources import Strict
-from orchestrator.services import commands
+from orchestrator.domain.resources import Strict, SupervisionSpec, TransferTarget
+from orchestrator.services import calls
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
-from pbx.wire.messages import ExplainWait, HangUpCall, StopCallRecording
+from pbx.wire.messages import (
+    EndSupervision,
+    ExplainWait,
+    HangUpCall,
+    HoldCall,
+    MuteAgent,
+    ResumeCall,
+    StopCallRecording,
+    TakeOverCall,
+)
 
 
 class CallQuery(PageQuery):
@@ -24,13 +31,6 @@ class CallQuery(PageQuery):
     did: str | None = Field(default=None, max_length=16)
     live: bool | None = None
     """true: only calls that have not ended; false: only those that have."""
-
-
-async def _get(session: AsyncSession, call_id: str) -> CallRow:
-    row = await session.get(CallRow, call_id)
-    if row is None:
-        raise NotFound("call", call_id)
-    return row
 
 
 async def find(services: Services, query: CallQuery) -> PageOf[Call]:
@@ -48,7 +48,7 @@ async def find(services: Services, query: CallQuery) -> PageOf[Call]:
 async def get(services: Services, call_id: str) -> Call:
     """One call's record, with offers, consent evidence and recordings."""
     async with services.database.read() as session:
-        return call_of(await _get(session, call_id))
+        return call_of(await calls.get(session, call_id))
 
 
 class WaitQuery(Strict):
@@ -58,24 +58,62 @@ class WaitQuery(Strict):
 
 async def explain_wait(services: Services, call_id: str, query: WaitQuery) -> Wait:
     """Why a waiting call still waits: whom it waits for, and what keeps each of them, counted."""
-    async with services.database.read() as session:
-        row = await _get(session, call_id)
-    command = ExplainWait(call_id=call_id, agent_id=query.agent_id)
-    return wait_of(await commands.send(services.bus, row.pop_id, command))
+    return wait_of(await calls.tell(services, call_id, ExplainWait(call_id=call_id, agent_id=query.agent_id)))
 
 
 async def hang_up(services: Services, call_id: str) -> None:
     """End a live call. Its POP does it."""
-    async with services.database.read() as session:
-        row = await _get(session, call_id)
-    await commands.send(services.bus, row.pop_id, HangUpCall(call_id=call_id))
+    await calls.tell(services, call_id, HangUpCall(call_id=call_id))
 
 
 async def stop_recording(services: Services, call_id: str) -> None:
     """Stop the recording of a live call. Its POP does it."""
-    async with services.database.read() as session:
-        row = await _get(session, call_id)
-    await commands.send(services.bus, row.pop_id, StopCallRecording(call_id=call_id, by="api"))
+    await calls.tell(services, call_id, StopCallRecording(call_id=call_id, by="api"))
+
+
+async def supervise(services: Services, call_id: str, body: SupervisionSpec) -> None:
+    """Ring a supervisor's phone and let the supervisor listen, whisper to the agent, or barge in; again, to change
+    the mode.
+
+    409 ``already_supervised``: another supervisor is with the call; ``not_in_conversation``: nobody talks to the
+    caller; ``agent_busy``, ``agent_unreachable``, ``agent_elsewhere``: the supervisor's phone cannot be rung.
+    """
+    await calls.supervise(services, call_id, body)
+
+
+async def end_supervision(services: Services, call_id: str) -> None:
+    """Let the supervisor go; the conversation goes on."""
+    await calls.tell(services, call_id, EndSupervision(call_id=call_id))
+
+
+async def take_over(services: Services, call_id: str) -> None:
+    """The supervisor becomes the agent; the first agent's leg is hung up."""
+    await calls.tell(services, call_id, TakeOverCall(call_id=call_id))
+
+
+async def hold(services: Services, call_id: str) -> None:
+    """The caller hears music, the agent silence."""
+    await calls.tell(services, call_id, HoldCall(call_id=call_id))
+
+
+async def resume(services: Services, call_id: str) -> None:
+    """Back from hold."""
+    await calls.tell(services, call_id, ResumeCall(call_id=call_id))
+
+
+async def mute(services: Services, call_id: str) -> None:
+    """What the agent says reaches nobody."""
+    await calls.tell(services, call_id, MuteAgent(call_id=call_id, muted=True))
+
+
+async def unmute(services: Services, call_id: str) -> None:
+    """The agent is heard again."""
+    await calls.tell(services, call_id, MuteAgent(call_id=call_id, muted=False))
+
+
+async def transfer(services: Services, call_id: str, body: TransferTarget) -> None:
+    """Hand the caller on, blind: to another queue, or to another agent of the present one."""
+    await calls.transfer(services, call_id, body)
 
 
 def routes(registry: Registry) -> None:
@@ -85,3 +123,9 @@ def routes(registry: Registry) -> None:
     registry.route("GET", one + "/wait", tag="calls", problems=(409, 504))(explain_wait)
     registry.route("POST", one + "/hangup", tag="calls", status=204, problems=(409, 504))(hang_up)
     registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504))(stop_recording)
+    supervision = one + "/supervision"
+    registry.route("POST", supervision, tag="calls", status=204, problems=(409, 504))(supervise)
+    registry.route("DELETE", supervision, tag="calls", status=204, problems=(409, 504))(end_supervision)
+    registry.route("POST", supervision + "/take-over", tag="calls", status=204, problems=(409, 504))(take_over)
+    for verb in (hold, resume, mute, unmute, transfer):
+        registry.route("POST", f"{one}/{verb.__name__}", tag="calls", status=204, problems=(409, 504))(verb)

@@ -203,8 +203,12 @@ class _Run:
 
     def _queue(self) -> str | None:
         """The queue in which the call waits, or out of which it came to an agent."""
-        step = self.call.talk or self.call.step
-        if self.caller.cause is not None or not isinstance(step, QueueStep):
+        step = self.call.step
+        if self.caller.cause is not None:
+            return None
+        if self.call.talk is not None:
+            return self.call.talk.seat.queue_id
+        if not isinstance(step, QueueStep):
             return None
         return None if step.phase in (Phase.JOINING, Phase.LEAVING) else step.node.queue_id
 

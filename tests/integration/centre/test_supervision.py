@@ -1,0 +1,139 @@
+"""What is asked of a conversation over REST reaches its POP, and the POP's answer comes back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config import CentreSettings
+from pbx.domain import events as ev
+from pbx.domain.ids import AgentId, CallId, QueueId, derive
+from pbx.wire.messages import (
+    CommandReply,
+    EndSupervision,
+    HoldCall,
+    MuteAgent,
+    PopCommand,
+    ResumeCall,
+    SuperviseCall,
+    TakeOverCall,
+    TransferCall,
+)
+from tests.integration.centre.support import QUEUE, Api, TestPop, agent, pop, until
+from tests.integration.centre.test_calls import START, a_call
+
+
+@asynccontextmanager
+async def live_call(api: Api, settings: CentreSettings, tmp_path: Path) -> AsyncIterator[tuple[TestPop, CallId, str]]:
+    """A POP with a call in conversation, and an agent of that POP."""
+    key = await api.new_site()
+    made = await api.made("/agents", agent())
+    call, _, events = a_call("live")
+    async with pop(tmp_path / "j.db", settings.bus_port, key) as site:
+        await site.journal.append(call, events[:10])
+        site.link.events_waiting()
+        await until(lambda: _talks(api, call))
+        yield site, call, made["agent_id"]
+
+
+async def _talks(api: Api, call: str) -> bool:
+    found = await api.get(f"/calls/{call}")
+    return found.status == 200 and bool(found.body["talks"])
+
+
+async def test_every_request_becomes_its_command(api: Api, settings: CentreSettings, tmp_path: Path) -> None:
+    async with live_call(api, settings, tmp_path) as (site, call, boss):
+        await api.made("/queues", {**QUEUE, "queue_id": "billing"})
+        asked: list[tuple[str, str, Any, PopCommand]] = [
+            (
+                "POST",
+                "/supervision",
+                {"agent_id": boss, "mode": "whisper"},
+                SuperviseCall(call_id=call, agent_id=boss, mode="whisper"),
+            ),
+            ("POST", "/supervision/take-over", {}, TakeOverCall(call_id=call)),
+            ("DELETE", "/supervision", None, EndSupervision(call_id=call)),
+            ("POST", "/hold", {}, HoldCall(call_id=call)),
+            ("POST", "/resume", {}, ResumeCall(call_id=call)),
+            ("POST", "/mute", {}, MuteAgent(call_id=call, muted=True)),
+            ("POST", "/unmute", {}, MuteAgent(call_id=call, muted=False)),
+            ("POST", "/transfer", {"queue_id": "billing"}, TransferCall(call_id=call, queue_id="billing")),
+            ("POST", "/transfer", {"agent_id": boss}, TransferCall(call_id=call, agent_id=boss)),
+        ]
+        for method, path, body, _ in asked:
+            answer = await api.ask(method, f"/calls/{call}{path}", body)
+            assert answer.status == 204, (path, answer.body)
+        assert [c.command for c in site.handler.commands] == [command for *_, command in asked]
+
+
+@pytest.mark.parametrize(
+    ("error_id", "status"),
+    [("already_supervised", 409), ("not_in_conversation", 409), ("agent_busy", 409), ("unknown_call", 404)],
+)
+async def test_the_pops_refusal_is_the_answer(
+    api: Api, settings: CentreSettings, tmp_path: Path, error_id: str, status: int
+) -> None:
+    async with live_call(api, settings, tmp_path) as (site, call, boss):
+        site.handler.answer = lambda _request: CommandReply(error_id=error_id, detail="because")
+        refused = await api.post(f"/calls/{call}/supervision", {"agent_id": boss, "mode": "listen"})
+        assert (refused.status, refused.error_id, refused.body["detail"]) == (status, error_id, "because")
+
+
+async def test_what_the_centre_refuses_does_not_reach_the_pop(
+    api: Api, settings: CentreSettings, tmp_path: Path
+) -> None:
+    async with live_call(api, settings, tmp_path) as (site, call, boss):
+        await api.new_pop("de-ber-1")
+        away = (await api.made("/agents", agent(pop_id="de-ber-1")))["agent_id"]
+        nobody = derive(START, "nobody")
+        for path, body, status, error_id in [
+            ("supervision", {"agent_id": boss, "mode": "shout"}, 422, "invalid"),
+            ("supervision", {"mode": "listen"}, 422, "invalid"),
+            ("supervision", {"agent_id": nobody, "mode": "listen"}, 404, "unknown_agent"),
+            ("supervision", {"agent_id": away, "mode": "listen"}, 409, "agent_elsewhere"),
+            ("transfer", {}, 422, "invalid"),
+            ("transfer", {"agent_id": boss, "queue_id": "sales"}, 422, "invalid"),
+            ("transfer", {"agent_id": away}, 409, "agent_elsewhere"),
+            ("transfer", {"agent_id": nobody}, 404, "unknown_agent"),
+            ("transfer", {"queue_id": "nothing"}, 404, "unknown_queue"),
+        ]:
+            answer = await api.post(f"/calls/{call}/{path}", body)
+            assert (answer.status, answer.error_id) == (status, error_id), body
+        for path, body in (
+            ("supervision", {"agent_id": boss, "mode": "listen"}),
+            ("transfer", {"queue_id": "sales"}),
+            ("hold", {}),
+        ):
+            assert (await api.post(f"/calls/{nobody}/{path}", body)).error_id == "unknown_call"
+        assert site.handler.commands == []
+
+
+async def test_the_record_names_everybody(api: Api, settings: CentreSettings, tmp_path: Path) -> None:
+    async with live_call(api, settings, tmp_path) as (site, call, _boss):
+        first, boss, queue = AgentId(derive(0, "agent")), AgentId("boss"), QueueId("sales")
+        await site.journal.append(
+            call,
+            [
+                ev.SupervisionStarted(at=START + 15, agent_id=boss, mode=ev.Supervision.LISTEN),
+                ev.SupervisionChanged(at=START + 16, agent_id=boss, mode=ev.Supervision.WHISPER),
+                ev.SupervisionEnded(at=START + 20, agent_id=boss, reason="took_over"),
+                ev.TalkEnded(at=START + 20, agent_id=first, reason="taken_over"),
+                ev.TalkStarted(at=START + 20, agent_id=boss, queue_id=queue),
+            ],
+        )
+        site.link.events_waiting()
+
+        async def two_talks() -> Any:
+            body = (await api.get(f"/calls/{call}")).body
+            return body if len(body["talks"]) == 2 else None
+
+        found = await until(two_talks)
+        assert [(t["agent_id"], t["ended"]) for t in found["talks"]] == [(first, "taken_over"), (boss, None)]
+        [supervision] = found["supervisions"]
+        assert (supervision["modes"], supervision["ended"]) == (["listen", "whisper"], "took_over")
+        assert found["agent_id"] == boss
+        assert [c["call_id"] for c in (await api.get(f"/calls?agent_id={boss}")).body["items"]] == [call]

@@ -47,7 +47,7 @@ async def test_a_wait_is_explained_relaxed_and_wrapped_up(stack: Stack) -> None:
 
         offer = await stack.event("OfferMade", call_id=call_id)
         assert offer["agent_id"] == novice.agent_id
-        assert offer["at"] - joined["at"] >= 4
+        assert offer["at"] - joined["at"] > 3.9  # not before the step; the timer is not of the wall clock
         await phone.wait_for("CALL_ESTABLISHED", deadline_s=30)
         await stack.talking(caller)
         with pytest.raises(ApiProblem) as refused:

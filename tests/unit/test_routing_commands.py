@@ -139,7 +139,7 @@ async def test_the_cheapest_agent_is_chosen_where_the_queue_says_so(tmp_path: Pa
         await world.ended(caller)
 
 
-async def test_a_preferred_colleague_and_earlier_calls_are_named(tmp_path: Path) -> None:
+async def test_why_one_agent_has_not_got_a_call_names_the_break_and_the_earlier_calls(tmp_path: Path) -> None:
     async with World(tmp_path, SHORT_FLOW) as world:
         world.agent("anna")
         world.status("anna", "NOT_READY", "LUNCH")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pbx.adapters.journal.sqlite import SqliteJournal
+from pbx.adapters.journal.sqlite import UNSENT_IN_MEMORY, SqliteJournal
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, LegAnswered, TimerFired
 from pbx.domain.ids import AgentId, CallId, LegId, is_ulid
-from pbx.wire.messages import ConfigEntry, FlowConfig
+from pbx.wire.messages import ConfigEntry, EventEnvelope, FlowConfig
 
 CALL = CallId("01ARYZ6S410000000000000000")
 
@@ -60,6 +60,26 @@ async def test_outbox_survives_a_restart(tmp_path: Path) -> None:
     assert again.unsent_count() == 2
     assert len(again.read_call(CALL)) == 5
     again.close()
+
+
+async def test_the_outbox_is_the_same_from_memory_and_from_disk(tmp_path: Path) -> None:
+    path, count = tmp_path / "journal.sqlite", UNSENT_IN_MEMORY + 100
+    journal = SqliteJournal(path)
+    await journal.append(CALL, [answered(n) for n in range(50)])
+    journal.close()
+    journal = SqliteJournal(path)  # fifty on the disk alone
+    for first in range(50, count, 500):
+        await journal.append(CALL, [answered(n) for n in range(first, min(first + 500, count))])
+    sent: list[EventEnvelope] = []
+    while batch := journal.unsent(300):
+        assert journal.unsent(300) == batch
+        sent += batch
+        journal.mark_sent(batch[-1].seq)
+    assert [envelope.seq for envelope in sent] == list(range(1, count + 1))
+    assert sent == journal.read_call(CALL)
+    await journal.append(CALL, [answered(count)])
+    assert [envelope.seq for envelope in journal.unsent(300)] == [count + 1]
+    journal.close()
 
 
 async def test_agents_changed_since_they_were_last_settled_are_found_after_a_crash(tmp_path: Path) -> None:

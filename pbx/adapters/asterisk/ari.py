@@ -17,21 +17,18 @@ import hmac
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from picows import WSCloseCode, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
 from pbx.adapters.asterisk import models
-from pbx.adapters.asterisk.connection import Connection
+from pbx.adapters.asterisk.connection import LONGEST_FRAME, Connection
 from pbx.domain.errors import EngineError, EngineGone, EngineRefused, EngineUnknown, LegGone
 
 log = logging.getLogger(__name__)
 
 LONGEST_EVENT = 1 << 20
-"""Characters. A longer event is dropped with a warning; nothing the adapter reads comes near it."""
-LONGEST_FRAME = 1 << 26
-"""Bytes. The snapshot of some thousand channels is one frame; a longer frame ends the connection."""
+"""Bytes. A longer event is dropped with a warning; nothing the adapter reads comes near it."""
 REMEMBERED = 8192
 """Frames remembered to recognise one that comes again after a reconnect."""
 GREETING_S = 1.0
@@ -46,6 +43,9 @@ _encode = msgspec.json.Encoder().encode
 _message: msgspec.json.Decoder[models.Message] = msgspec.json.Decoder(models.Message)
 
 Query = tuple[tuple[str, str], ...]
+
+_transport_log = logging.getLogger(__name__ + ".transport")
+_transport_log.setLevel(logging.WARNING)  # below that it shows handshakes, credentials included
 
 
 class _Name(msgspec.Struct):
@@ -108,7 +108,8 @@ class AriLink:
         self._seen: set[int] = set()
         self._seen_order: deque[int] = deque()
         self._next_id = 0
-        self._runner: web.AppRunner | None = None
+        self._open: dict[Connection, asyncio.Task[None]] = {}
+        """All connections there are, the one in use and older ones, with what synchronises them."""
         self._listening: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -123,12 +124,17 @@ class AriLink:
 
     async def start(self) -> None:
         """Listens. Raises OSError when the address cannot be had."""
-        app = web.Application()
-        app.router.add_get("/ari", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._runner.setup()
-        server = cast(web.Server, self._runner.server)  # there since the set-up
-        self._listening = await asyncio.get_running_loop().create_server(server, self._host, self._port)
+        self._listening = await ws_create_server(
+            self._accept,
+            self._host,
+            self._port,
+            logger_name=_transport_log,
+            use_aiofastnet=False,  # uvloop writes what one turn of it brings together
+            enable_auto_ping=True,
+            auto_ping_idle_timeout=self._heartbeat_s,
+            auto_ping_reply_timeout=self._heartbeat_s / 2,
+            max_frame_size=LONGEST_FRAME,
+        )
         self._port = self._listening.sockets[0].getsockname()[1]
         self._sweep()
 
@@ -136,20 +142,17 @@ class AriLink:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._stop_listening()
-        link = self._link
-        if link is not None:
-            await link.ws.close(code=WSCloseCode.GOING_AWAY)
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        links = tuple(self._open)
+        for link in links:
+            link.close(WSCloseCode.GOING_AWAY)
+        for link in links:
+            await link.closed()
 
     def cut(self) -> None:
         """Stops listening and aborts the connection without a closing frame."""
         self._stop_listening()
-        if self._runner is not None and self._runner.server is not None:
-            for handler in self._runner.server.connections:
-                if handler.transport is not None:
-                    handler.transport.abort()
+        for link in self._open:
+            link.abort()
         self._link = None
 
     def _stop_listening(self) -> None:
@@ -164,7 +167,7 @@ class AriLink:
     def send(
         self, method: str, uri: str, query: Query = (), body: object = None
     ) -> asyncio.Future[models.RESTResponse]:
-        """Queues a request for writing. The future gets the response, whatever its status, or EngineUnknown.
+        """Writes a request. The future gets the response, whatever its status, or EngineUnknown.
         Raises EngineGone when there is no connection: then nothing was sent."""
         link = self._link
         if link is None:
@@ -180,8 +183,7 @@ class AriLink:
         future: asyncio.Future[models.RESTResponse] = loop.create_future()
         link.pending[request.request_id] = future
         link.deadlines.append((loop.time() + self._timeout_s, request.request_id))
-        link.outbox.append(_encode(request))
-        link.wake.set()
+        link.send(_encode(request))
         return future
 
     async def request(self, method: str, uri: str, query: Query = (), body: object = None) -> str:
@@ -221,47 +223,31 @@ class AriLink:
             presented = b""
         return hmac.compare_digest(presented, self._credentials) and scheme.lower() == "basic"
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        if not self._authorised(request.headers.get(hdrs.AUTHORIZATION, "")):
+    def _accept(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener | None:
+        if request.path.partition(b"?")[0] != b"/ari":
+            return None
+        if not self._authorised(request.headers.get("Authorization", "")):
             log.error(
                 "a media server presented a wrong ARI user or password: ari_user and ari_password of this POP's "
                 "controller differ from websocket_client.conf"
             )
-            return web.Response(status=401, headers={hdrs.WWW_AUTHENTICATE: 'Basic realm="callplane"'})
-        ws = web.WebSocketResponse(
-            protocols=("ari",), heartbeat=self._heartbeat_s, compress=False, max_msg_size=LONGEST_FRAME
-        )
-        await ws.prepare(request)
-        if ws.ws_protocol != "ari":
+            return _refused(401, {"WWW-Authenticate": 'Basic realm="callplane"'})
+        if "ari" not in map(str.strip, request.headers.get("Sec-WebSocket-Protocol", "").split(",")):
             log.error("a websocket client did not ask for the subprotocol ari")
-            await ws.close(code=WSCloseCode.PROTOCOL_ERROR)
-            return ws
-        transport = request.transport
-        await self._run(Connection(ws, transport.get_extra_info("socket") if transport is not None else None))
-        return ws
+            return _refused(400)
+        response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": "ari"})
+        return WSUpgradeResponseWithListener(response, Connection(self._begun, self._receive, self._over))
 
-    async def _run(self, link: Connection) -> None:
+    def _begun(self, link: Connection) -> None:
         self._link, self._ready = link, False
-        writer = asyncio.create_task(link.write(), name="ari-write")
-        synchroniser = asyncio.create_task(self._synchronise(link), name="ari-synchronise")
-        reason = "closed"
-        try:
-            link.acknowledge()
-            async for message in link.ws:
-                link.acknowledge()
-                if message.type is WSMsgType.TEXT:
-                    if not link.greeted.done():
-                        link.greeted.set_result(None)
-                    self._receive(link, message.data)
-            reason = f"closed with code {link.ws.close_code}"
-        finally:
-            writer.cancel()
-            synchroniser.cancel()
-            if self._link is link:
-                self._link, self._ready = None, False
-                self._on_down(reason)
-            link.close()
-            link.fail(lambda: EngineUnknown("the connection to the media server dropped before the answer"))
+        self._open[link] = asyncio.get_running_loop().create_task(self._synchronise(link), name="ari-synchronise")
+
+    def _over(self, link: Connection, reason: str) -> None:
+        self._open.pop(link).cancel()
+        if self._link is link:
+            self._link, self._ready = None, False
+            self._on_down(reason)
+        link.fail(lambda: EngineUnknown("the connection to the media server dropped before the answer"))
 
     async def _synchronise(self, link: Connection) -> None:
         try:
@@ -280,7 +266,7 @@ class AriLink:
             await self._on_connected()
         except EngineError as failure:
             log.error("cannot synchronise with the media server, trying a new connection: %s", failure)
-            await link.ws.close(code=WSCloseCode.TRY_AGAIN_LATER)
+            link.close(WSCloseCode.TRY_AGAIN_LATER)
             return
         if self._link is not link:
             return
@@ -289,13 +275,15 @@ class AriLink:
         for event in held:
             self._on_event(event)
 
-    def _receive(self, link: Connection, text: str) -> None:
+    def _receive(self, link: Connection, text: bytes) -> None:
+        if not link.greeted.done():
+            link.greeted.set_result(None)
         try:
             message = _message.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             # Both an event the adapter does not read and one that lacks what the definition promises come here.
             if len(text) > LONGEST_EVENT:
-                log.warning("dropped an event of %d characters", len(text))
+                log.warning("dropped an event of %d bytes", len(text))
             else:
                 _log_unreadable(text, error)
             return
@@ -305,7 +293,7 @@ class AriLink:
                 future.set_result(message)
             return
         if len(text) > LONGEST_EVENT:
-            log.warning("dropped an event of %d characters", len(text))
+            log.warning("dropped an event of %d bytes", len(text))
             return
         if self._is_double(hash(text)):
             log.info("dropped an event that came before")
@@ -327,10 +315,14 @@ class AriLink:
         return False
 
 
-def _log_unreadable(text: str, error: msgspec.DecodeError) -> None:
+def _refused(status: int, headers: dict[str, str] | None = None) -> WSUpgradeResponseWithListener:
+    return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(status, None, headers), None)
+
+
+def _log_unreadable(text: bytes, error: Exception) -> None:
     try:
         name = _name.decode(text).type
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         name = "?"
     known = name in models.EVENT_TYPES
     if known or name == "?":

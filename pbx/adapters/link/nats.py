@@ -272,6 +272,8 @@ class NatsLink:
                 await asyncio.sleep(1.0)
                 continue
             self._journal.mark_sent(last)
+            if len(batch) == len(envelopes) < BATCH_EVENTS:
+                await asyncio.sleep(COALESCE_S)
 
     async def _send_heartbeats(self, client: Client) -> None:
         subject = subjects.heartbeat(self._pop_id)

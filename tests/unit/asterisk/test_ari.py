@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from pbx.adapters.asterisk import models as m
 from pbx.adapters.asterisk.ari import LONGEST_EVENT, AriLink
@@ -172,6 +173,7 @@ async def test_what_cannot_be_read_is_survived(controller: Controller, caplog: p
     async with dialled(controller) as server:
         await server.ws.send_str("{")
         await server.ws.send_str("[1]")
+        await server.ws.send_frame(b'{"type": "ChannelDtmfReceived", "digit": "\xff"}', aiohttp.WSMsgType.TEXT)
         await server.say(type="ChannelDtmfReceived", digit="secret digit 5")
         await server.say(type="ChannelDtmfReceived", timestamp=3, digit="5", channel={"id": "L", "state": "Up"})
         await server.say(type="NobodyKnowsThis", a=1)
@@ -186,6 +188,48 @@ async def test_what_cannot_be_read_is_survived(controller: Controller, caplog: p
         await controller.until(lambda: bool(controller.events))
     assert [event.digit for event in controller.events if isinstance(event, m.ChannelDtmfReceived)] == ["7"]
     assert "secret digit" not in caplog.text
+
+
+async def test_a_message_in_several_frames_is_one(controller: Controller) -> None:
+    whole = json.dumps(
+        {
+            "type": "ChannelDtmfReceived",
+            "timestamp": "2026-01-31T10:20:30.000+0000",
+            "digit": "8",
+            "channel": {"id": "L", "state": "Up"},
+        }
+    ).encode()
+    headers = {"Authorization": aiohttp.encode_basic_auth("callplane", PASSWORD), "Sec-WebSocket-Protocol": "ari"}
+
+    class Silent(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type is not WSMsgType.TEXT:
+                return
+            request = json.loads(frame.get_payload_as_bytes())
+            answer = {"type": "RESTResponse", "request_id": request["request_id"], "status_code": 200}
+            transport.send(WSMsgType.TEXT, json.dumps({**answer, "reason_phrase": "OK"}))
+
+    url = f"ws://127.0.0.1:{controller.link.port}/ari"
+    transport, _ = await ws_connect(Silent, url, extra_headers=headers)
+    transport.send(WSMsgType.TEXT, b'{"type": "ApplicationRegistered"}')
+    transport.send(WSMsgType.TEXT, whole[:10], fin=False)
+    transport.send(WSMsgType.CONTINUATION, whole[10:40], fin=False)
+    transport.send_ping(b"in between")
+    transport.send(WSMsgType.CONTINUATION, whole[40:])
+    await controller.until(lambda: bool(controller.events))
+    transport.disconnect()
+    await controller.until(lambda: bool(controller.downs))
+    assert [event.digit for event in controller.events if isinstance(event, m.ChannelDtmfReceived)] == ["8"]
+
+
+@pytest.mark.parametrize("path", ["/", "/ari/events", "/ari"])
+async def test_a_stranger_is_refused(controller: Controller, path: str) -> None:
+    auth = {"Authorization": aiohttp.encode_basic_auth("callplane", PASSWORD)}
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(f"http://127.0.0.1:{controller.link.port}{path}", headers=auth)
+    assert refused.value.status == (400 if path == "/ari" else 404)
+    assert controller.connected == 0
 
 
 @pytest.mark.parametrize("header", ["", "Basic", "Basic !", "Basic Y2FsbHBsYW5lOndyb25n", "Bearer x"])

@@ -302,6 +302,15 @@ class Pop:
                 return ev.ResumeAsked(at=now, request=key)
             case wire.MuteAgent(muted=muted):
                 return ev.MuteAsked(at=now, request=key, muted=muted)
+            case wire.ConsultAgent(agent_id=agent_id):
+                return ev.ConsultAsked(at=now, request=key, agent_id=AgentId(agent_id))
+            case wire.StepConsultation(step=step):
+                if step not in {s.value for s in ev.ConsultStep}:
+                    detail = "step must be swap, complete, cancel or conference"
+                    return wire.CommandReply(error_id="bad_step", detail=detail)
+                if step == "conference" and not self.engine.capabilities.supervision:
+                    return wire.CommandReply(error_id="not_supported", detail="this media server cannot do it")
+                return ev.ConsultStepAsked(at=now, request=key, step=ev.ConsultStep(step))
             case wire.TransferCall(queue_id=queue_id, agent_id=None) if queue_id is not None:
                 return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
             case wire.TransferCall(queue_id=None, agent_id=agent_id) if agent_id is not None:

@@ -59,7 +59,7 @@ class Watch:
         """Whether it was this one that the router refused."""
         if event.request != self._request or self.stage is not Stage.ENGAGING:
             return False
-        self._context.do(cmd.Answer(self._request, event.reason, _WHY[event.reason]))
+        self._context.do(cmd.Answer(self._request, event.reason, why_not_engaged(event.reason)))
         return True
 
     def attach(self, watched: LegId, now: float) -> None:
@@ -86,6 +86,11 @@ class Watch:
             self._context.do(cmd.HangUpLeg(self.leg, HangupCause.NORMAL_CLEARING))
         self._context.record(ev.SupervisionEnded(at=now, agent_id=self.agent_id, reason=reason))
         self._context.do(cmd.FreeAgent(self.agent_id))
+
+
+def why_not_engaged(reason: str) -> str:
+    """The text that goes with an ``AgentNotEngaged.reason``."""
+    return _WHY[reason]
 
 
 _WHY = {

@@ -236,7 +236,30 @@ class TransferCall(Wire, frozen=True, tag="transfer_call"):
     agent_id: str | None = None
 
 
-TalkCommand = SuperviseCall | EndSupervision | TakeOverCall | HoldCall | ResumeCall | MuteAgent | TransferCall
+class ConsultAgent(Wire, frozen=True, tag="consult_agent"):
+    """The caller goes on hold, and this agent is rung."""
+
+    call_id: str
+    agent_id: str
+
+
+class StepConsultation(Wire, frozen=True, tag="step_consultation"):
+    call_id: str
+    step: str
+    """``swap``, ``complete``, ``cancel``, ``conference``."""
+
+
+TalkCommand = (
+    SuperviseCall
+    | EndSupervision
+    | TakeOverCall
+    | HoldCall
+    | ResumeCall
+    | MuteAgent
+    | TransferCall
+    | ConsultAgent
+    | StepConsultation
+)
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""

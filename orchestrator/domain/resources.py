@@ -189,6 +189,11 @@ class SupervisionSpec(Strict):
     """listen: heard by nobody; whisper: heard by the agent; barge: heard by both."""
 
 
+class Consulted(Strict):
+    agent_id: AgentId
+    """An agent with a phone at the call's POP, whatever the status, who is not in a call."""
+
+
 class TransferTarget(Strict):
     """Exactly one of both."""
 

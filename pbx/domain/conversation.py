@@ -316,8 +316,7 @@ class Conversation:
                 self._reunite(BridgeId(derive(now, "bridge", self._context.call_id, consultation.agent_id, reason)))
             return None
         seat, context = self.seat, self._context
-        back = ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=seat.queue_id, agent_id=None)
-        context.record(back)
+        context.record(ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=seat.queue_id, agent_id=None))
         if self.held:
             self.resumed(now)
             context.do(cmd.StopMusic(context.leg_id))

@@ -207,6 +207,8 @@ class Conversation:
         watch = self.watch
         if watch is not None and watch.stage is Stage.CLEARING and self._recording.joins(self.parties(), now):
             watch.attach(self.seat.leg, now)
+            if watch.takes_over:
+                self._begin_take_over(watch.request, now)
 
     def end_watch(self, reason: str, now: float) -> None:
         watch, self.watch = self.watch, None
@@ -383,8 +385,6 @@ class Conversation:
             case "MuteLeg" if subject == self.seat.leg and not event.unknown:
                 self.muted = not self.muted
                 self._context.record(ev.MuteChanged(at=now, agent_id=self.seat.agent_id, muted=self.muted))
-            case _:
-                pass
         return None
 
     def end(self, now: float) -> None:

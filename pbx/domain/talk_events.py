@@ -50,6 +50,8 @@ class SupervisionAsked(Event):
     request: str
     agent_id: AgentId
     mode: Supervision
+    take_over: bool = False
+    """As soon as the supervisor has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+import soundfile
 
 from dialplans.schema import Engine
 from tests.e2e.test_supervision import ANNA_HZ, BOSS_HZ, CALLER_HZ, Scene, hear
+from tests.lab.audio import BLOCK_S, PRESENT_DB, tone_level_db
 from tests.lab.errors import wait_until
 from tests.lab.lab import Lab
 from tests.lab.phone import Phone
@@ -39,69 +42,84 @@ async def music(phone: Phone) -> None:
 
 
 class Consulting(Scene):
-    async def private(self) -> None:
-        await self.post("consult", agent_id=self.stack.agents["boss"].agent_id)
-        await hear((self.caller, set()), (self.anna, {BOSS_HZ}), (self.boss, {ANNA_HZ}))
+    """Whoever has the caller consults the other one."""
+
+    async def begin(self, phones: AsyncExitStack) -> None:
+        await super().begin(phones)
+        self.first, self.other = (self.anna, ANNA_HZ), (self.boss, BOSS_HZ)
+
+    async def hear(self, caller: set[int], first: set[int], other: set[int]) -> None:
+        await hear((self.caller, caller), (self.first[0], first), (self.other[0], other))
+
+    async def consult(self, name: str) -> None:
+        await self.post("consult", agent_id=self.stack.agents[name].agent_id)
+        await self.private()
         await music(self.caller)
 
-    async def together(self) -> None:
-        await hear((self.caller, {ANNA_HZ}), (self.anna, {CALLER_HZ}))
+    async def private(self) -> None:
+        await self.hear(set(), {self.other[1]}, {self.first[1]})
+
+    async def swap(self) -> None:
+        await self.post("consult/swap")
+        await self.hear({self.first[1]}, {CALLER_HZ}, set())
+        await music(self.other[0])
 
     async def conference(self) -> None:
         await self.post("consult/conference")
-        both = {CALLER_HZ, ANNA_HZ, BOSS_HZ}
-        await hear((self.caller, both - {CALLER_HZ}), (self.anna, both - {ANNA_HZ}), (self.boss, {CALLER_HZ, ANNA_HZ}))
+        first, other = self.first[1], self.other[1]
+        await self.hear({first, other}, {CALLER_HZ, other}, {CALLER_HZ, first})
 
-    async def boss_has_the_caller(self) -> None:
-        await self.anna.wait_for("CALL_CLOSED")
-        await hear((self.caller, {BOSS_HZ}), (self.boss, {CALLER_HZ}))
-
-    def ids(self) -> tuple[str, str]:
-        return self.stack.agents["anna"].agent_id, self.stack.agents["boss"].agent_id
+    async def handed_over(self) -> None:
+        await self.first[0].wait_for("CALL_CLOSED")
+        self.first, self.other = self.other, self.first
+        await hear((self.caller, {self.first[1]}), (self.first[0], {CALLER_HZ}))
 
 
-async def test_cancel_swap_conference_complete(stack: Stack) -> None:
+async def test_cancel_swap_conference_and_both_ways_to_hand_over(stack: Stack) -> None:
+    """Anna consults Boss, in vain, and again, and hands the caller over; then Boss consults Anna and hangs up."""
     async with AsyncExitStack() as phones:
         scene = Consulting(stack)
         await scene.begin(phones)
-        await scene.private()
+        await scene.consult("boss")
         await scene.post("consult/cancel")
         await scene.boss.wait_for("CALL_CLOSED")
-        await scene.together()
+        await hear((scene.caller, {ANNA_HZ}), (scene.anna, {CALLER_HZ}))
+        await scene.consult("boss")
+        await scene.swap()
+        await scene.post("consult/swap")
         await scene.private()
-        await scene.post("consult/swap")
-        await hear((scene.caller, {ANNA_HZ}), (scene.anna, {CALLER_HZ}), (scene.boss, set()))
-        await music(scene.boss)
-        await scene.post("consult/swap")
-        await hear((scene.caller, set()), (scene.anna, {BOSS_HZ}), (scene.boss, {ANNA_HZ}))
-        await scene.post("consult/swap")
-        await hear((scene.caller, {ANNA_HZ}), (scene.anna, {CALLER_HZ}), (scene.boss, set()))
         await scene.conference()
         await scene.post("consult/complete")
-        await scene.boss_has_the_caller()
-        anna, boss = scene.ids()
-        await stack.event("AgentChanged", agent_id=anna, state="WRAP_UP")
-        await stack.event("RecordingStarted", 5)
-        cdr = await scene.finish()
-    assert [(t["agent_id"], t["ended"]) for t in cdr["talks"]] == [(anna, "transferred"), (boss, None)]
-    assert [c["ended"] for c in cdr["consultations"]] == ["cancelled", "completed"]
-    # With Anna, again after the cancelled consultation, twice between the agents' talks, and with Boss.
-    assert [(r["discarded"], r["size_bytes"] > 0) for r in cdr["recordings"]] == [(False, True)] * 5
-
-
-async def test_conference_and_whoever_hangs_up(stack: Stack) -> None:
-    """The consulted agent hangs up, and two are left; consulted again, the first one does, and so hands over."""
-    async with AsyncExitStack() as phones:
-        scene = Consulting(stack)
-        await scene.begin(phones)
-        await scene.private()
+        await scene.handed_over()
+        anna, boss = (stack.agents[name].agent_id for name in ("anna", "boss"))
+        wrapped = await stack.event("AgentChanged", agent_id=anna, state="WRAP_UP")
+        await scene.idle("anna", wrapped["seq"])
+        await stack.status("anna", "NOT_READY", "CONSULTING")
+        await scene.consult("anna")
+        await scene.swap()
         await scene.conference()
         await scene.boss.hang_up()
-        await scene.together()
-        await scene.private()
-        await scene.anna.hang_up()
-        await scene.boss_has_the_caller()
+        await scene.handed_over()
         cdr = await scene.finish()
-        anna, boss = scene.ids()
-    assert [c["ended"] for c in cdr["consultations"]] == ["hung_up", "completed"]
-    assert [(t["agent_id"], t["ended"]) for t in cdr["talks"]] == [(anna, "transferred"), (boss, None)]
+    assert [(t["agent_id"], t["ended"]) for t in cdr["talks"]] == [
+        (anna, "transferred"),
+        (boss, "transferred"),
+        (anna, None),
+    ]
+    assert [(c["agent_id"], c["ended"]) for c in cdr["consultations"]] == [
+        (boss, "cancelled"),
+        (boss, "completed"),
+        (anna, "completed"),
+    ]
+    # Anna; Anna after the cancelled consultation; between the agents' talks; the conference; Boss; again between, which
+    # becomes the conference; Anna.
+    assert [(r["discarded"], r["size_bytes"] > 0) for r in cdr["recordings"]] == [(False, True)] * 7
+    for recording in cdr["recordings"][:3]:
+        wav = await stack.api.download(f"recordings/{recording['recording_id']}/content")
+        samples, rate = soundfile.read(io.BytesIO(wav))
+        block = round(BLOCK_S * rate)
+        boss_said = [
+            tone_level_db(samples[at : at + block, 1], rate, BOSS_HZ) for at in range(0, len(samples) - block, block)
+        ]
+        assert max(boss_said) < PRESENT_DB, "what the agents said between themselves was recorded"
+        assert tone_level_db(samples[:, 1], rate, ANNA_HZ) >= PRESENT_DB

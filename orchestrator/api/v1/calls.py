@@ -120,9 +120,9 @@ async def transfer(services: Services, call_id: str, body: TransferTarget) -> No
 async def consult(services: Services, call_id: str, body: Consulted) -> None:
     """Put the caller on hold and ring another agent; on answer the two agents talk, and the caller hears music.
 
-    409 ``consultation_under_way``: another agent is being consulted; ``not_in_conversation``: nobody talks to the caller;
-    ``agent_busy``, ``agent_unreachable``, ``agent_elsewhere``: the agent's phone cannot be rung. A supervisor who is
-    with the call is let go.
+    409 ``consultation_under_way``: another agent is being consulted; ``not_in_conversation``: nobody talks to the
+    caller; ``agent_busy``, ``agent_unreachable``, ``agent_elsewhere``: the agent's phone cannot be rung. A supervisor
+    who is with the call is let go.
     """
     await calls.consult(services, call_id, body)
 

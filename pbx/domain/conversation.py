@@ -169,6 +169,8 @@ class Conversation:
             self.watch = Watch(self._context, self._legs, event)
         elif watch.agent_id != event.agent_id:
             return self._refuse(event.request, "already_supervised", "another supervisor is with this call")
+        elif event.take_over:
+            return self._begin_take_over(event.request, now)
         else:
             watch.change(event.mode, self.seat.leg, now)
             self._answer(event.request)
@@ -311,13 +313,12 @@ class Conversation:
         consultation, self.consultation = self.consultation, None
         if consultation is None:
             return None
-        together = consultation.together
+        apart, (seat, context) = not consultation.together, (self.seat, self._context)
         consultation.end(reason, now)
+        if apart and not consultation.deserted:
+            self._reunite(BridgeId(derive(now, "bridge", context.call_id, consultation.agent_id, reason)))
         if not consultation.deserted:
-            if not together:
-                self._reunite(BridgeId(derive(now, "bridge", self._context.call_id, consultation.agent_id, reason)))
             return None
-        seat, context = self.seat, self._context
         context.record(ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=seat.queue_id, agent_id=None))
         if self.held:
             self.resumed(now)

@@ -51,21 +51,24 @@ class Consulting(Scene):
     async def hear(self, caller: set[int], first: set[int], other: set[int]) -> None:
         await hear((self.caller, caller), (self.first[0], first), (self.other[0], other))
 
-    async def consult(self, name: str) -> None:
-        await self.post("consult", agent_id=self.stack.agents[name].agent_id)
+    async def consult(self, by_keys: str = "") -> None:
+        if by_keys:
+            await self.first[0].send_digits(by_keys)
+        else:
+            await self.post("consult", agent_id=self.stack.agents[self.other[0].name].agent_id)
         await self.private()
         await music(self.caller)
 
     async def private(self) -> None:
         await self.hear(set(), {self.other[1]}, {self.first[1]})
 
-    async def swap(self) -> None:
-        await self.post("consult/swap")
+    async def swap(self, by_keys: str = "") -> None:
+        await (self.first[0].send_digits(by_keys) if by_keys else self.post("consult/swap"))
         await self.hear({self.first[1]}, {CALLER_HZ}, set())
         await music(self.other[0])
 
-    async def conference(self) -> None:
-        await self.post("consult/conference")
+    async def conference(self, by_keys: str = "") -> None:
+        await (self.first[0].send_digits(by_keys) if by_keys else self.post("consult/conference"))
         first, other = self.first[1], self.other[1]
         await self.hear({first, other}, {CALLER_HZ, other}, {CALLER_HZ, first})
 
@@ -76,15 +79,15 @@ class Consulting(Scene):
 
 
 async def test_cancel_swap_conference_and_both_ways_to_hand_over(stack: Stack) -> None:
-    """Anna consults Boss, in vain, and again, and hands the caller over; then Boss consults Anna and hangs up."""
+    """Anna consults Boss, in vain, and again, and hands over; then Boss consults Anna by keys and hangs up."""
     async with AsyncExitStack() as phones:
         scene = Consulting(stack)
         await scene.begin(phones)
-        await scene.consult("boss")
+        await scene.consult()
         await scene.post("consult/cancel")
         await scene.boss.wait_for("CALL_CLOSED")
         await hear((scene.caller, {ANNA_HZ}), (scene.anna, {CALLER_HZ}))
-        await scene.consult("boss")
+        await scene.consult()
         await scene.swap()
         await scene.post("consult/swap")
         await scene.private()
@@ -95,9 +98,9 @@ async def test_cancel_swap_conference_and_both_ways_to_hand_over(stack: Stack) -
         wrapped = await stack.event("AgentChanged", agent_id=anna, state="WRAP_UP")
         await scene.idle("anna", wrapped["seq"])
         await stack.status("anna", "NOT_READY", "CONSULTING")
-        await scene.consult("anna")
-        await scene.swap()
-        await scene.conference()
+        await scene.consult("*3101#")
+        await scene.swap("*4")
+        await scene.conference("*6")
         await scene.boss.hang_up()
         await scene.handed_over()
         cdr = await scene.finish()

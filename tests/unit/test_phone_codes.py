@@ -105,6 +105,17 @@ async def test_take_over_by_code(tmp_path: Path) -> None:
         assert [t.ended for t in (await scene.finish()).talks] == ["taken_over", None]
 
 
+async def test_who_listens_already_takes_over_by_code_at_a_second_line(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = AtThePhone(world)
+        await scene.begin_with()
+        await scene.attached()
+        await scene.dial("*24101")
+        await world.until(lambda: world.state("boss")[2] == "ON_CALL")
+        assert scene.boss.rung == 1
+        assert [s.modes for s in (await scene.finish()).supervisions] == [["listen"]]
+
+
 @pytest.mark.parametrize("code", ["*21999", "*21102"])
 async def test_nobody_talks_there(tmp_path: Path, code: str) -> None:
     async with World(tmp_path, SHORT_FLOW) as world:

@@ -156,8 +156,10 @@ class Conversation:
         self._context.do(cmd.HoldLeg(self._context.leg_id, self.music_class))
 
     def resumed(self, now: float) -> None:
-        self.held = False
-        self._context.record(ev.HoldEnded(at=now, agent_id=self.seat.agent_id))
+        """The caller is back, if there was a hold."""
+        if self.held:
+            self.held = False
+            self._context.record(ev.HoldEnded(at=now, agent_id=self.seat.agent_id))
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 
@@ -234,8 +236,7 @@ class Conversation:
     def bridged(self, bridge_id: BridgeId, now: float) -> None:
         if self._healing == bridge_id:
             self._healing = None
-            if self.held:
-                self.resumed(now)
+            self.resumed(now)
             self._recording.resume(self.parties(), now)
             return
         if self.consultation is not None and self.consultation.needs(bridge_id):
@@ -246,8 +247,7 @@ class Conversation:
             return
         request = self._take_over[0]
         self._take_over, self.watch = None, None
-        if self.held:
-            self.resumed(now)
+        self.resumed(now)
         self._context.record(ev.SupervisionEnded(at=now, agent_id=watch.agent_id, reason="took_over"))
         self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="taken_over"))
         self._hand_over(watch, watch.leg, bridge_id)
@@ -288,14 +288,12 @@ class Conversation:
     def caller_is_back(self, bridge_id: BridgeId, now: float) -> None:
         """The caller and the agent are bridged anew."""
         self.seat = replace(self.seat, bridge_id=bridge_id)
-        if self.held:
-            self.resumed(now)
+        self.resumed(now)
 
     def succeeded(self, consultation: Consultation, leg: LegId, bridge_id: BridgeId, now: float) -> None:
         """The consulted agent has the caller."""
         self.consultation = None
-        if self.held:
-            self.resumed(now)
+        self.resumed(now)
         if not consultation.deserted:
             self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="transferred"))
         self._hand_over(consultation, leg, bridge_id)
@@ -313,11 +311,11 @@ class Conversation:
         consultation, self.consultation = self.consultation, None
         if consultation is None:
             return None
-        apart, (seat, context) = not consultation.together, (self.seat, self._context)
+        seat, context, together = self.seat, self._context, consultation.together
         consultation.end(reason, now)
-        if apart and not consultation.deserted:
-            self._reunite(BridgeId(derive(now, "bridge", context.call_id, consultation.agent_id, reason)))
         if not consultation.deserted:
+            if not together:
+                self._reunite(BridgeId(derive(now, "bridge", context.call_id, consultation.agent_id, reason)))
             return None
         context.record(ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=seat.queue_id, agent_id=None))
         if self.held:

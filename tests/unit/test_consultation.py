@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -531,3 +532,46 @@ async def test_consulted_while_the_caller_is_on_hold_already(tmp_path: Path) -> 
         await world.until(scene.together)
         assert world.kinds(scene.caller).count("HoldStarted") == world.kinds(scene.caller).count("HoldEnded") == 1
         await scene.finish()
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_whatever_comes_in_whatever_order(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller is never alone without music while an agent is there or rung, and nobody is kept when it is over."""
+    chance = random.Random(seed)
+    async with World(tmp_path, SHORT_FLOW, wrap_up_s=1) as world:
+        scene = Consulting(world)
+        await scene.begin({"DE": Regime.NONE, "PL": Regime.NOTICE}, boss=chance.choice(["DE", "PL"]))
+        agents = {name: world.engine.phones[name] for name in ("anna", "boss")}  # type: ignore[index]
+        asked: list[asyncio.Future[str | None]] = []
+        for _ in range(40):
+            if scene.call_id not in world.pop.calls:
+                break
+            action = chance.choice(
+                ["consult", "swap", "swap", "complete", "cancel", "conference", "hang up", "fail", ""]
+            )
+            scene.boss.answers_after_s = chance.choice([0.0, 0.0, 1.0, 30.0])
+            if action == "consult":
+                asked.append(asyncio.ensure_future(scene.consult(chance.choice(["anna", "boss"]))))
+            elif action == "hang up":
+                phone, talk = chance.choice(list(agents.values())), world.pop.calls[scene.call_id].call.talk
+                if phone.leg_id in world.engine.legs and talk is not None and talk.consultation is not None:
+                    scene.hang_up(phone)
+            elif action == "fail":
+                fail_once(monkeypatch, world, chance.choice(["bridge", "hold", "supervise", "originate"]))
+            elif action:
+                asked.append(asyncio.ensure_future(scene.step(action)))
+            await world.run(chance.choice([0.0, 0.01, 0.5, 5.0]))
+        await world.run(40)
+        if scene.caller.cause is None:
+            assert world.hears(scene.caller.leg_id), "the caller is left in silence"
+            scene.caller.hang_up()
+        await world.ended(scene.caller)
+        assert all(isinstance(answer, str | None) for answer in await asyncio.gather(*asked))
+        await world.run(30)
+        assert not world.engine.legs
+        assert not world.engine.bridges
+        assert not world.engine.recordings
+        assert {world.state(name)[2] for name in agents} == {"IDLE"}
+        cdr = world.cdr(scene.call_id)
+        assert all(talk.ended_at for talk in cdr.talks)
+        assert all(one.ended for one in cdr.consultations)

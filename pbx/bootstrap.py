@@ -108,7 +108,16 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
     languages = (*country.languages, "en")
     pop = Pop(
-        PopId(settings.id), engine, journal, recorder, vault, config, time.time, languages=languages, lookups=lookups
+        PopId(settings.id),
+        engine,
+        journal,
+        recorder,
+        vault,
+        config,
+        time.time,
+        languages=languages,
+        lookups=lookups,
+        keyed_codes=settings.keyed_codes,
     )
     link: Link | None = None
     if settings.bus_url:

@@ -48,4 +48,6 @@ class PopSettings(BaseSettings):
     lookup_origins: list[str] = []
     """Where flows may look things up although it is a private address or not TLS: ``http://crm.internal:8080`` (JSON
     list). Without this only https to public addresses."""
+    keyed_codes: bool = False
+    """Agents can key in codes while they talk (``*1`` holds). Off: their keys only sound at the other side."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -195,6 +195,17 @@ class SupervisionRecord(BaseModel):
     ended: str | None
 
 
+class ConsultationRecord(BaseModel):
+    agent_id: str
+    started_at: At | None
+    """When the consulted agent answered."""
+    conference_at: At | None
+    ended_at: At | None
+    ended: str | None
+    """``completed``: this agent got the caller; ``cancelled``, ``hung_up``, ``not_answered``, ``call_ended``,
+    ``engine_failed``."""
+
+
 class Call(BaseModel):
     """The call detail record, derived from the call's events. A call without ``ended_at`` is live."""
 
@@ -227,6 +238,7 @@ class Call(BaseModel):
     talks: list[Talk] = []
     """One for each agent who had the caller; ``agent_id`` is the last of them."""
     supervisions: list[SupervisionRecord] = []
+    consultations: list[ConsultationRecord] = []
 
 
 def call_of(row: CallRow) -> Call:

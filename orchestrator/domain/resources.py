@@ -57,6 +57,7 @@ PhoneId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
 E164Text = Annotated[str, Field(json_schema_extra={"pattern": E164_PATTERN}), _checked(e164)]
 Regime = Annotated[str, _checked(regime_of)]
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time_zone)]
+Extension = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,5}$")]
 Proficiency = Annotated[int, Field(ge=1, le=5, strict=True)]
 SkillName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9:_-]{0,62}$")]
 Skills = Annotated[dict[str, Proficiency], Field(max_length=100), AfterValidator(_skills)]
@@ -160,6 +161,10 @@ class AgentChange(Strict):
     """Of an hour of this agent: queues of strategy ``lowest_cost`` prefer the least."""
     weight: float = Field(default=1.0, gt=0, le=1000)
     """Share of the calls in queues of strategy ``random``."""
+    extension: Extension | None = None
+    """Short number by which other agents of the POP name this one at their phones."""
+    supervises: bool = Field(default=False, strict=True)
+    """May listen to other agents' calls and take them over by feature code. REST asks the token's role instead."""
 
 
 class AgentSpec(AgentChange):
@@ -187,6 +192,11 @@ class SupervisionSpec(Strict):
     """The supervisor: an agent with a phone at the call's POP, whatever the status."""
     mode: Literal["listen", "whisper", "barge"]
     """listen: heard by nobody; whisper: heard by the agent; barge: heard by both."""
+
+
+class Consulted(Strict):
+    agent_id: AgentId
+    """An agent with a phone at the call's POP, whatever the status, who is not in a call."""
 
 
 class TransferTarget(Strict):

@@ -23,6 +23,12 @@ async def get(session: AsyncSession, agent_id: str) -> AgentRow:
     return row
 
 
+async def _extension_is_free(session: AsyncSession, spec: AgentChange, agent_id: str) -> None:
+    here = (AgentRow.pop_id == spec.pop_id, AgentRow.extension == spec.extension, AgentRow.agent_id != agent_id)
+    if spec.extension is not None and await session.scalar(select(AgentRow.agent_id).where(*here)) is not None:
+        raise Exists("extension", "extension")
+
+
 async def create(unit: UnitOfWork, spec: AgentSpec) -> tuple[AgentRow, str]:
     """The new agent and the phone's password."""
     agent_id = ulid(unit.now, secrets.randbits(80))
@@ -30,6 +36,7 @@ async def create(unit: UnitOfWork, spec: AgentSpec) -> tuple[AgentRow, str]:
     if await unit.session.scalar(select(AgentRow.agent_id).where(AgentRow.phone_id == phone_id)) is not None:
         raise Exists("phone", "phone_id")
     await pops.require(unit.session, spec.pop_id)
+    await _extension_is_free(unit.session, spec, agent_id)
     password = access.new_sip_password()
     row = AgentRow(
         **spec.model_dump(exclude={"phone_id"}),
@@ -46,6 +53,7 @@ async def create(unit: UnitOfWork, spec: AgentSpec) -> tuple[AgentRow, str]:
 async def change(unit: UnitOfWork, agent_id: str, spec: AgentChange) -> AgentRow:
     row = await get(unit.session, agent_id)
     await pops.require(unit.session, spec.pop_id)
+    await _extension_is_free(unit.session, spec, agent_id)
     if row.pop_id != spec.pop_id:
         await unit.withdraw(f"agent.{agent_id}", [row.pop_id])
     for name, value in spec.model_dump().items():

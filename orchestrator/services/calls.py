@@ -6,10 +6,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import AgentRow, CallRow, QueueRow
 from orchestrator.domain.problems import Conflict, NotFound
-from orchestrator.domain.resources import SupervisionSpec, TransferTarget
+from orchestrator.domain.resources import Consulted, SupervisionSpec, TransferTarget
 from orchestrator.services import commands
 from orchestrator.services.context import Services
-from pbx.wire.messages import CommandReply, PopCommand, SuperviseCall, TransferCall
+from pbx.wire.messages import CommandReply, ConsultAgent, PopCommand, SuperviseCall, TransferCall
 
 
 async def get(session: AsyncSession, call_id: str) -> CallRow:
@@ -40,6 +40,13 @@ async def supervise(services: Services, call_id: str, spec: SupervisionSpec) -> 
         await _same_site(session, call, spec.agent_id)
     command = SuperviseCall(call_id=call_id, agent_id=spec.agent_id, mode=spec.mode)
     await commands.send(services.bus, call.pop_id, command)
+
+
+async def consult(services: Services, call_id: str, consulted: Consulted) -> None:
+    async with services.database.read() as session:
+        call = await get(session, call_id)
+        await _same_site(session, call, consulted.agent_id)
+    await commands.send(services.bus, call.pop_id, ConsultAgent(call_id=call_id, agent_id=consulted.agent_id))
 
 
 async def transfer(services: Services, call_id: str, target: TransferTarget) -> None:

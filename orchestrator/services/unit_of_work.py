@@ -110,6 +110,8 @@ def agent_config(row: AgentRow) -> AgentConfig:
         country=row.country,
         cost=row.cost,
         weight=row.weight,
+        extension=row.extension,
+        supervises=row.supervises,
     )
 
 

@@ -144,6 +144,10 @@ class ConfigStore:
                 self._keys[key] = value.agent_id
         return value
 
+    def agent_at(self, extension: str) -> AgentConfig | None:
+        found = (agent for agent in self.agents.values() if extension and agent.extension == extension)
+        return next(found, None)
+
     def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig:
         match entry.entity:
             case DidConfig() as config:

@@ -1,4 +1,6 @@
-"""Calls of agents' phones to feature codes: done, said in one prompt, hung up. No customer, and so no record."""
+"""Calls of agents' phones to feature codes: done, said in one prompt, hung up. No customer, and so no record.
+
+What needs the phone itself, being ready and supervising, is done when the phone is free again."""
 
 from __future__ import annotations
 
@@ -7,15 +9,17 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
+from pbx.controller.phone_codes import PhoneCodes
 from pbx.controller.router import Router
 from pbx.domain import events as ev
 from pbx.domain.agent import Status
 from pbx.domain.commands import Prompt
 from pbx.domain.errors import EngineError, IllegalTransition, LegGone
-from pbx.domain.feature_codes import EXTENSION_S, Feature, read
+from pbx.domain.feature_codes import EXTENSION_S, Dialled, Feature, read
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, LegId, PlayId
 from pbx.ports.media_engine import MediaEngine
+from pbx.wire.messages import SuperviseCall
 
 log = logging.getLogger(__name__)
 
@@ -27,24 +31,26 @@ LONGEST_S = 20.0
 class _FeatureCall:
     agent_id: AgentId
     prompt_id: str
-    ready: bool
-    """The agent becomes AVAILABLE when the phone is free again, not while it is still in this call."""
+    then: Status | SuperviseCall | None
+    """What follows when the phone is free again, not while it is still in this call."""
     limit: asyncio.TimerHandle
 
 
 class FeatureCalls:
-    """``prompts`` and ``languages`` (the first that has the prompt is spoken) are of the POP; ``agent_of`` finds the
-    agent of a phone; ``spawn`` runs a job in the background."""
+    """``prompts`` and ``languages`` (the first that has the prompt is spoken) are of the POP; ``codes`` knows who may
+    supervise whom, ``supervise`` has it done; ``spawn`` runs a job in the background."""
 
     def __init__(
         self,
         engine: MediaEngine,
         router: Router,
+        codes: PhoneCodes,
+        supervise: Callable[[SuperviseCall], None],
         prompts: Mapping[tuple[str, str], str],
         languages: Sequence[str],
         spawn: Callable[[Coroutine[None, None, None], str], None],
     ) -> None:
-        self._engine, self._router = engine, router
+        self._engine, self._router, self._codes, self._supervise = engine, router, codes, supervise
         self._prompts, self._languages, self._spawn = prompts, tuple(languages), spawn
         self._calls: dict[LegId, _FeatureCall] = {}
 
@@ -57,31 +63,34 @@ class FeatureCalls:
             log.info("phone %s dialled a code that means nothing here", event.phone_id)
             self._do(self._engine.hang_up(event.leg_id, HangupCause.UNALLOCATED_NUMBER), event.leg_id)
             return
-        prompt_id = self._carry_out(agent_id, dialled.feature, dialled.reason)
+        prompt_id, then = self._carry_out(agent_id, dialled)
         limit = asyncio.get_running_loop().call_later(LONGEST_S, self._hang_up, event.leg_id)
-        self._calls[event.leg_id] = _FeatureCall(agent_id, prompt_id, dialled.feature is Feature.READY, limit)
+        self._calls[event.leg_id] = _FeatureCall(agent_id, prompt_id, then, limit)
         self._do(self._engine.answer(event.leg_id), event.leg_id)
 
-    def _carry_out(self, agent_id: AgentId, feature: Feature, reason: str | None) -> str:
-        """At once, but for becoming ready. Returns the prompt that says what was done."""
+    def _carry_out(self, agent_id: AgentId, dialled: Dialled) -> tuple[str, Status | SuperviseCall | None]:
+        """At once, or when the phone is free. Returns the prompt that says what was done, and what is still to do."""
         try:
-            match feature:
+            match dialled.feature:
                 case Feature.READY:
-                    return "agent-available"
+                    return "agent-available", Status.AVAILABLE
                 case Feature.LOG_OUT:
                     self._router.set_status(agent_id, Status.LOGGED_OUT, None)
-                    return "agent-logged-out"
+                    return "agent-logged-out", None
                 case Feature.NOT_READY:
-                    self._router.set_status(agent_id, Status.NOT_READY, reason)
-                    return "agent-not-ready"
+                    self._router.set_status(agent_id, Status.NOT_READY, dialled.reason)
+                    return "agent-not-ready", None
                 case Feature.END_WRAP_UP:
                     self._router.end_wrap_up(agent_id)
-                    return "agent-wrap-up-ended"
+                    return "agent-wrap-up-ended", None
                 case Feature.EXTEND_WRAP_UP:
                     self._router.extend_wrap_up(agent_id, EXTENSION_S)
-                    return "agent-wrap-up-extended"
+                    return "agent-wrap-up-extended", None
+                case _:
+                    supervision = self._codes.supervision(agent_id, dialled)
+                    return "agent-code-refused" if supervision is None else "agent-will-be-rung", supervision
         except IllegalTransition:
-            return "agent-code-refused"
+            return "agent-code-refused", None
 
     def event(self, leg_id: LegId, event: ev.Event) -> bool:
         """Whether the leg is one of a feature call; then the event has been seen to."""
@@ -127,8 +136,10 @@ class FeatureCalls:
     def _over(self, leg_id: LegId) -> None:
         call = self._calls.pop(leg_id)
         call.limit.cancel()
-        if call.ready and self._router.agent(call.agent_id) is not None:
-            self._router.set_status(call.agent_id, Status.AVAILABLE, None)
+        if isinstance(call.then, SuperviseCall):
+            self._supervise(call.then)
+        elif call.then is not None and self._router.agent(call.agent_id) is not None:
+            self._router.set_status(call.agent_id, call.then, None)
 
     def _do(self, job: Coroutine[None, None, None], leg_id: LegId) -> None:
         self._spawn(self._tried(job, leg_id), f"feature-{leg_id}")

@@ -12,6 +12,7 @@ from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.config_store import ConfigStore, phone_of
 from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.phone_book import PhoneBook
+from pbx.controller.phone_codes import PhoneCodes
 from pbx.controller.router import Router
 from pbx.domain import events as ev
 from pbx.domain.agent import Status
@@ -51,8 +52,10 @@ class Pop:
         *,
         languages: Sequence[str] = ("en",),
         lookups: Lookups | None = None,
+        keyed_codes: bool = False,
     ) -> None:
-        """``languages``: in which agents are spoken to, the preferred first."""
+        """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
+        while they talk."""
         self.pop_id = pop_id
         self.engine = engine
         self.journal = journal
@@ -66,7 +69,8 @@ class Pop:
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
         self.phones = PhoneBook(engine)
-        self.features = FeatureCalls(engine, self.router, config.prompts, languages, self._spawn)
+        self.codes = PhoneCodes(self.router, config, keyed_codes)
+        self.features = FeatureCalls(engine, self.router, self.codes, self._ask, config.prompts, languages, self._spawn)
         self._lookups = lookups or NoLookups()
         self._services = Services(
             engine, journal, self.router, recorder, clock, self._own_leg, self._closed, self._lookups
@@ -103,6 +107,7 @@ class Pop:
     def _closed(self, actor: CallActor) -> None:
         for leg_id in actor.legs:
             self._legs.pop(leg_id, None)
+            self.codes.forget(leg_id)
         self.calls.pop(actor.call.call_id, None)
 
     def _written(self) -> None:
@@ -131,10 +136,11 @@ class Pop:
                 ev.LegEnded(leg_id=leg_id)
                 | ev.LegAnswered(leg_id=leg_id)
                 | ev.LegRinging(leg_id=leg_id)
-                | ev.DigitPressed(leg_id=leg_id)
                 | ev.PlayEnded(leg_id=leg_id)
             ):
                 self._to_leg(leg_id, event)
+            case ev.DigitPressed():
+                self._digit(event)
             case _:
                 log.warning("the media server's adapter sent a %s, which is nobody's", type(event).__name__)
 
@@ -144,6 +150,26 @@ class Pop:
             actor.post(event)
         else:
             self.features.event(leg_id, event)
+
+    def _digit(self, event: ev.DigitPressed) -> None:
+        """A caller's is the call's. What anybody else keys in is nobody's business, and not in the journal, unless it
+        makes a code."""
+        actor = self._legs.get(event.leg_id)
+        if actor is None or event.leg_id == actor.call.context.leg_id:
+            self._to_leg(event.leg_id, event)
+        elif (command := self.codes.pressed(actor.call, event)) is not None:
+            self._ask(command)
+
+    def _ask(self, command: wire.TalkCommand) -> None:
+        """Have done what an agent asked at the phone. Nobody waits for the answer."""
+        actor = self.calls.get(CallId(command.call_id))
+        if actor is None:
+            return
+        asked = self._asked(derive(self.clock(), "code", command.call_id), command, actor)
+        if isinstance(asked, wire.CommandReply):
+            log.info("call %s: what was asked at the phone is refused: %s", command.call_id, asked.error_id)
+        else:
+            actor.post(asked)
 
     def _offered(self, event: ev.LegOffered) -> None:
         if event.leg_id in self._legs:
@@ -285,13 +311,15 @@ class Pop:
         """The event of a command, or its refusal."""
         now = self.clock()
         match command:
-            case wire.SuperviseCall(agent_id=agent_id, mode=mode):
+            case wire.SuperviseCall(agent_id=agent_id, mode=mode, take_over=take_over):
                 if mode not in {m.value for m in ev.Supervision}:
                     return wire.CommandReply(error_id="bad_mode", detail="mode must be listen, whisper or barge")
                 if not self.engine.capabilities.supervision:
                     return wire.CommandReply(error_id="not_supported", detail="this media server cannot do it")
                 supervision = ev.Supervision(mode)
-                return ev.SupervisionAsked(at=now, request=key, agent_id=AgentId(agent_id), mode=supervision)
+                return ev.SupervisionAsked(
+                    at=now, request=key, agent_id=AgentId(agent_id), mode=supervision, take_over=take_over
+                )
             case wire.EndSupervision():
                 return ev.SupervisionEndAsked(at=now, request=key)
             case wire.TakeOverCall():
@@ -302,6 +330,15 @@ class Pop:
                 return ev.ResumeAsked(at=now, request=key)
             case wire.MuteAgent(muted=muted):
                 return ev.MuteAsked(at=now, request=key, muted=muted)
+            case wire.ConsultAgent(agent_id=agent_id):
+                return ev.ConsultAsked(at=now, request=key, agent_id=AgentId(agent_id))
+            case wire.StepConsultation(step=step):
+                if step not in {s.value for s in ev.ConsultStep}:
+                    detail = "step must be swap, complete, cancel or conference"
+                    return wire.CommandReply(error_id="bad_step", detail=detail)
+                if step == "conference" and not self.engine.capabilities.supervision:
+                    return wire.CommandReply(error_id="not_supported", detail="this media server cannot do it")
+                return ev.ConsultStepAsked(at=now, request=key, step=ev.ConsultStep(step))
             case wire.TransferCall(queue_id=queue_id, agent_id=None) if queue_id is not None:
                 return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
             case wire.TransferCall(queue_id=None, agent_id=agent_id) if agent_id is not None:

@@ -17,7 +17,7 @@ class State(Enum):
     ON_CALL = "ON_CALL"
     WRAP_UP = "WRAP_UP"
     ENGAGED = "ENGAGED"
-    """Rung for, or taking part in, a call that the ACD did not offer: a supervisor."""
+    """Rung for, or taking part in, a call that the ACD did not offer: a supervisor, or an agent who is consulted."""
 
 
 class Step(Enum):

@@ -115,6 +115,8 @@ class Call:
                 | ev.ResumeAsked()
                 | ev.MuteAsked()
                 | ev.TransferAsked()
+                | ev.ConsultAsked()
+                | ev.ConsultStepAsked()
             ):
                 self._asked(event, now)
             case ev.AgentEngaged() | ev.AgentNotEngaged():

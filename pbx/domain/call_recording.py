@@ -35,9 +35,11 @@ class CallRecording:
         self._next: Parties | None = None
         """A new part begins for these when the one under way is placed."""
         self._stopped_for_good = False
+        self._suspended = False
 
     def begin(self, parties: Parties, now: float) -> None:
         """A conversation begins: a new part, if it is granted. The part before it is closed first."""
+        self._suspended = False
         if self.running is not None:
             self._next = parties
             self._close(discard=False)
@@ -56,16 +58,27 @@ class CallRecording:
         region = self._context.config.did.region
         self._context.do(cmd.StartRecording(self.running, self._context.leg_id, permission, region))
 
-    def joins(self, parties: Parties, now: float) -> bool:
+    def suspend(self) -> None:
+        """The caller is left with music: the part under way is closed, and ``resume`` begins another one."""
+        if self.running is not None and (not self._closing or self._next is not None):
+            self._suspended = True
+        self.finish()
+
+    def resume(self, parties: Parties, now: float) -> None:
+        """The caller is talked to again. Nothing happens where nothing was suspended."""
+        if self._suspended:
+            self.begin(parties, now)
+
+    def joins(self, parties: Parties, now: float, reason: str = "supervisor_jurisdiction") -> bool:
         """``parties`` now include one more: whether that one may join at once. If not, the recording is being
-        stopped, and ``ended`` comes first."""
+        stopped, for ``reason``, and ``ended`` comes first."""
         if self.running is None:
             return True
         if not self._closing:
             regime, permission = self._evaluate(parties, now)
             if permission is not None:
                 return True
-            self._refused(regime, parties, "supervisor_jurisdiction", now)
+            self._refused(regime, parties, reason, now)
             self._close(discard=False)
         return False
 

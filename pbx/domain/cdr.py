@@ -72,6 +72,17 @@ class SupervisionRecord:
 
 
 @dataclass(slots=True)
+class ConsultationRecord:
+    """Another agent whom the first one asked. ``started_at``: when that one answered."""
+
+    agent_id: str
+    started_at: float | None = None
+    conference_at: float | None = None
+    ended_at: float | None = None
+    ended: str | None = None
+
+
+@dataclass(slots=True)
 class Cdr:
     """Times are seconds since the epoch, UTC; None where it did not come to it."""
 
@@ -100,6 +111,7 @@ class Cdr:
     talks: list[TalkRecord] = field(default_factory=list)
     """One for each agent who had the caller, in order; ``agent_id`` and ``queue_id`` above are those of the last."""
     supervisions: list[SupervisionRecord] = field(default_factory=list)
+    consultations: list[ConsultationRecord] = field(default_factory=list)
 
     @property
     def wait_s(self) -> float | None:
@@ -165,6 +177,8 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
                 talk.ended_at, talk.ended = event.at, event.reason
         case ev.SupervisionStarted() | ev.SupervisionChanged() | ev.SupervisionEnded():
             _supervision(cdr, event)
+        case ev.ConsultationStarted() | ev.ConferenceStarted() | ev.ConsultationEnded():
+            _consultation(cdr, event)
         case ev.ConsentGranted() | ev.ConsentRefused():
             cdr.consents.append(_consent(event))
         case ev.RecordingStarted():
@@ -194,6 +208,19 @@ def _supervision(cdr: Cdr, event: ev.SupervisionStarted | ev.SupervisionChanged 
     else:
         record.modes.append(event.mode.value)
         record.started_at = event.at if record.started_at is None else record.started_at
+
+
+def _consultation(cdr: Cdr, event: ev.ConsultationStarted | ev.ConferenceStarted | ev.ConsultationEnded) -> None:
+    if not cdr.consultations or cdr.consultations[-1].ended is not None:
+        cdr.consultations.append(ConsultationRecord(event.agent_id))
+    record = cdr.consultations[-1]
+    match event:
+        case ev.ConsultationStarted():
+            record.started_at = event.at
+        case ev.ConferenceStarted():
+            record.conference_at = event.at
+        case ev.ConsultationEnded():
+            record.ended_at, record.ended = event.at, event.reason
 
 
 def _consent(event: ev.ConsentGranted | ev.ConsentRefused) -> ConsentRecord:

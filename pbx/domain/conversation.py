@@ -1,6 +1,6 @@
-"""The caller and an agent talk: hold, mute, a supervisor, take over, until one of them is gone or the caller is
-handed on. What somebody asks for is answered once (``Answer``); what comes at a wrong moment is refused with a word
-that says why, and changes nothing."""
+"""The caller and an agent talk: hold, mute, a supervisor, take over, a consultation, until one of them is gone or the
+caller is handed on. What somebody asks for is answered once (``Answer``); what comes at a wrong moment is refused with
+a word that says why, and changes nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
 from pbx.domain.call_recording import CallRecording, Parties
 from pbx.domain.call_steps import End
+from pbx.domain.consultation import Consultation
 from pbx.domain.e164 import Cli
 from pbx.domain.flow import EnterQueue
 from pbx.domain.hangup_cause import HangupCause
@@ -29,6 +30,8 @@ Asked = (
     | ev.ResumeAsked
     | ev.MuteAsked
     | ev.TransferAsked
+    | ev.ConsultAsked
+    | ev.ConsultStepAsked
 )
 
 
@@ -66,6 +69,7 @@ class Conversation:
         self.held = False
         self.muted = False
         self.watch: Watch | None = None
+        self.consultation: Consultation | None = None
         self._take_over: tuple[str, BridgeId] | None = None
         """Request and bridge of a take-over under way."""
         self._healing: BridgeId | None = None
@@ -77,36 +81,54 @@ class Conversation:
     def _begin(self, now: float) -> None:
         seat = self.seat
         self._context.record(ev.TalkStarted(at=now, agent_id=seat.agent_id, queue_id=seat.queue_id))
-        self._recording.begin(self._parties(), now)
+        self._recording.begin(self.parties(), now)
 
-    def _parties(self) -> Parties:
+    def parties(self, *joining: str | None) -> Parties:
+        """Who hears the caller, with those who are about to."""
         watched = () if self.watch is None else (self.watch.country,)
-        return Parties(self.seat.queue, (self.seat.agent_country, *watched))
+        return Parties(self.seat.queue, (self.seat.agent_country, *watched, *joining))
+
+    @property
+    def music_class(self) -> str:
+        return self.seat.queue.music_class if self.seat.queue is not None else "default"
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 
     def asked(self, event: Asked, now: float) -> Outcome:
         if self._take_over is not None:
             return self._refuse(event.request, "take_over_under_way", "the call is being taken over")
+        if self.consultation is not None and self.consultation.bars(event):
+            return self._refuse(event.request, "consultation_under_way", "another agent is being consulted")
         match event:
+            case ev.ConsultAsked(request=request, agent_id=agent_id):
+                if agent_id == self.seat.agent_id:
+                    return self._refuse(request, "agent_busy", "this agent has the call")
+                self.consultation = Consultation(self, self._context, self._legs, self._recording, event)
+            case ev.ConsultStepAsked(request=request):
+                if self.consultation is None:
+                    return self._refuse(request, "no_consultation", "nobody is being consulted")
+                if event.step is ev.ConsultStep.CANCEL:
+                    self._answer(request)
+                    return self._end_consultation("cancelled", now)
+                self.consultation.asked(event, now)
             case ev.SupervisionAsked():
                 return self._supervise(event, now)
             case ev.SupervisionEndAsked(request=request):
                 if self.watch is None:
                     return self._refuse(request, "no_supervision", "nobody supervises this call")
-                self._end_watch("asked", now)
+                self.end_watch("asked", now)
                 self._answer(request)
             case ev.TakeOverAsked(request=request):
                 return self._begin_take_over(request, now)
             case ev.HoldAsked(request=request):
                 if self.held:
                     return self._refuse(request, "already_held", "the caller is on hold")
-                self._hold(now)
+                self.hold(now)
                 self._answer(request)
             case ev.ResumeAsked(request=request):
                 if not self.held:
                     return self._refuse(request, "not_held", "the caller is not on hold")
-                self._resumed(now)
+                self.resumed(now)
                 self._context.do(cmd.ResumeLeg(self._context.leg_id))
                 self._answer(request)
             case ev.MuteAsked(request=request, muted=muted):
@@ -128,15 +150,16 @@ class Conversation:
 
     # --- hold -------------------------------------------------------------------------------------------------------
 
-    def _hold(self, now: float) -> None:
+    def hold(self, now: float) -> None:
         self.held = True
-        music = self.seat.queue.music_class if self.seat.queue is not None else "default"
         self._context.record(ev.HoldStarted(at=now, agent_id=self.seat.agent_id))
-        self._context.do(cmd.HoldLeg(self._context.leg_id, music))
+        self._context.do(cmd.HoldLeg(self._context.leg_id, self.music_class))
 
-    def _resumed(self, now: float) -> None:
-        self.held = False
-        self._context.record(ev.HoldEnded(at=now, agent_id=self.seat.agent_id))
+    def resumed(self, now: float) -> None:
+        """The caller is back, if there was a hold."""
+        if self.held:
+            self.held = False
+            self._context.record(ev.HoldEnded(at=now, agent_id=self.seat.agent_id))
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 
@@ -148,12 +171,19 @@ class Conversation:
             self.watch = Watch(self._context, self._legs, event)
         elif watch.agent_id != event.agent_id:
             return self._refuse(event.request, "already_supervised", "another supervisor is with this call")
+        elif event.take_over:
+            return self._begin_take_over(event.request, now)
         else:
             watch.change(event.mode, self.seat.leg, now)
             self._answer(event.request)
         return None
 
     def engaged(self, event: ev.AgentEngaged | ev.AgentNotEngaged, now: float) -> None:
+        if self.consultation is not None:
+            if isinstance(event, ev.AgentEngaged):
+                self.consultation.engaged(event, self._cli, now)
+            elif self.consultation.not_engaged(event):
+                self.consultation = None
         if self.watch is None:
             return
         if isinstance(event, ev.AgentEngaged):
@@ -163,6 +193,9 @@ class Conversation:
 
     def leg_answered(self, leg_id: LegId, now: float) -> bool:
         """Whether the leg belongs here."""
+        if self.consultation is not None and self.consultation.leg == leg_id:
+            self.consultation.answered(now)
+            return True
         watch = self.watch
         if watch is None or watch.leg != leg_id:
             return False
@@ -172,12 +205,16 @@ class Conversation:
         return True
 
     def recording_ended(self, now: float) -> None:
-        """Nothing is recorded, or nothing any more: a supervisor who waits for it may be let in."""
+        """Nothing is recorded, or nothing any more: who waits for it may be let in."""
+        if self.consultation is not None:
+            self.consultation.recording_ended(now)
         watch = self.watch
-        if watch is not None and watch.stage is Stage.CLEARING and self._recording.joins(self._parties(), now):
+        if watch is not None and watch.stage is Stage.CLEARING and self._recording.joins(self.parties(), now):
             watch.attach(self.seat.leg, now)
+            if watch.takes_over:
+                self._begin_take_over(watch.request, now)
 
-    def _end_watch(self, reason: str, now: float) -> None:
+    def end_watch(self, reason: str, now: float) -> None:
         watch, self.watch = self.watch, None
         if watch is not None:
             watch.end(reason, now)
@@ -199,29 +236,34 @@ class Conversation:
     def bridged(self, bridge_id: BridgeId, now: float) -> None:
         if self._healing == bridge_id:
             self._healing = None
-            if self.held:
-                self._resumed(now)
+            self.resumed(now)
+            self._recording.resume(self.parties(), now)
+            return
+        if self.consultation is not None and self.consultation.needs(bridge_id):
+            self.consultation.bridged(bridge_id, now)
             return
         watch = self.watch
         if self._take_over is None or self._take_over[1] != bridge_id or watch is None or watch.leg is None:
             return
-        request, former = self._take_over[0], self.seat
+        request = self._take_over[0]
         self._take_over, self.watch = None, None
-        context = self._context
-        if self.held:
-            self._resumed(now)
-        context.record(ev.SupervisionEnded(at=now, agent_id=watch.agent_id, reason="took_over"))
-        context.record(ev.TalkEnded(at=now, agent_id=former.agent_id, reason="taken_over"))
-        context.do(cmd.PutOnCall(watch.agent_id, former.queue_id))
+        self.resumed(now)
+        self._context.record(ev.SupervisionEnded(at=now, agent_id=watch.agent_id, reason="took_over"))
+        self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="taken_over"))
+        self._hand_over(watch, watch.leg, bridge_id)
+        self._answer(request)
+        self._begin(now)
+
+    def _hand_over(self, successor: Watch | Consultation, leg: LegId, bridge_id: BridgeId) -> None:
+        context, former = self._context, self.seat
+        context.do(cmd.PutOnCall(successor.agent_id, former.queue_id))
         if former.leg in self._legs:
             context.do(cmd.HangUpLeg(former.leg, HangupCause.NORMAL_CLEARING))
         context.do(cmd.ReleaseAgent(former.agent_id))
         self.muted = self._agent_gone = False
         self.seat = replace(
-            former, agent_id=watch.agent_id, agent_country=watch.country, leg=watch.leg, bridge_id=bridge_id
+            former, agent_id=successor.agent_id, agent_country=successor.country, leg=leg, bridge_id=bridge_id
         )
-        self._answer(request)
-        self._begin(now)
 
     def _take_over_failed(self, now: float) -> Outcome:
         """The supervisor is let go; the caller and the agent talk on, in a bridge made anew: nobody knows how far the
@@ -230,13 +272,57 @@ class Conversation:
             return None
         (request, failed), self._take_over = self._take_over, None
         self._refuse(request, "engine_failed", "the media server could not join the legs")
-        self._end_watch("engine_failed", now)
+        self.end_watch("engine_failed", now)
         if self._agent_gone:
             return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
-        self._healing = BridgeId(derive(now, "bridge", self._context.call_id, failed))
-        self.seat = replace(self.seat, bridge_id=self._healing)
-        self._context.do(cmd.BridgeLegs(self._healing, (self._context.leg_id, self.seat.leg)))
+        self._reunite(BridgeId(derive(now, "bridge", self._context.call_id, failed)))
         return None
+
+    def _reunite(self, bridge_id: BridgeId) -> None:
+        self._healing = bridge_id
+        self.seat = replace(self.seat, bridge_id=bridge_id)
+        self._context.do(cmd.BridgeLegs(bridge_id, (self._context.leg_id, self.seat.leg)))
+
+    # --- a consultation ---------------------------------------------------------------------------------------------
+
+    def caller_is_back(self, bridge_id: BridgeId, now: float) -> None:
+        """The caller and the agent are bridged anew."""
+        self.seat = replace(self.seat, bridge_id=bridge_id)
+        self.resumed(now)
+
+    def succeeded(self, consultation: Consultation, leg: LegId, bridge_id: BridgeId, now: float) -> None:
+        """The consulted agent has the caller."""
+        self.consultation = None
+        self.resumed(now)
+        if not consultation.deserted:
+            self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="transferred"))
+        self._hand_over(consultation, leg, bridge_id)
+        self._begin(now)
+
+    def _deserted(self, consultation: Consultation, now: float) -> None:
+        """The agent leaves the caller to the one who is consulted."""
+        self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="transferred"))
+        consultation.desert(now)
+        self._context.do(cmd.ReleaseAgent(self.seat.agent_id))
+
+    def _end_consultation(self, reason: str, now: float) -> Outcome:
+        """The consulted agent is let go: the caller and the agent are together again, in a bridge made anew where
+        they were not, or the caller goes back to the queue where no agent is left."""
+        consultation, self.consultation = self.consultation, None
+        if consultation is None:
+            return None
+        seat, context, together = self.seat, self._context, consultation.together
+        consultation.end(reason, now)
+        if not consultation.deserted:
+            if not together:
+                self._reunite(BridgeId(derive(now, "bridge", context.call_id, consultation.agent_id, reason)))
+            return None
+        context.record(ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=seat.queue_id, agent_id=None))
+        if self.held:
+            self.resumed(now)
+            context.do(cmd.StopMusic(context.leg_id))
+        self._recording.finish()
+        return HandOn(replace(seat.node, queue_id=seat.queue_id, welcome_prompt=None), None)
 
     # --- handing the caller on --------------------------------------------------------------------------------------
 
@@ -250,9 +336,9 @@ class Conversation:
         context.record(
             ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=queue_id, agent_id=event.agent_id)
         )
-        self._end_watch("transferred", now)
+        self.end_watch("transferred", now)
         if self.held:
-            self._resumed(now)
+            self.resumed(now)
         context.record(ev.TalkEnded(at=now, agent_id=seat.agent_id, reason="transferred"))
         self._recording.finish()
         context.do(cmd.DestroyBridge(seat.bridge_id), cmd.HangUpLeg(seat.leg, HangupCause.NORMAL_CLEARING))
@@ -263,36 +349,41 @@ class Conversation:
 
     def leg_ended(self, leg_id: LegId, now: float) -> Outcome:
         """A leg other than the caller's is over."""
-        watch = self.watch
+        watch, consultation = self.watch, self.consultation
+        if consultation is not None and consultation.leg == leg_id:
+            return self._end_consultation(consultation.rang, now)
         if watch is not None and watch.leg == leg_id:
             if self._take_over is not None:
                 return self._take_over_failed(now)
             answered = watch.stage is Stage.ATTACHED or watch.stage is Stage.CLEARING
-            self._end_watch("hung_up" if answered else "not_answered", now)
+            self.end_watch("hung_up" if answered else "not_answered", now)
         elif leg_id == self.seat.leg:
-            if self._take_over is None:
+            if consultation is not None and consultation.leg is not None:
+                self._deserted(consultation, now)
+            elif self._take_over is None:
                 return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
             self._agent_gone = True
         return None
 
     def failed(self, event: ev.CommandFailed, now: float) -> Outcome:
         """The media server did not do it."""
-        subject, watch = event.subject, self.watch
+        subject, watch, consultation = event.subject, self.watch, self.consultation
         match event.command:
+            case "BridgeLegs" | "SuperviseLeg" if consultation is not None and consultation.needs(subject):
+                return self._end_consultation("engine_failed", now)
             case "SuperviseLeg" if watch is not None and watch.leg == subject:
                 if watch.stage is Stage.ATTACHED:
-                    self._end_watch("engine_failed", now)
+                    self.end_watch("engine_failed", now)
             case "BridgeLegs" if self._take_over is not None and self._take_over[1] == subject:
                 return self._take_over_failed(now)
             case "BridgeLegs" if self._healing == subject and event.error != "LegGone":
                 return End(HangupCause.TEMPORARY_FAILURE, ev.EndReason.ENGINE_FAILED)
             case "HoldLeg" if self.held and not event.unknown:
-                self._resumed(now)
+                self.resumed(now)
+                return self._end_consultation("engine_failed", now)
             case "MuteLeg" if subject == self.seat.leg and not event.unknown:
                 self.muted = not self.muted
                 self._context.record(ev.MuteChanged(at=now, agent_id=self.seat.agent_id, muted=self.muted))
-            case _:
-                pass
         return None
 
     def end(self, now: float) -> None:
@@ -303,4 +394,6 @@ class Conversation:
             context.do(cmd.DestroyBridge(self._take_over[1]))
         if self.watch is not None:
             self.watch.end("call_ended", now, hang_up=False)
+        if self.consultation is not None:
+            self.consultation.end("call_ended", now, hang_up=False)
         context.do(cmd.ReleaseAgent(self.seat.agent_id))

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from pbx.domain.events import Supervision
+
 
 class Feature(Enum):
     READY = "11"
@@ -16,19 +18,33 @@ class Feature(Enum):
     END_WRAP_UP = "14"
     EXTEND_WRAP_UP = "15"
     """By a minute."""
+    LISTEN = "21"
+    """With the extension of the agent behind it, as the following."""
+    WHISPER = "22"
+    BARGE = "23"
+    TAKE_OVER = "24"
 
 
 EXTENSION_S = 60.0
 REASONS = {"": "BREAK", "1": "BREAK", "2": "LUNCH", "3": "TRAINING", "4": "MEETING", "5": "BACK_OFFICE"}
 """Digits after ``*13`` -> reason. Further numbers are reasons of the operator's own: ``*1342`` is ``REASON_42``."""
 
-_CODE = re.compile(r"\*(\d\d)(\d{0,3})", re.ASCII)
+MODES = {
+    Feature.LISTEN: Supervision.LISTEN,
+    Feature.WHISPER: Supervision.WHISPER,
+    Feature.BARGE: Supervision.BARGE,
+    Feature.TAKE_OVER: Supervision.LISTEN,
+}
+
+_CODE = re.compile(r"\*(\d\d)(\d{0,6})", re.ASCII)
+_LONGEST_REASON = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
     feature: Feature
     reason: str | None = None
+    extension: str = ""
 
 
 def read(code: str) -> Dialled | None:
@@ -37,6 +53,8 @@ def read(code: str) -> Dialled | None:
     if found is None or found[1] not in {one.value for one in Feature}:
         return None
     feature, more = Feature(found[1]), found[2]
-    if feature is Feature.NOT_READY:
+    if feature in MODES:
+        return Dialled(feature, extension=more) if more else None
+    if feature is Feature.NOT_READY and len(more) <= _LONGEST_REASON:
         return Dialled(feature, REASONS.get(more, f"REASON_{more}"))
     return None if more else Dialled(feature)

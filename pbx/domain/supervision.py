@@ -37,7 +37,8 @@ class Watch:
     def __init__(self, context: CallContext, legs: set[LegId], asked: ev.SupervisionAsked) -> None:
         self._context = context
         self._legs = legs
-        self._request = asked.request
+        self.request = asked.request
+        self.takes_over = asked.take_over
         self.agent_id: AgentId = asked.agent_id
         self.mode: Supervision = asked.mode
         self.country: str | None = None
@@ -46,20 +47,20 @@ class Watch:
         context.do(cmd.EngageAgent(asked.request, asked.agent_id))
 
     def engaged(self, event: ev.AgentEngaged, cli: Cli, now: float) -> None:
-        if event.request != self._request or self.stage is not Stage.ENGAGING:
+        if event.request != self.request or self.stage is not Stage.ENGAGING:
             return
         self.stage = Stage.RINGING
         self.country = event.agent_country
         self.leg = LegId(derive(now, "supervisor", self._context.call_id, event.request))
         self._legs.add(self.leg)
         to, caller = cmd.ToPhone(event.phone_id), self._context.leg_id
-        self._context.do(cmd.OriginateLeg(self.leg, to, cli, RING_S, peer_leg_id=caller), cmd.Answer(self._request))
+        self._context.do(cmd.OriginateLeg(self.leg, to, cli, RING_S, peer_leg_id=caller), cmd.Answer(self.request))
 
     def not_engaged(self, event: ev.AgentNotEngaged) -> bool:
         """Whether it was this one that the router refused."""
-        if event.request != self._request or self.stage is not Stage.ENGAGING:
+        if event.request != self.request or self.stage is not Stage.ENGAGING:
             return False
-        self._context.do(cmd.Answer(self._request, event.reason, _WHY[event.reason]))
+        self._context.do(cmd.Answer(self.request, event.reason, why_not_engaged(event.reason)))
         return True
 
     def attach(self, watched: LegId, now: float) -> None:
@@ -81,11 +82,16 @@ class Watch:
     def end(self, reason: str, now: float, hang_up: bool = True) -> None:
         """The supervisor's leg is hung up, if it lives and nobody else does it, and the agent freed."""
         if self.stage is Stage.ENGAGING:
-            self._context.do(cmd.Answer(self._request, "supervision_ended", "it was ended before the phone rang"))
+            self._context.do(cmd.Answer(self.request, "supervision_ended", "it was ended before the phone rang"))
         if hang_up and self.leg is not None and self.leg in self._legs:
             self._context.do(cmd.HangUpLeg(self.leg, HangupCause.NORMAL_CLEARING))
         self._context.record(ev.SupervisionEnded(at=now, agent_id=self.agent_id, reason=reason))
         self._context.do(cmd.FreeAgent(self.agent_id))
+
+
+def why_not_engaged(reason: str) -> str:
+    """The text that goes with an ``AgentNotEngaged.reason``."""
+    return _WHY[reason]
 
 
 _WHY = {

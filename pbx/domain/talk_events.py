@@ -50,6 +50,8 @@ class SupervisionAsked(Event):
     request: str
     agent_id: AgentId
     mode: Supervision
+    take_over: bool = False
+    """As soon as the supervisor has answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +164,8 @@ class SupervisionChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisionEnded(Event):
-    """``reason``: ``not_answered``, ``hung_up``, ``asked``, ``took_over``, ``transferred``, ``call_ended``,
-    ``engine_failed``."""
+    """``reason``: ``not_answered``, ``hung_up``, ``asked``, ``took_over``, ``transferred``, ``consultation``,
+    ``call_ended``, ``engine_failed``."""
 
     agent_id: AgentId
     reason: str

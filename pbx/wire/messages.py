@@ -91,6 +91,10 @@ class AgentConfig(Wire, frozen=True, tag="agent"):
     """Of an hour of this agent, in any one currency: queues of strategy ``lowest_cost`` prefer the least."""
     weight: float = 1.0
     """Share of the calls in queues of strategy ``random``."""
+    extension: str | None = None
+    """Short number by which other agents of the POP name this one at their phones."""
+    supervises: bool = False
+    """May listen to other agents' calls and take them over by feature code."""
 
 
 class FlowConfig(Wire, frozen=True, tag="flow"):
@@ -203,6 +207,8 @@ class SuperviseCall(Wire, frozen=True, tag="supervise_call"):
     agent_id: str
     mode: str
     """``listen``, ``whisper``, ``barge``."""
+    take_over: bool = False
+    """As soon as the supervisor has answered."""
 
 
 class EndSupervision(Wire, frozen=True, tag="end_supervision"):
@@ -236,7 +242,30 @@ class TransferCall(Wire, frozen=True, tag="transfer_call"):
     agent_id: str | None = None
 
 
-TalkCommand = SuperviseCall | EndSupervision | TakeOverCall | HoldCall | ResumeCall | MuteAgent | TransferCall
+class ConsultAgent(Wire, frozen=True, tag="consult_agent"):
+    """The caller goes on hold, and this agent is rung."""
+
+    call_id: str
+    agent_id: str
+
+
+class StepConsultation(Wire, frozen=True, tag="step_consultation"):
+    call_id: str
+    step: str
+    """``swap``, ``complete``, ``cancel``, ``conference``."""
+
+
+TalkCommand = (
+    SuperviseCall
+    | EndSupervision
+    | TakeOverCall
+    | HoldCall
+    | ResumeCall
+    | MuteAgent
+    | TransferCall
+    | ConsultAgent
+    | StepConsultation
+)
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""

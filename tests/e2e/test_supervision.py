@@ -74,8 +74,9 @@ class Scene:
 
     async def begin(self, phones: AsyncExitStack) -> None:
         stack = self.stack
-        self.anna = await phones.enter_async_context(stack.agent("anna", tone_hz=ANNA_HZ))
-        self.boss = await phones.enter_async_context(stack.agent("boss", tone_hz=BOSS_HZ, available=False))
+        self.anna = await phones.enter_async_context(stack.agent("anna", tone_hz=ANNA_HZ, extension="101"))
+        boss = stack.agent("boss", tone_hz=BOSS_HZ, available=False, extension="102")
+        self.boss = await phones.enter_async_context(boss)
         self.caller = await phones.enter_async_context(stack.caller(tone_hz=CALLER_HZ))
         await stack.through_menu(self.caller)
         await stack.answer_consent(self.caller, "1")
@@ -100,12 +101,12 @@ class Scene:
 
 
 async def test_listen_whisper_barge(stack: Stack) -> None:
-    """One supervisor goes through all modes, leaves, and the conversation is as before."""
+    """One supervisor, who comes by feature code, goes through all modes, leaves, and the conversation is as before."""
     async with AsyncExitStack() as phones:
         scene = Scene(stack)
         await scene.begin(phones)
         caller, anna, boss = scene.caller, scene.anna, scene.boss
-        await scene.supervise("listen")
+        await boss.dial(f"sip:*21101@{stack.pop.address}:{stack.settings.sip_port}")
         await hear((caller, {ANNA_HZ}), (anna, {CALLER_HZ}), (boss, {CALLER_HZ, ANNA_HZ}))
         await scene.supervise("whisper")
         await hear((caller, {ANNA_HZ}), (anna, {CALLER_HZ, BOSS_HZ}), (boss, {CALLER_HZ, ANNA_HZ}))

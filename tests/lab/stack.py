@@ -151,13 +151,18 @@ class Stack:
 
     # --- agents and callers -----------------------------------------------------------------------------------------
 
-    async def add_agent(self, name: str, skills: dict[str, int] | None = None, country: str = "DE") -> Agent:
+    async def add_agent(
+        self, name: str, skills: dict[str, int] | None = None, country: str = "DE", extension: str | None = None
+    ) -> Agent:
+        """Who has an extension may supervise by feature code, too."""
         body = {
             "name": name.title(),
             "phone_id": name,
             "skills": skills or {"support": 3},
             "country": country,
             "pop_id": POP_ID,
+            "extension": extension,
+            "supervises": extension is not None,
         }
         created = await self.api.post("agents", body)
         agent = Agent(created["agent_id"], created["phone_id"], created["sip"]["password"], name)
@@ -166,10 +171,16 @@ class Stack:
 
     @contextlib.asynccontextmanager
     async def agent(
-        self, name: str, tone_hz: int = 600, auto: bool = True, available: bool = True, reuse: bool = False
+        self,
+        name: str,
+        tone_hz: int = 600,
+        auto: bool = True,
+        available: bool = True,
+        reuse: bool = False,
+        extension: str | None = None,
     ) -> AsyncIterator[Phone]:
         """An agent with a registered phone that sends a tone; AVAILABLE unless told otherwise."""
-        agent = self.agents[name] if reuse else await self.add_agent(name)
+        agent = self.agents[name] if reuse else await self.add_agent(name, extension=extension)
         await self.synced()
         server = f"{self.pop.address}:{self.settings.sip_port}"
         async with Phone.start(
@@ -369,6 +380,7 @@ def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) ->
         "CALLPLANE_POP_AMI_PASSWORD": settings.ami_password,
         # sipp registers from another port than the one on which its agents answer.
         "CALLPLANE_POP_PHONES_BEHIND_NAT": "false",
+        "CALLPLANE_POP_KEYED_CODES": "true",
         "PYTHONUNBUFFERED": "1",
     }
     if centre is not None:

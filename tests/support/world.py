@@ -153,7 +153,8 @@ class World:
         """The names of the phones that this leg hears, ``caller`` for legs from outside, and music."""
         leg = self.engine.legs[leg_id or LegId("")]
         names = {f"leg:{phone.leg_id}": str(name) for name, phone in self.engine.phones.items()}
-        return {names.get(sound, "caller" if sound.startswith("leg:") else sound) for sound in leg.hearing[-1][1]}
+        sounds = leg.hearing[-1][1] if leg.hearing else frozenset()
+        return {names.get(sound, "caller" if sound.startswith("leg:") else sound) for sound in sounds}
 
     def state(self, name: str) -> tuple[str, str | None, str]:
         agent = self.pop.router.agent(AgentId(name))

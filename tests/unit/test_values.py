@@ -68,6 +68,7 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
         str: "text", float: 1.5, int: 7, bool: True, tuple[str, ...]: ("a", "b"), Cli: cli_of("+4930123456"),
         HangupCause: HangupCause.USER_BUSY, ev.OfferOutcome: ev.OfferOutcome.BUSY,
         ev.EndReason: ev.EndReason.ASKED, str | None: None, ev.Supervision: ev.Supervision.BARGE,
+        ev.ConsultStep: ev.ConsultStep.SWAP,
         QueueId | None: "support", AgentId | None: None,
         dict[str, Value]: {"name": "Ada", "age": 36, "balance": 1.5, "vip": True},
     }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Double,
     ForeignKey,
     Index,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -93,6 +95,7 @@ class DidRow(Base):
 
 class AgentRow(Base):
     __tablename__ = "agents"
+    __table_args__ = (UniqueConstraint("pop_id", "extension"),)
 
     agent_id: Mapped[str] = mapped_column(String(26), primary_key=True)
     pop_id: Mapped[str] = mapped_column(ForeignKey("pops.pop_id"), index=True)
@@ -103,6 +106,8 @@ class AgentRow(Base):
     country: Mapped[str] = mapped_column(String(2))
     cost: Mapped[float] = mapped_column(Double, server_default="0")
     weight: Mapped[float] = mapped_column(Double, server_default="1")
+    extension: Mapped[str | None] = mapped_column(String(6))
+    supervises: Mapped[bool] = mapped_column(Boolean, server_default=false())
     created_at: Mapped[float] = mapped_column(Double)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from orchestrator.adapters.db.models import CallRow
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Call, PageOf, PageQuery, Wait, call_of, page_of, wait_of
-from orchestrator.domain.resources import Strict, SupervisionSpec, TransferTarget
+from orchestrator.domain.resources import Consulted, Strict, SupervisionSpec, TransferTarget
 from orchestrator.services import calls
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
@@ -19,6 +19,7 @@ from pbx.wire.messages import (
     HoldCall,
     MuteAgent,
     ResumeCall,
+    StepConsultation,
     StopCallRecording,
     TakeOverCall,
 )
@@ -116,6 +117,40 @@ async def transfer(services: Services, call_id: str, body: TransferTarget) -> No
     await calls.transfer(services, call_id, body)
 
 
+async def consult(services: Services, call_id: str, body: Consulted) -> None:
+    """Put the caller on hold and ring another agent; on answer the two agents talk, and the caller hears music.
+
+    409 ``consultation_under_way``: another agent is being consulted; ``not_in_conversation``: nobody talks to the
+    caller; ``agent_busy``, ``agent_unreachable``, ``agent_elsewhere``: the agent's phone cannot be rung. A supervisor
+    who is with the call is let go.
+    """
+    await calls.consult(services, call_id, body)
+
+
+async def swap(services: Services, call_id: str) -> None:
+    """The first agent goes over to the one of the two who hears music, the caller or the consulted agent.
+
+    409, for this and the following: ``no_consultation``; ``consulted_not_there``: the phone still rings;
+    ``consultation_moving``: what was asked before is being done; ``in_conference``.
+    """
+    await calls.tell(services, call_id, StepConsultation(call_id=call_id, step="swap"))
+
+
+async def complete(services: Services, call_id: str) -> None:
+    """Attended transfer: the consulted agent gets the caller, the first agent's leg is hung up."""
+    await calls.tell(services, call_id, StepConsultation(call_id=call_id, step="complete"))
+
+
+async def conference(services: Services, call_id: str) -> None:
+    """The caller and both agents hear one another. Either agent may hang up, and the other has the caller."""
+    await calls.tell(services, call_id, StepConsultation(call_id=call_id, step="conference"))
+
+
+async def cancel(services: Services, call_id: str) -> None:
+    """Let the consulted agent go, at any time; the first agent is with the caller again."""
+    await calls.tell(services, call_id, StepConsultation(call_id=call_id, step="cancel"))
+
+
 def routes(registry: Registry) -> None:
     one = "/api/v1/calls/{call_id}"
     registry.route("GET", "/api/v1/calls", tag="calls")(find)
@@ -129,3 +164,6 @@ def routes(registry: Registry) -> None:
     registry.route("POST", supervision + "/take-over", tag="calls", status=204, problems=(409, 504))(take_over)
     for verb in (hold, resume, mute, unmute, transfer):
         registry.route("POST", f"{one}/{verb.__name__}", tag="calls", status=204, problems=(409, 504))(verb)
+    registry.route("POST", one + "/consult", tag="calls", status=204, problems=(409, 504))(consult)
+    for step in (swap, complete, conference, cancel):
+        registry.route("POST", f"{one}/consult/{step.__name__}", tag="calls", status=204, problems=(409, 504))(step)

@@ -193,6 +193,10 @@ async def test_a_flow_cannot_drop_a_language_that_a_did_starts_in(api: Api) -> N
         ({"cost": -1}, "cost"),
         ({"weight": 0}, "weight"),
         ({"phone_id": "a b"}, "phone_id"),
+        ({"extension": "1"}, "extension"),
+        ({"extension": "0123"}, "extension"),
+        ({"extension": "1234567"}, "extension"),
+        ({"supervises": "yes"}, "supervises"),
     ],
 )
 async def test_a_bad_agent_is_refused(api: Api, change: dict[str, Any], field: str) -> None:
@@ -263,6 +267,23 @@ async def test_an_agents_cost_and_weight_are_kept(api: Api) -> None:
     made = await api.made("/agents", agent(cost=23.5, weight=0.5))
     found = (await api.get(f"/agents/{made['agent_id']}")).body
     assert (found["cost"], found["weight"]) == (23.5, 0.5)
+
+
+async def test_an_extension_is_one_agents_of_the_pop(api: Api) -> None:
+    await api.new_pop()
+    await api.new_pop("de-ber-1")
+    first = await api.made("/agents", agent(extension="101", supervises=True))
+    found = (await api.get(f"/agents/{first['agent_id']}")).body
+    assert (found["extension"], found["supervises"]) == ("101", True)
+    taken = await api.post("/agents", agent(extension="101"))
+    assert (taken.status, taken.error_id, set(taken.fields)) == (409, "extension_exists", {"extension"})
+    away = await api.made("/agents", agent(extension="101", pop_id="de-ber-1"))
+    change = {name: away[name] for name in ("name", "skills", "country", "extension")} | {"pop_id": "de-fra-1"}
+    assert (await api.put(f"/agents/{away['agent_id']}", change)).error_id == "extension_exists"
+    for extension in ("102", None, None):
+        same = await api.put(f"/agents/{first['agent_id']}", {**change, "extension": extension})
+        assert (same.status, same.body["extension"]) == (200, extension)
+    assert (await api.put(f"/agents/{away['agent_id']}", change)).status == 200
 
 
 async def test_what_exists_already_is_a_conflict(api: Api) -> None:

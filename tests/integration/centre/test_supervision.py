@@ -14,11 +14,13 @@ from pbx.domain import events as ev
 from pbx.domain.ids import AgentId, CallId, QueueId, derive
 from pbx.wire.messages import (
     CommandReply,
+    ConsultAgent,
     EndSupervision,
     HoldCall,
     MuteAgent,
     PopCommand,
     ResumeCall,
+    StepConsultation,
     SuperviseCall,
     TakeOverCall,
     TransferCall,
@@ -63,6 +65,11 @@ async def test_every_request_becomes_its_command(api: Api, settings: CentreSetti
             ("POST", "/unmute", {}, MuteAgent(call_id=call, muted=False)),
             ("POST", "/transfer", {"queue_id": "billing"}, TransferCall(call_id=call, queue_id="billing")),
             ("POST", "/transfer", {"agent_id": boss}, TransferCall(call_id=call, agent_id=boss)),
+            ("POST", "/consult", {"agent_id": boss}, ConsultAgent(call_id=call, agent_id=boss)),
+            *(
+                ("POST", f"/consult/{step}", {}, StepConsultation(call_id=call, step=step))
+                for step in ("swap", "complete", "conference", "cancel")
+            ),
         ]
         for method, path, body, _ in asked:
             answer = await api.ask(method, f"/calls/{call}{path}", body)
@@ -95,6 +102,9 @@ async def test_what_the_centre_refuses_does_not_reach_the_pop(
             ("supervision", {"mode": "listen"}, 422, "invalid"),
             ("supervision", {"agent_id": nobody, "mode": "listen"}, 404, "unknown_agent"),
             ("supervision", {"agent_id": away, "mode": "listen"}, 409, "agent_elsewhere"),
+            ("consult", {}, 422, "invalid"),
+            ("consult", {"agent_id": nobody}, 404, "unknown_agent"),
+            ("consult", {"agent_id": away}, 409, "agent_elsewhere"),
             ("transfer", {}, 422, "invalid"),
             ("transfer", {"agent_id": boss, "queue_id": "sales"}, 422, "invalid"),
             ("transfer", {"agent_id": away}, 409, "agent_elsewhere"),
@@ -123,6 +133,9 @@ async def test_the_record_names_everybody(api: Api, settings: CentreSettings, tm
                 ev.SupervisionEnded(at=START + 20, agent_id=boss, reason="took_over"),
                 ev.TalkEnded(at=START + 20, agent_id=first, reason="taken_over"),
                 ev.TalkStarted(at=START + 20, agent_id=boss, queue_id=queue),
+                ev.ConsultationStarted(at=START + 21, agent_id=first),
+                ev.ConferenceStarted(at=START + 22, agent_id=first),
+                ev.ConsultationEnded(at=START + 23, agent_id=first, reason="hung_up"),
             ],
         )
         site.link.events_waiting()
@@ -135,5 +148,8 @@ async def test_the_record_names_everybody(api: Api, settings: CentreSettings, tm
         assert [(t["agent_id"], t["ended"]) for t in found["talks"]] == [(first, "taken_over"), (boss, None)]
         [supervision] = found["supervisions"]
         assert (supervision["modes"], supervision["ended"]) == (["listen", "whisper"], "took_over")
+        [consultation] = found["consultations"]
+        assert (consultation["agent_id"], consultation["ended"]) == (first, "hung_up")
+        assert consultation["started_at"] < consultation["conference_at"] < consultation["ended_at"]
         assert found["agent_id"] == boss
         assert [c["call_id"] for c in (await api.get(f"/calls?agent_id={boss}")).body["items"]] == [call]

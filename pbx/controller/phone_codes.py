@@ -1,0 +1,62 @@
+"""What agents ask by the keys of their phones, as the commands that the centre would send."""
+
+from __future__ import annotations
+
+from pbx.controller.config_store import ConfigStore
+from pbx.controller.router import Router
+from pbx.domain import keyed_codes
+from pbx.domain.agent import State
+from pbx.domain.call import Call
+from pbx.domain.events import DigitPressed
+from pbx.domain.feature_codes import MODES, Dialled, Feature
+from pbx.domain.ids import AgentId, LegId
+from pbx.domain.keyed_codes import Act
+from pbx.wire import messages as wire
+
+_STEPS = {Act.SWAP: "swap", Act.COMPLETE: "complete", Act.CONFERENCE: "conference", Act.CANCEL: "cancel"}
+
+
+class PhoneCodes:
+    """``in_conversation``: whether an agent who talks can key anything in."""
+
+    def __init__(self, router: Router, config: ConfigStore, in_conversation: bool) -> None:
+        self._router, self._config, self._in_conversation = router, config, in_conversation
+        self._keys: dict[LegId, keyed_codes.Keys] = {}
+
+    def supervision(self, supervisor: AgentId, dialled: Dialled) -> wire.SuperviseCall | None:
+        """None where the agent may not supervise, or nobody talks at the extension dialled."""
+        own, watched = self._config.agents.get(supervisor), self._config.agent_at(dialled.extension)
+        agent = self._router.agent(AgentId(watched.agent_id)) if watched is not None else None
+        if own is None or not own.supervises or agent is None:
+            return None
+        if agent.state is not State.ON_CALL or agent.call_id is None:
+            return None
+        return wire.SuperviseCall(
+            call_id=agent.call_id,
+            agent_id=supervisor,
+            mode=MODES[dialled.feature].value,
+            take_over=dialled.feature is Feature.TAKE_OVER,
+        )
+
+    def pressed(self, call: Call, event: DigitPressed) -> wire.TalkCommand | None:
+        """What the agent of the conversation wants, once the code is complete; other legs' keys mean nothing."""
+        talk = call.talk
+        if not self._in_conversation or talk is None or talk.seat.leg != event.leg_id:
+            return None
+        keyed = self._keys.setdefault(event.leg_id, keyed_codes.Keys()).press(event.digit, event.at)
+        if keyed is None:
+            return None
+        call_id = call.call_id
+        if keyed.act is Act.HOLD:
+            return wire.ResumeCall(call_id=call_id) if talk.held else wire.HoldCall(call_id=call_id)
+        if keyed.act in _STEPS:
+            return wire.StepConsultation(call_id=call_id, step=_STEPS[keyed.act])
+        to = self._config.agent_at(keyed.extension)
+        if to is None:
+            return None
+        if keyed.act is Act.TRANSFER:
+            return wire.TransferCall(call_id=call_id, agent_id=to.agent_id)
+        return wire.ConsultAgent(call_id=call_id, agent_id=to.agent_id)
+
+    def forget(self, leg_id: LegId) -> None:
+        self._keys.pop(leg_id, None)

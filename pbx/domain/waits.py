@@ -14,11 +14,12 @@ from pbx.domain import wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import AgentId, CallId
+from pbx.domain.ids import AgentId, CallId, PopId
 from pbx.domain.matching import Matching
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import (
+    Closing,
     EndWithPrompt,
     Need,
     NoAgent,
@@ -51,19 +52,23 @@ class Waits(Matching):
             return [self._refused(call_id, command, "unknown_queue", now)]
         if call_id in self._waiting:
             return [self._refused(call_id, command, "already_waiting", now)]
+        if line.closed:
+            return [self._refused(call_id, command, "closed", now)]
         if line.full:
             return [self._refused(call_id, command, "full", now)]
         try:
-            plan = self._plan(line, command.needs)
+            plan = self._plan(line, command.needs, command.pop_id)
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
         if line.queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
             return [self._refused(call_id, command, "no_agent", now)]
-        entered_at = command.entered_at
-        place = place_of(command.priority + line.queue.priority, entered_at, call_id)
+        entered_at, value = command.entered_at, command.value
+        priority = command.priority + line.queue.priority + value * line.queue.value_weight
+        place = place_of(priority, entered_at, call_id)
         waiting = Waiting(
             call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
         )
+        waiting.value, waiting.caller, waiting.pop_id = value, command.caller, command.pop_id
         self._waiting[call_id] = waiting
         line.all.add(place)
         position = line.all.rank(place) + 1
@@ -72,6 +77,8 @@ class Waits(Matching):
         ]
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
+        elif line.queue.last_agent_s > 0 and command.caller is not None:
+            self._prefer_last(waiting, command.caller, decisions, now)
         if not plan.stages and line.queue.no_agent is NoAgent.WAIT:
             return decisions + self._serve(waiting, now)  # nothing to settle: the common case
         return decisions + self._settle((waiting,), now)
@@ -121,13 +128,13 @@ class Waits(Matching):
 
     # --- plans ------------------------------------------------------------------------------------------------------
 
-    def _plan(self, line: Line, needs: tuple[Need, ...]) -> Plan:
-        plan = line.plans.get(needs)
+    def _plan(self, line: Line, needs: tuple[Need, ...], pop_id: PopId | None = None) -> Plan:
+        plan = line.plans.get((needs, pop_id))
         if plan is None:
             if len(line.plans) >= MAX_PLANS:
                 line.plans.clear()
                 self._sweep()
-            plan = line.plans[needs] = wait_plan.make(line.queue, needs, self._pools)
+            plan = line.plans[needs, pop_id] = wait_plan.make(line.queue, needs, self._pools, pop_id)
         return plan
 
     def _sweep(self) -> None:
@@ -150,7 +157,7 @@ class Waits(Matching):
         line.queue = queue
         line.plans.clear()
         for waiting in calls:
-            waiting.plan = self._plan(line, waiting.needs)
+            waiting.plan = self._plan(line, waiting.needs, waiting.pop_id)
             waiting.pools, waiting.step, waiting.raised = waiting.plan.pools, 0, 0
             self._replace(waiting)
         decisions = self._settle([waiting for waiting in calls if waiting.offer_id is None], now)
@@ -159,8 +166,7 @@ class Waits(Matching):
 
     def _replace(self, waiting: Waiting) -> None:
         waiting.line.all.discard(waiting.place)
-        priority = waiting.priority + waiting.raised + waiting.line.queue.priority
-        waiting.place = place_of(priority, waiting.entered_at, waiting.call_id)
+        waiting.place = place_of(waiting.effective_priority, waiting.entered_at, waiting.call_id)
         waiting.line.all.add(waiting.place)
 
     # --- stages -----------------------------------------------------------------------------------------------------
@@ -178,6 +184,8 @@ class Waits(Matching):
 
     def _advance(self, waiting: Waiting, now: float, fired: bool, decisions: list[Decision]) -> bool:
         """Apply the stages that are due or worth skipping to, and set the timer of the next. Whether it still waits."""
+        if waiting.line.closed and waiting.line.queue.closing is Closing.END:
+            return not self._end(waiting, "closed", waiting.line.queue.closing_prompt or "", now, decisions)
         while waiting.step < len(waiting.plan.stages):
             stage = waiting.plan.stages[waiting.step]
             due = fired or waiting.since + stage.after_s <= now
@@ -228,7 +236,7 @@ class Waits(Matching):
         return True
 
     def _may_overflow(self, line: Line, target: Line, needs: tuple[Need, ...], hops: int) -> bool:
-        if target is line or target.removed or target.full or hops >= MAX_HOPS:
+        if target is line or target.removed or target.closed or target.full or hops >= MAX_HOPS:
             return False
         plan = self._plan(target, needs)
         return any(_anybody(pools) for pools in (plan.pools, *(stage.pools for stage in plan.stages)))
@@ -238,7 +246,7 @@ class Waits(Matching):
         former.all.discard(waiting.place)
         waiting.line, waiting.since, waiting.step = target, now, 0
         waiting.hops += 1
-        waiting.plan = self._plan(target, waiting.needs)
+        waiting.plan = self._plan(target, waiting.needs, waiting.pop_id)
         waiting.pools = waiting.plan.pools
         self._replace(waiting)
         from_id, position = former.queue.queue_id, self.position(waiting.call_id)
@@ -277,6 +285,13 @@ class Waits(Matching):
             if agent.wanted is None:
                 agent.wanted = SortedBlocks()
             decisions.append(cmd.SetTimer(f"prefer:{waiting.call_id}", for_s))
+
+    def _prefer_last(self, waiting: Waiting, caller: str, decisions: list[Decision], now: float) -> None:
+        queue = waiting.line.queue
+        agent_id = self.last_agents.who(queue.queue_id, caller, queue.last_agent_days, now)
+        # Whoever talks in this very call is about to hand it on.
+        if agent_id is not None and agent_id not in self._serving.get(waiting.call_id, ()):
+            self._prefer(waiting, agent_id, queue.last_agent_s, decisions)
 
     # --- timers and agents who leave --------------------------------------------------------------------------------
 

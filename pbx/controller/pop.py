@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Sequence
 
 from pbx.controller import routing_commands
 from pbx.controller.call_actor import CallActor, Services
-from pbx.controller.config_store import ConfigStore, phone_of
+from pbx.controller.config_store import ConfigStore, phone_of, shifts_of
 from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.router import Router
@@ -234,7 +234,14 @@ class Pop:
                     self.phones.remove(former.phone_id)
                 phone_id = PhoneId(value.phone_id)
                 self.router.put_agent(
-                    agent_id, phone_id, value.skills, value.country, cost=value.cost, weight=value.weight
+                    agent_id,
+                    phone_id,
+                    value.skills,
+                    value.country,
+                    cost=value.cost,
+                    weight=value.weight,
+                    shifts=shifts_of(value),
+                    site=value.site,
                 )
                 self.phones.put(phone_of(value))
             case Did() | Flow():

@@ -103,6 +103,9 @@ class AgentRow(Base):
     country: Mapped[str] = mapped_column(String(2))
     cost: Mapped[float] = mapped_column(Double, server_default="0")
     weight: Mapped[float] = mapped_column(Double, server_default="1")
+    shifts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    site: Mapped[str | None] = mapped_column(String(31))
+    capacity: Mapped[dict[str, int]] = mapped_column(JSON, server_default='{"voice": 1}')
     created_at: Mapped[float] = mapped_column(Double)
 
 

@@ -6,6 +6,8 @@ One timer, ``hours:``, is set to the next boundary of all of them. An agent whos
 
 from __future__ import annotations
 
+from collections import deque
+
 from pbx.domain import commands as cmd
 from pbx.domain.agent import Agent
 from pbx.domain.agent_classes import classes_of
@@ -19,6 +21,8 @@ from pbx.domain.waits import Waits
 TIMER = "hours:"
 MAX_TIMER_S = 900.0
 """The wall clock may be set while the timer runs: look at it that often."""
+SLICE = 100
+"""So many agents and queues are seen to at once; then other events have their turn."""
 _AGENT, _QUEUE = "agent:", "queue:"
 
 
@@ -28,6 +32,8 @@ class Shifts(Waits):
         self._timetable = Timetable()
         self._waits_until: float | None = None
         """The boundary for which the timer is set."""
+        self._turning: deque[str] = deque()
+        """Whose hours began or ended, and who is yet to be seen to; the timer is set for at once."""
 
     def _keeps_shifts(self, agent: Agent, shifts: Hours | None, now: float) -> list[Decision]:
         """Before the agent is enlisted: its classes follow from the shifts."""
@@ -45,7 +51,7 @@ class Shifts(Waits):
 
     def _wait_for_boundary(self, now: float) -> list[Decision]:
         next_at = self._timetable.next_at()
-        if next_at == self._waits_until:
+        if next_at == self._waits_until or self._turning:
             return []
         self._waits_until = next_at
         if next_at is None:
@@ -55,15 +61,25 @@ class Shifts(Waits):
     def _boundary(self, now: float) -> list[Decision]:
         """The timer fired."""
         decisions: list[Decision] = []
-        for keeper, is_open in self._timetable.turn(now):
+        if not self._turning:
+            self._turning.extend(self._timetable.turn(now))
+        for _ in range(min(SLICE, len(self._turning))):
+            keeper = self._turning.popleft()
+            is_open = self._timetable.is_open(keeper)
+            if is_open is None:
+                continue  # configured anew while it was to be seen to
             if keeper.startswith(_AGENT):
                 decisions += self._shift_turned(self.agents[AgentId(keeper.removeprefix(_AGENT))], is_open, now)
             else:
                 decisions += self._queue_turned(self._lines[QueueId(keeper.removeprefix(_QUEUE))], is_open, now)
+        if self._turning:
+            return [*decisions, cmd.SetTimer(TIMER, 0.0)]
         self._waits_until = None  # the timer is gone, whatever it was set for
         return decisions + self._wait_for_boundary(now)
 
     def _shift_turned(self, agent: Agent, on_shift: bool, now: float) -> list[Decision]:
+        if agent.on_shift is on_shift:
+            return []
         agent.classes = classes_of(on_shift=on_shift, site=agent.site, home_pop=agent.home_pop)
         return self._reclassified(agent, now)
 

@@ -70,13 +70,18 @@ class Timetable:
         self._by_keeper[keeper] = (key, found)
         return found.open
 
+    def is_open(self, keeper: str) -> bool | None:
+        """None: keeps no hours."""
+        found = self._by_keeper.get(keeper)
+        return None if found is None else found[1].open
+
     def next_at(self) -> float | None:
         """When the next hours may begin or end; None while nobody keeps any."""
         while self._turns and not self._turns[0][2].keepers:
             heapq.heappop(self._turns)
         return self._turns[0][0] if self._turns else None
 
-    def turn(self, now: float) -> list[tuple[str, bool]]:
+    def turn(self, now: float) -> list[str]:
         """Who opens or closes by now. Those who open come first: nobody is to be missed between two shifts."""
         turned: list[_Entry] = []
         while self._turns and self._turns[0][0] <= now:
@@ -89,4 +94,4 @@ class Timetable:
                 entry.open = is_open
                 turned.append(entry)
         turned.sort(key=lambda entry: not entry.open)
-        return [(keeper, entry.open) for entry in turned for keeper in entry.keepers]
+        return [keeper for entry in turned for keeper in entry.keepers]

@@ -63,7 +63,7 @@ async def answered_by(stack: Stack, caller: Phone) -> str:
 async def test_who_is_there_when_and_whose_call_comes_first(stack: Stack) -> None:
     now = datetime.now(UTC)
     soon = (now + timedelta(hours=3)).strftime("%H:00"), (now + timedelta(hours=5)).strftime("%H:00")
-    off = await add_agent(stack, "off", {"time_zone": "UTC", "weekly": dict.fromkeys(ALL_DAY, ["-".join(soon)])})
+    off = await add_agent(stack, "off", {"time_zone": "UTC", "weekly": {day: ["-".join(soon)] for day in ALL_DAY}})
     first = await add_agent(stack, "first", {"time_zone": "UTC", "weekly": ALL_DAY})
     second = await add_agent(stack, "second", {"time_zone": "UTC", "weekly": ALL_DAY})
     async with stack.agent("off", reuse=True), stack.agent("first", reuse=True):

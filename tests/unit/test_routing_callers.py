@@ -21,6 +21,7 @@ from pbx.wire import messages as wire
 from tests.support.world import CALLER, World
 from tests.unit.test_call_nodes import events, flow, queueing, talked_to
 from tests.unit.test_routing import Floor, Q, R, queue
+from tests.unit.test_transfer import transfer
 
 ANN, BOB = E164("+493011111111"), E164("+493022222222")
 
@@ -280,3 +281,15 @@ async def test_a_pop_rings_nobody_off_shift(tmp_path: Path) -> None:
         assert wait.agent is not None
         assert [reason.because for reason in wait.agent] == ["off_shift"]
         assert (wait.groups[0].requirement, wait.groups[0].classes) == ({"support": 1}, ["shift"])
+
+
+async def test_a_caller_is_not_handed_to_an_agent_off_shift(tmp_path: Path) -> None:
+    never = wire.HoursConfig(time_zone="Europe/Berlin", weekly={})
+    async with World(tmp_path, queueing(), shift="only") as world:
+        world.agent("anna")
+        world.agent("bela")
+        off: dict[str, Any] = {"name": "bela", "ha1": "0" * 32, "skills": {"support": 5}, "country": "DE"}
+        world.configure("agent.bela", wire.AgentConfig(agent_id="bela", phone_id="bela", shifts=never, **off))
+        caller = await world.call()
+        await world.until(lambda: caller.hears == "talk")
+        assert await transfer(world, caller, agent_id="bela") == "agent_off_shift"

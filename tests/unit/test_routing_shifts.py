@@ -19,7 +19,7 @@ from pbx.domain.explain import Because
 from pbx.domain.ids import AgentId, CallId, PhoneId, PopId
 from pbx.domain.opening_hours import DAY_MINUTES, WEEKDAYS, Interval, OpeningHours
 from pbx.domain.queue_rules import Closing, NoAgent, OverflowToQueue, ShiftRule, Strategy, WidenSites
-from pbx.domain.shifts import MAX_TIMER_S, TIMER
+from pbx.domain.shifts import MAX_TIMER_S, SLICE, TIMER
 from pbx.domain.timetable import Hours, Timetable
 from tests.unit.test_routing import Floor, R, queue
 
@@ -188,6 +188,28 @@ def test_changed_shifts_hold_at_once_and_a_removed_agents_are_forgotten() -> Non
     assert TIMER in shop.timers
     shop.do(shop.acd.remove_agent(AgentId("b"), shop.now))
     assert TIMER not in shop.timers
+
+
+def test_many_agents_of_one_shift_are_seen_to_in_slices() -> None:
+    shop = Shop(queue(shift=ShiftRule.ONLY, no_agent=NoAgent.END), now="2026-11-20 13:00")
+    for number in range(2 * SLICE):
+        shop.person(f"e{number}", daily("06:00-14:00"))
+        shop.person(f"l{number}", daily("14:00-22:00"))
+    shop.now = at("2026-11-20 14:00")
+    del shop.timers[TIMER]
+    shop.do(shop.acd.timer(TIMER, shop.now))
+    assert shop.timers[TIMER] == shop.now
+    on = {name for name, agent in shop.acd.agents.items() if agent.on_shift}
+    assert len(on) == 3 * SLICE  # those who come are seen to first
+    # One who is yet to go is configured anew meanwhile, and one who is yet to come is removed.
+    shop.do(shop.acd.put_agent(AgentId("e7"), PhoneId("e7"), {"x": 1}, None, shop.now, shifts=daily("00:00-24:00")))
+    assert shop.timers[TIMER] == shop.now
+    shop.do(shop.acd.remove_agent(AgentId(f"l{2 * SLICE - 1}"), shop.now))
+    shop.wait(1)
+    on = {name for name, agent in shop.acd.agents.items() if agent.on_shift}
+    assert on == {"e7", *(f"l{number}" for number in range(2 * SLICE - 1))}
+    assert shop.timers[TIMER] > shop.now
+    shop.acd.check()
 
 
 def test_one_timer_waits_for_the_next_boundary_of_all() -> None:

@@ -199,6 +199,9 @@ class Waits(Matching):
         if hopeless and not self._brings_somebody(waiting):
             decisions += self._turn_out(waiting, "no_agent", now)
             return False
+        if waiting.preferred is not None and not _meets(self.agents[waiting.preferred], waiting):
+            waiting.preferred = None  # other rules, or another queue
+            decisions.append(cmd.CancelTimer(f"prefer:{waiting.call_id}"))
         if waiting.step < len(waiting.plan.stages):
             delay_s = max(0.0, waiting.since + waiting.plan.stages[waiting.step].after_s - now)
             decisions.append(cmd.SetTimer(f"step:{waiting.call_id}", delay_s))
@@ -278,9 +281,9 @@ class Waits(Matching):
 
     def _prefer(self, waiting: Waiting, agent_id: AgentId, for_s: float, decisions: list[Decision]) -> None:
         agent = self.agents.get(agent_id)
-        if agent is None or for_s <= 0 or agent.status is Status.LOGGED_OUT or agent.profile is None:
+        if agent is None or for_s <= 0 or agent.status is Status.LOGGED_OUT:
             return
-        if any(agent.profile.meets(pool.requirement) for pool in waiting.pools):
+        if _meets(agent, waiting):
             waiting.preferred = agent.agent_id
             if agent.wanted is None:
                 agent.wanted = SortedBlocks()
@@ -321,6 +324,11 @@ class Waits(Matching):
         for waiting in calls:
             waiting.preferred = None
         return decisions + self._settle(concerned.values(), now)
+
+
+def _meets(agent: Agent, waiting: Waiting) -> bool:
+    profile = agent.profile
+    return profile is not None and any(profile.meets(pool.requirement) for pool in waiting.pools)
 
 
 def _anybody(pools: tuple[Pool, ...]) -> bool:

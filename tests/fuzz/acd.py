@@ -153,6 +153,7 @@ class Model:
                 case ToCall(event=ev.QueueJoined(queue_id=queue_id)):
                     hours = self.acd._lines[queue_id].queue.hours
                     assert hours is None or hours.open(self.now), "nobody enters a queue that is closed"
+                    self.seen["QueueJoined"] += 1
                 case ToCall(event=event):
                     self.seen[type(event).__name__] += 1
                 case _:
@@ -217,9 +218,9 @@ class Model:
             priority=c.randint(0, 1),
             steps=tuple(steps),
             no_agent=c.choice(list(NoAgent)),
-            shift=c.choice(list(ShiftRule)),
-            sites=tuple(c.sample(SITES, c.choice((0, 0, 1, 2)))),
-            hours=self.hours() if c.random() < 0.2 else None,
+            shift=c.choice((*ShiftRule, ShiftRule.ANY, ShiftRule.ANY)),
+            sites=tuple(c.sample(SITES, c.choice((0, 0, 0, 0, 0, 2)))),
+            hours=self.hours() if c.random() < 0.08 else None,
             closing=c.choice(list(Closing)),
             closing_prompt=c.choice((None, "sorry")),
             last_agent_s=c.choice((0.0, 20.0)),
@@ -229,8 +230,8 @@ class Model:
 
     def hours(self) -> Hours:
         """Some minutes of each hour."""
-        begin = self.chance.randint(0, 40)
-        lasts = self.chance.randint(1, 59 - begin)
+        begin = self.chance.randint(0, 15)
+        lasts = self.chance.randint(30, 59 - begin)
         every = tuple(Interval(60 * hour + begin, 60 * hour + begin + lasts) for hour in range(24))
         return Hours(OpeningHours(zone=ZoneInfo("UTC"), weekly=(every,) * 7, special={}, holidays=frozenset()))
 
@@ -240,7 +241,7 @@ class Model:
         more: dict[str, Any] = {
             "cost": float(c.randint(1, 3)),
             "weight": c.choice((1.0, 4.0)),
-            "shifts": self.hours() if c.random() < 0.5 else None,
+            "shifts": self.hours() if c.random() < 0.4 else None,
             "site": c.choice((None, *SITES)),
             "home_pop": c.choice((None, *POPS)),
         }

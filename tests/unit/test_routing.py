@@ -465,7 +465,7 @@ def test_sorted_blocks_are_a_sorted_list() -> None:
 @given(st.integers(0, 2**32))
 def test_random_steps(seed: int) -> None:
     seen = run(500, seed)
-    assert seen["offers"] > 5
+    assert seen["offers"] > 0
 
 
 @given(st.floats(0, 2**47 / 1000), st.text(max_size=40))

@@ -190,6 +190,17 @@ def test_changed_shifts_hold_at_once_and_a_removed_agents_are_forgotten() -> Non
     assert TIMER not in shop.timers
 
 
+def test_an_agent_off_shift_is_waited_for_no_longer_when_the_queue_begins_to_demand_shifts() -> None:
+    shop = Shop(queue())
+    shop.person("a", daily("20:00-22:00"))
+    shop.status("a", Status.NOT_READY)
+    shop.call("c", preferred=AgentId("a"), preferred_s=60.0)
+    shop.do(shop.acd.put_queue(queue(shift=ShiftRule.ONLY), shop.now))
+    assert shop.status("a", Status.AVAILABLE) == []
+    assert "prefer:c" not in shop.timers
+    assert shop.why_not("c", "a") == {"off_shift"}
+
+
 def test_many_agents_of_one_shift_are_seen_to_in_slices() -> None:
     shop = Shop(queue(shift=ShiftRule.ONLY, no_agent=NoAgent.END), now="2026-11-20 13:00")
     for number in range(2 * SLICE):

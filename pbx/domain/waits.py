@@ -60,10 +60,11 @@ class Waits(Matching):
             plan = self._plan(line, command.needs, command.pop_id)
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
-        if line.queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
+        queue = line.queue
+        if queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
             return [self._refused(call_id, command, "no_agent", now)]
         entered_at, value = command.entered_at, command.value
-        priority = command.priority + line.queue.priority + value * line.queue.value_weight
+        priority = command.priority + queue.priority + (value * queue.value_weight if value else 0)
         place = place_of(priority, entered_at, call_id)
         waiting = Waiting(
             call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
@@ -77,9 +78,9 @@ class Waits(Matching):
         ]
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
-        elif line.queue.last_agent_s > 0 and command.caller is not None:
+        elif queue.last_agent_s and command.caller is not None:
             self._prefer_last(waiting, command.caller, decisions, now)
-        if not plan.stages and line.queue.no_agent is NoAgent.WAIT:
+        if not plan.stages and queue.no_agent is NoAgent.WAIT:
             return decisions + self._serve(waiting, now)  # nothing to settle: the common case
         return decisions + self._settle((waiting,), now)
 

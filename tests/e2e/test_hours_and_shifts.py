@@ -79,6 +79,7 @@ async def test_who_is_there_when_and_whose_call_comes_first(stack: Stack) -> Non
             async with stack.caller("bob", cli="+491703333333") as bob:
                 bob_id = await stack.call_id(bob)
                 await stack.event("QueueJoined", call_id=bob_id)
+                await stack.api.until("calls", lambda page: bob_id in {call["call_id"] for call in page["items"]})
                 wait = await stack.api.get(f"calls/{bob_id}/wait?agent_id={off}")
                 assert [one["because"] for one in wait["agent"]] == ["off_shift"]
                 assert [group["classes"] for group in wait["groups"]] == [["shift"]]

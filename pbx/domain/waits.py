@@ -315,8 +315,10 @@ class Waits(Matching):
         return []
 
     def _gone(self, agent: Agent, emptied: list[Pool], now: float) -> list[Decision]:
-        """The agent logged out or has other skills; ``emptied`` pools have nobody logged in now."""
+        """The agent logged out or has other abilities; ``emptied`` pools have nobody logged in now."""
         calls = [self._waiting[call_id] for _, call_id in agent.wanted or ()]
+        if agent.status is not Status.LOGGED_OUT:
+            calls = [waiting for waiting in calls if not _meets(agent, waiting)]
         decisions: list[Decision] = [cmd.CancelTimer(f"prefer:{waiting.call_id}") for waiting in calls]
         concerned = {place: self._waiting[place[1]] for pool in emptied for place in pool.open}
         concerned |= {waiting.place: waiting for waiting in calls}

@@ -201,6 +201,17 @@ def test_an_agent_off_shift_is_waited_for_no_longer_when_the_queue_begins_to_dem
     assert shop.why_not("c", "a") == {"off_shift"}
 
 
+def test_a_boundary_costs_no_caller_the_agent_who_is_waited_for() -> None:
+    shop = Shop(queue(shift=ShiftRule.FIRST))
+    shop.person("a", daily("09:00-17:00"))
+    shop.person("b")
+    shop.until("2026-11-20 16:59:30")
+    shop.status("a", Status.NOT_READY)
+    assert shop.call("c", preferred=AgentId("a"), preferred_s=60.0) == []
+    assert shop.until("2026-11-20 17:00:10") == []
+    assert shop.status("a", Status.AVAILABLE) == [("c", "a")]
+
+
 def test_many_agents_of_one_shift_are_seen_to_in_slices() -> None:
     shop = Shop(queue(shift=ShiftRule.ONLY, no_agent=NoAgent.END), now="2026-11-20 13:00")
     for number in range(2 * SLICE):

@@ -200,6 +200,8 @@ class JoinQueue:
     """Of the customer, 0 to 10."""
     pop_id: PopId | None = None
     """Where the call is; None: at this POP."""
+    while_closed: bool = False
+    """Let in outside the queue's hours, unless closing ends waits: somebody hands the caller to a colleague."""
 
 
 @dataclass(frozen=True, slots=True)

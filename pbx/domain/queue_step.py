@@ -88,6 +88,7 @@ class QueueStep(BaseStep):
                 preferred_s=preferred_s if agent else 0.0,
                 caller=self.cli.number,
                 value=self._value(now),
+                while_closed=self.preferred is not None,
             )
         )
         return None

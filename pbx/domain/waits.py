@@ -52,7 +52,7 @@ class Waits(Matching):
             return [self._refused(call_id, command, "unknown_queue", now)]
         if call_id in self._waiting:
             return [self._refused(call_id, command, "already_waiting", now)]
-        if line.closed:
+        if line.closed and not (command.while_closed and line.queue.closing is Closing.SERVE):
             return [self._refused(call_id, command, "closed", now)]
         if line.full:
             return [self._refused(call_id, command, "full", now)]

@@ -293,3 +293,18 @@ async def test_a_caller_is_not_handed_to_an_agent_off_shift(tmp_path: Path) -> N
         caller = await world.call()
         await world.until(lambda: caller.hears == "talk")
         assert await transfer(world, caller, agent_id="bela") == "agent_off_shift"
+
+
+async def test_after_hours_a_caller_is_handed_to_a_colleague(tmp_path: Path) -> None:
+    async with World(tmp_path, queueing()) as world:
+        world.agent("anna")
+        world.agent("bela", available=False)
+        caller = await world.call()
+        await world.until(lambda: caller.hears == "talk")
+        never = wire.HoursConfig(time_zone="Europe/Berlin", weekly={})
+        config: dict[str, Any] = {"queue_id": "support", "name": "Support", "skills": {"support": 1}}
+        world.configure("queue.support", wire.QueueConfig(**config, hours=never))
+        world.status("bela", "AVAILABLE")
+        assert await transfer(world, caller, agent_id="bela") is None
+        await world.until(lambda: world.state("bela")[2] == "ON_CALL")
+        assert (await talked_to(world, caller)) is not None

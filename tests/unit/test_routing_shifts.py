@@ -405,6 +405,15 @@ def test_closing_can_end_the_waits(prompt: str | None) -> None:
     shop.acd.check()
 
 
+@pytest.mark.parametrize(("closing", "let_in"), [(Closing.SERVE, True), (Closing.END, False)])
+def test_a_caller_may_be_handed_to_a_colleague_after_hours(closing: Closing, let_in: bool) -> None:
+    shop = Shop(queue(hours=daily("09:00-11:00"), closing=closing))
+    shop.person("anna")
+    handed = shop.call("a", preferred=AgentId("anna"), preferred_s=30.0, while_closed=True)
+    assert handed == ([("a", "anna")] if let_in else [])
+    assert (shop.last(ev.QueueRefused) is None) is let_in
+
+
 def test_nobody_overflows_to_a_closed_queue() -> None:
     shop = Shop(queue(R, skills={}, hours=daily("09:00-11:00")), queue(steps=()), now="2026-11-20 12:00")
     shop.do(shop.acd.put_queue(queue(queue().queue_id, (5, OverflowToQueue(R)), skills={"y": 1}), shop.now))

@@ -248,7 +248,8 @@ def call_of(row: CallRow) -> Call:
 class WaitReason(BaseModel):
     because: str
     """``no_agent``, ``not_logged_in``, ``on_call``, ``wrap_up``, ``being_offered``, ``not_ready``, ``unreachable``,
-    ``held``, ``lacks_skill``, ``earlier_calls``, ``ringing`` or ``prefers``."""
+    ``held``, ``engaged``, ``lacks_skill``, ``off_shift``, ``other_site``, ``other_pop``, ``earlier_calls``,
+    ``ringing`` or ``prefers``."""
     agents: int
     """How many agents this holds for."""
     skill: str | None
@@ -261,6 +262,8 @@ class WaitReason(BaseModel):
 class WaitGroup(BaseModel):
     requirement: dict[str, int] | None
     """Skill -> least proficiency; null: the one agent the call waits for."""
+    classes: list[str]
+    """What is asked for besides: ``shift``, ``site:fra``."""
     reasons: list[WaitReason]
 
 

@@ -8,13 +8,15 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from orchestrator.domain.hours import OpeningHours, Shifts
+from orchestrator.domain.strict import Strict as Strict
 from pbx.domain.consent import regime_of
 from pbx.domain.e164 import e164
 from pbx.domain.errors import BadValue
-from pbx.domain.queue_rules import MAX_STEPS, NoAgent, Strategy
+from pbx.domain.queue_rules import MAX_SITES, MAX_STEPS, Closing, NoAgent, ShiftRule, Strategy
 
 E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
 _SKILL = re.compile(r"[a-z0-9][a-z0-9:_-]{0,62}")
@@ -60,13 +62,8 @@ TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time
 Extension = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,5}$")]
 Proficiency = Annotated[int, Field(ge=1, le=5, strict=True)]
 SkillName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9:_-]{0,62}$")]
+Sites = Annotated[list[Slug], Field(max_length=MAX_SITES)]
 Skills = Annotated[dict[str, Proficiency], Field(max_length=100), AfterValidator(_skills)]
-
-
-class Strict(BaseModel):
-    """Unknown fields are refused: a typing error must not be a silent default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PopChange(Strict):
@@ -120,10 +117,20 @@ class EndWithPrompt(Strict):
     prompt_id: Slug
 
 
+class WidenSites(Strict):
+    """Agents of these sites, too, may take the call from then on; the former are still chosen first."""
+
+    type: Literal["widen_sites"]
+    sites: Sites = Field(default_factory=list)
+    """None named: agents of all sites."""
+
+
 class QueueStep(Strict):
     after_s: float = Field(ge=0, le=86_400)
     """Since the call entered the queue."""
-    action: Annotated[RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt, Field(discriminator="type")]
+    action: Annotated[
+        RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt | WidenSites, Field(discriminator="type")
+    ]
 
 
 class QueueChange(Strict):
@@ -146,10 +153,50 @@ class QueueChange(Strict):
     no_agent: NoAgent = NoAgent.WAIT
     """What becomes of calls that nobody logged in could ever take."""
     steps: list[QueueStep] = Field(default_factory=list, max_length=MAX_STEPS)
+    shift: ShiftRule = ShiftRule.ANY
+    """Whether agents on shift come first, or no others are offered calls."""
+    sites: Sites = Field(default_factory=list)
+    """Only agents of these sites, those of the first chosen first; none: of all sites."""
+    hours: OpeningHours | None = None
+    """null: always open. Calls that come while it is closed go on at the node's ``on_refused``."""
+    closing: Closing = Closing.SERVE
+    """What becomes of those who wait when it closes: they are served, or go on at the node's ``on_timeout``."""
+    closing_prompt: Slug | None = None
+    """What the latter hear before; goes with ``closing`` ``end``."""
+    last_agent_s: float = Field(default=0.0, ge=0, le=3600)
+    """A caller waits so long for the agent who served the last time before anybody may take the call."""
+    last_agent_days: float = Field(default=30.0, gt=0, le=365)
+    """How long that is remembered."""
+    value_weight: float = Field(default=1.0, ge=0, le=100)
+    """A customer's value, 0 to 10, times this is added to the call's priority."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.closing_prompt is not None and self.closing is not Closing.END:
+            raise PydanticCustomError("closing_prompt", "closing_prompt goes with closing end")
+        widened = [step.action.sites for step in self.steps if isinstance(step.action, WidenSites)]
+        if len({*self.sites, *(site for sites in widened for site in sites)}) > MAX_SITES:
+            raise PydanticCustomError(
+                "sites", "sites are more than {most}, those of the steps included", {"most": MAX_SITES}
+            )
+        return self
 
 
 class QueueSpec(QueueChange):
     queue_id: Slug
+
+
+class Capacity(Strict):
+    """How many contacts at once, by medium."""
+
+    voice: int = Field(default=1, strict=True)
+
+    @field_validator("voice")
+    @classmethod
+    def _one(cls, value: int) -> int:
+        if value != 1:
+            raise PydanticCustomError("capacity", "must be 1: an agent talks to one caller at a time")
+        return value
 
 
 class AgentChange(Strict):
@@ -165,6 +212,11 @@ class AgentChange(Strict):
     """Short number by which other agents of the POP name this one at their phones."""
     supervises: bool = Field(default=False, strict=True)
     """May listen to other agents' calls and take them over by feature code. REST asks the token's role instead."""
+    shifts: Shifts | None = None
+    """null: always on shift."""
+    site: Slug | None = None
+    """Where the agent sits, for queues that name sites."""
+    capacity: Capacity = Field(default_factory=Capacity)
 
 
 class AgentSpec(AgentChange):

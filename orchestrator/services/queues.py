@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
 from orchestrator.domain.resources import EndWithPrompt, OverflowToQueue, QueueChange, QueueSpec
@@ -25,7 +26,7 @@ async def get(session: AsyncSession, queue_id: str) -> QueueRow:
 async def _check(
     session: AsyncSession, queue_id: str, spec: QueueChange, catalogue: Mapping[str, frozenset[str]]
 ) -> None:
-    """Refuse, all at once, the steps that name what nobody has. A prompt must exist in every language: callers of
+    """Refuse, all at once, what names what nobody has. A prompt must exist in every language: callers of
     any flow, and so of any language, may wait in the queue."""
     errors: list[FieldError] = []
     for at, step in enumerate(spec.steps):
@@ -37,13 +38,25 @@ async def _check(
                 elif await session.get(QueueRow, target) is None:
                     errors.append(FieldError(f"{place}.queue_id", f"there is no queue {target}"))
             case EndWithPrompt(prompt_id=prompt):
-                if lacking := sorted(language for language, there in catalogue.items() if prompt not in there):
-                    shown = ", ".join(lacking[:5]) + (" and others" if len(lacking) > 5 else "")
-                    errors.append(FieldError(f"{place}.prompt_id", f"there is no prompt {prompt} in {shown}"))
+                _check_prompt(prompt, f"{place}.prompt_id", catalogue, errors)
             case _:
                 pass
+    if spec.closing_prompt is not None:
+        _check_prompt(spec.closing_prompt, "closing_prompt", catalogue, errors)
+    if spec.hours is not None and spec.hours.country is not None:
+        try:
+            public_holidays(spec.hours.country)
+        except KeyError:
+            unknown = f"no public holidays of {spec.hours.country} are known"
+            errors.append(FieldError("hours.country", unknown))
     if errors:
         raise Invalid(errors)
+
+
+def _check_prompt(prompt: str, field: str, catalogue: Mapping[str, frozenset[str]], errors: list[FieldError]) -> None:
+    if lacking := sorted(language for language, there in catalogue.items() if prompt not in there):
+        shown = ", ".join(lacking[:5]) + (" and others" if len(lacking) > 5 else "")
+        errors.append(FieldError(field, f"there is no prompt {prompt} in {shown}"))
 
 
 async def _overflowing_to(session: AsyncSession, queue_id: str) -> list[str]:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import AgentRow, DidRow, FlowRow, FlowVersionRow, OutboxRow, PopRow, QueueRow
 from pbx.wire.config_bucket import COMPLETE_KEY
-from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, EntityConfig, FlowConfig, QueueConfig
+from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, EntityConfig, FlowConfig, HoursConfig, QueueConfig
 
 EVERYWHERE: None = None
 """Instead of POP ids: the entity goes to every POP."""
@@ -112,6 +112,8 @@ def agent_config(row: AgentRow) -> AgentConfig:
         weight=row.weight,
         extension=row.extension,
         supervises=row.supervises,
+        shifts=None if row.shifts is None else msgspec.convert(row.shifts, HoursConfig),
+        site=row.site,
     )
 
 

@@ -12,18 +12,23 @@ from pbx.domain.consent import RegimeTable, regime_of
 from pbx.domain.e164 import E164, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import Flow, parse
+from pbx.domain.hours_parse import opening_hours, place, shifts
 from pbx.domain.ids import AgentId, FlowId, PhoneId, QueueId
 from pbx.domain.queue import Did, Queue
 from pbx.domain.queue_rules import (
     Action,
+    Closing,
     EndWithPrompt,
     NoAgent,
     OverflowToQueue,
     RaisePriority,
     RelaxSkill,
+    ShiftRule,
     Strategy,
     WaitStep,
+    WidenSites,
 )
+from pbx.domain.timetable import Hours
 from pbx.ports.media_engine import PhoneAccount
 from pbx.wire.messages import (
     AgentConfig,
@@ -31,11 +36,13 @@ from pbx.wire.messages import (
     DidConfig,
     EndWithPromptStep,
     FlowConfig,
+    HoursConfig,
     OverflowToQueueStep,
     QueueConfig,
     QueueStepConfig,
     RaisePriorityStep,
     RelaxSkillStep,
+    WidenSitesStep,
 )
 
 Member = TypeVar("Member", bound=Enum)
@@ -60,10 +67,12 @@ def _step(step: QueueStepConfig) -> WaitStep:
             action = OverflowToQueue(QueueId(queue_id))
         case EndWithPromptStep(prompt_id=prompt_id):
             action = EndWithPrompt(prompt_id)
+        case WidenSitesStep(sites=sites):
+            action = WidenSites(sites)
     return WaitStep(step.after_s, action)
 
 
-def _queue(config: QueueConfig) -> Queue:
+def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
     return Queue(
         queue_id=QueueId(config.queue_id),
         requirement=frozenset(config.skills.items()),
@@ -80,6 +89,14 @@ def _queue(config: QueueConfig) -> Queue:
         priority=config.priority,
         no_agent=_member(NoAgent, config.no_agent, "no_agent"),
         steps=tuple(map(_step, config.steps)),
+        shift=_member(ShiftRule, config.shift, "shift"),
+        sites=config.sites,
+        hours=hours,
+        closing=_member(Closing, config.closing, "closing"),
+        closing_prompt=config.closing_prompt,
+        last_agent_s=config.last_agent_s,
+        last_agent_days=config.last_agent_days,
+        value_weight=config.value_weight,
     )
 
 
@@ -153,18 +170,32 @@ class ConfigStore:
             case DidConfig() as config:
                 return _did(config)
             case QueueConfig() as config:
-                return _queue(config)
+                return _queue(config, self._hours(config.hours))
             case FlowConfig() as config:
                 flow = parse(FlowId(config.flow_id), config.version, config.graph)
                 for language in flow.languages:
                     for prompt in sorted(flow.prompt_ids()):
                         if (prompt, language) not in self.prompts:
                             raise BadValue("graph", f"prompt {prompt!r} does not exist in {language!r} at this POP")
-                for country in flow.countries() - self._holidays.keys():
-                    self._holidays[country] = self._public_holidays(country)
+                for country in flow.countries():
+                    self._holidays_of(country)
                 return flow
             case AgentConfig() as config:
+                shifts_of(config)
                 return config
+
+    def _holidays_of(self, country: str) -> Container[date]:
+        if country not in self._holidays:
+            self._holidays[country] = self._public_holidays(country)
+        return self._holidays[country]
+
+    def _hours(self, config: HoursConfig | None) -> Hours | None:
+        if config is None:
+            return None
+        opening = opening_hours(config.time_zone, config.weekly, config.special, config.holidays)
+        if config.country is None:
+            return Hours(opening)
+        return Hours(opening, config.country, self._holidays_of(place(config.country, "hours.country")))
 
     def remove(self, key: str) -> Did | Queue | Flow | AgentConfig | None:
         """Take a key out of force; returns what it held."""
@@ -215,6 +246,12 @@ class ConfigStore:
                 found[flow_id] = other
                 todo.extend(other.flow_ids())
         return found
+
+
+def shifts_of(agent: AgentConfig) -> Hours | None:
+    """Raises BadValue, unless ``put`` has taken the agent."""
+    config = agent.shifts
+    return None if config is None else Hours(shifts(config.time_zone, config.weekly, config.special))
 
 
 def phone_of(agent: AgentConfig) -> PhoneAccount:

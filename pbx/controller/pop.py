@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Sequence
 
 from pbx.controller import routing_commands
 from pbx.controller.call_actor import CallActor, Services
-from pbx.controller.config_store import ConfigStore, phone_of
+from pbx.controller.config_store import ConfigStore, phone_of, shifts_of
 from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
@@ -23,6 +23,7 @@ from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, QueueId, RecordingId, derive
 from pbx.domain.queue import Did, Queue
+from pbx.domain.queue_rules import ShiftRule
 from pbx.ports.journal import Journal
 from pbx.ports.link import Link
 from pbx.ports.lookups import Lookups, NoLookups
@@ -260,7 +261,14 @@ class Pop:
                     self.phones.remove(former.phone_id)
                 phone_id = PhoneId(value.phone_id)
                 self.router.put_agent(
-                    agent_id, phone_id, value.skills, value.country, cost=value.cost, weight=value.weight
+                    agent_id,
+                    phone_id,
+                    value.skills,
+                    value.country,
+                    cost=value.cost,
+                    weight=value.weight,
+                    shifts=shifts_of(value),
+                    site=value.site,
                 )
                 self.phones.put(phone_of(value))
             case Did() | Flow():
@@ -356,6 +364,9 @@ class Pop:
             return wire.CommandReply(error_id="agent_logged_out", detail="the agent is not logged in")
         if talk is not None and talk.seat.queue is not None and not talk.seat.queue.accepts(agent.skills):
             return wire.CommandReply(error_id="agent_lacks_skills", detail="the agent cannot take calls of this queue")
+        queue = None if talk is None else talk.seat.queue
+        if queue is not None and queue.shift is ShiftRule.ONLY and not agent.on_shift:
+            return wire.CommandReply(error_id="agent_off_shift", detail="the queue is for agents on shift only")
         return None
 
     async def _read(self, read: wire.ReadRecording) -> wire.CommandReply:

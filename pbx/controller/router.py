@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
-from pbx.domain.acd import Acd, Changed, Decision, ToCall
+from pbx.domain.acd import Acd, Changed, Decision, Remembered, ToCall
 from pbx.domain.agent import Agent, Status
 from pbx.domain.events import Event
 from pbx.domain.explain import Reason, Why
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
+from pbx.domain.last_agent import LastAgents
 from pbx.domain.queue import Queue
+from pbx.domain.timetable import Hours
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
 
@@ -25,6 +27,7 @@ class Router:
 
     def __init__(self, journal: Journal, clock: Clock, to_call: Callable[[CallId, Event], None]) -> None:
         self.acd = Acd()
+        self.acd.last_agents = LastAgents(journal.secret(), journal.remembered())
         self._journal = journal
         self._clock = clock
         self._to_call = to_call
@@ -39,6 +42,8 @@ class Router:
                     self._to_call(call_id, event)
                 case Changed(event=event):
                     self._journal.note(None, (event,))
+                case Remembered():
+                    self._journal.remember(decision)
                 case cmd.SetTimer(timer=timer, delay_s=delay_s):
                     self._timers.set(timer, delay_s)
                 case cmd.CancelTimer(timer=timer):
@@ -69,8 +74,13 @@ class Router:
         *,
         cost: float = 0.0,
         weight: float = 1.0,
+        shifts: Hours | None = None,
+        site: str | None = None,
     ) -> None:
-        put = self.acd.put_agent(agent_id, phone_id, skills, country, self._clock(), cost=cost, weight=weight)
+        now = self._clock()
+        put = self.acd.put_agent(
+            agent_id, phone_id, skills, country, now, cost=cost, weight=weight, shifts=shifts, site=site
+        )
         self._carry_out(put)
         known = self._remembered.pop(agent_id, None)
         if known is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pbx.controller.router import Router
 from pbx.domain.agent import Status
+from pbx.domain.agent_classes import shown, skills_of
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.explain import Reason
 from pbx.domain.ids import AgentId, CallId
@@ -57,8 +58,9 @@ def _explained(router: Router, command: wire.ExplainWait) -> wire.WaitExplained:
         next_step_s=why.next_step_s,
         groups=[
             wire.WaitGroup(
-                requirement=None if group.requirement is None else dict(sorted(group.requirement)),
+                requirement=None if group.requirement is None else skills_of(group.requirement),
                 reasons=_reasons(group.reasons),
+                classes=[] if group.requirement is None else shown(group.requirement),
             )
             for group in why.groups
         ],

@@ -8,7 +8,8 @@ Invariants, checked by the property tests after every step:
 * whenever a call waits without an offer, no agent who could take it could be offered it;
 * a freed agent takes the call of the highest effective priority among those it can take, whatever their queues.
 
-``matching`` makes the offers, ``waits`` leads a call through its queue; here are agents, configuration and the door.
+``matching`` makes the offers, ``waits`` leads a call through its queue, ``shifts`` knows who is there when; here are
+agents, configuration and the door.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from pbx.domain import events as ev
 from pbx.domain import explain, wait_estimate
 from pbx.domain.agent import Act, Agent, State, Status, Step
 from pbx.domain.agent_status import BUSY, CHOOSE, REJECTED, RONA
-from pbx.domain.decisions import Changed, Decision, ToCall
+from pbx.domain.decisions import Changed, Decision, Remembered, ToCall
 from pbx.domain.errors import IllegalTransition
-from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, QueueId
+from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId
 from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
+from pbx.domain.shifts import Shifts
 from pbx.domain.strategies import load_after
+from pbx.domain.timetable import Hours
 from pbx.domain.wait_estimate import Estimate
 from pbx.domain.waiting_line import Line
-from pbx.domain.waits import Waits
 
-__all__ = ["HOLD_S", "Acd", "Changed", "Decision", "ToCall"]
+__all__ = ["HOLD_S", "Acd", "Changed", "Decision", "Remembered", "ToCall"]
 
 HOLD_S = 5.0
 """Pause before an agent whose phone the media server could not ring is offered another call."""
@@ -40,7 +42,7 @@ _MISSED = {
 }
 
 
-class Acd(Waits):
+class Acd(Shifts):
     """See the module's docstring. All methods return decisions in the order in which they must be carried out."""
 
     def __init__(self) -> None:
@@ -54,10 +56,11 @@ class Acd(Waits):
         line = self._lines.get(queue.queue_id)
         if line is not None:
             line.removed = False
-            return self._replan(line, queue, now) if line.queue != queue else []
+            kept = self._keeps_hours(line, queue.hours, now)
+            return kept + (self._replan(line, queue, now) if line.queue != queue else [])
         line = self._lines[queue.queue_id] = Line(queue)
         self._plan(line, ())
-        return []
+        return self._keeps_hours(line, queue.hours, now)
 
     def remove_queue(self, queue_id: QueueId, now: float) -> list[Decision]:
         """Calls that wait in it are told that there is no such queue; those an agent is being rung for may end well."""
@@ -65,7 +68,7 @@ class Acd(Waits):
         if line is None:
             return []
         line.removed = True
-        decisions: list[Decision] = []
+        decisions = self._keeps_hours(line, None, now)
         for _, call_id in list(line.all):
             waiting = self._waiting[call_id]
             if waiting.offer_id is None:
@@ -86,8 +89,12 @@ class Acd(Waits):
         *,
         cost: float = 0.0,
         weight: float = 1.0,
+        shifts: Hours | None = None,
+        site: str | None = None,
+        home_pop: PopId | None = None,
     ) -> list[Decision]:
-        """Create or change an agent; status and state of one that exists stay as they are."""
+        """Create or change an agent; status and state of one that exists stay as they are. ``shifts``: None is always
+        on shift; ``home_pop``: None is this POP."""
         agent = self.agents.get(agent_id)
         if agent is None:
             agent = Agent(agent_id=agent_id, phone_id=phone_id, skills=skills, country=country, idle_since=now)
@@ -97,11 +104,9 @@ class Acd(Waits):
             agent.reachable = False
         agent.phone_id, agent.skills, agent.country = phone_id, dict(skills), country
         agent.cost, agent.weight, agent.removed = cost, weight, False
+        agent.site, agent.home_pop = site, home_pop
         self._by_phone[phone_id] = agent_id
-        emptied = self._pools.enlist(agent)
-        self._restamp(agent)
-        decisions = self._gone(agent, emptied, now)
-        return decisions + (self._offer_to(agent, now) if agent.can_be_offered else [])
+        return self._keeps_shifts(agent, shifts, now) + self._reclassified(agent, now)
 
     def remove_agent(self, agent_id: AgentId, now: float) -> list[Decision]:
         """An agent in a call keeps it; the record goes when the agent is idle again."""
@@ -110,6 +115,7 @@ class Acd(Waits):
             return []
         decisions = self.set_status(agent_id, Status.LOGGED_OUT, None, now)
         agent.removed = True
+        decisions += self._keeps_none(agent_id, now)
         if agent.state is State.IDLE:
             decisions += self._forget(agent)
         return decisions
@@ -164,8 +170,10 @@ class Acd(Waits):
         return []
 
     def timer(self, name: str, now: float) -> list[Decision]:
-        """``wrap_up:AGENT``, ``hold:AGENT``, ``step:CALL`` or ``prefer:CALL`` fired."""
+        """``wrap_up:AGENT``, ``hold:AGENT``, ``step:CALL``, ``prefer:CALL`` or ``hours:`` fired."""
         kind, _, subject = name.partition(":")
+        if kind == "hours":
+            return self._boundary(now)
         if kind in ("step", "prefer"):
             return self._wait_timer(kind, CallId(subject), now)
         agent = self.agents.get(AgentId(subject))
@@ -329,11 +337,16 @@ class Acd(Waits):
             agent.handling = None if line is None else line.handling
             if waiting is not None:
                 waiting.line.patience.over(agent.busy_since - waiting.since, left=False)
-            return [self._changed(agent, now), *(self._drop(waiting) if waiting is not None else [])]
+            decisions: list[Decision] = [self._changed(agent, now)]
+            if waiting is not None:
+                decisions += self._drop(waiting)
+                if waiting.caller is not None and waiting.line.queue.last_agent_s > 0:
+                    decisions += self.last_agents.served(waiting.queue_id, waiting.caller, agent.agent_id, now)
+            return decisions
         agent.step(Step.GIVE_BACK)
         self._freed(agent)
         agent.load = load_after(agent.load, agent.busy_since, now)
-        decisions: list[Decision] = []
+        decisions = []
         reason = _MISSED.get(command.outcome)
         if reason is not None and agent.status is Status.AVAILABLE:
             agent.act(Act.MISS, reason)

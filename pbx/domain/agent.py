@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from pbx.domain import agent_state, agent_status
+from pbx.domain import agent_classes, agent_state, agent_status
 from pbx.domain.agent_state import TRANSITIONS, State, Step
 from pbx.domain.agent_status import STATUS_TRANSITIONS, Act, Status
-from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, QueueId
+from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pbx.domain.agent_classes import Class
     from pbx.domain.measured import Handling
     from pbx.domain.pools import Profile
     from pbx.domain.sorted_blocks import SortedBlocks
@@ -69,6 +70,11 @@ class Agent:
     """What a minute of this agent costs, in whatever unit all agents share."""
     weight: float = 1.0
     """For the strategy RANDOM: who has twice the weight is chosen twice as often."""
+    site: str | None = None
+    home_pop: PopId | None = None
+    """None: this POP."""
+    classes: tuple[Class, ...] = (agent_classes.ON_SHIFT,)
+    """See ``agent_classes``."""
     idle_since: float = 0.0
     epoch: int = 0
     """Counts reservations: an answer to an older one is stale."""
@@ -109,6 +115,15 @@ class Agent:
             and not self.held
             and not self.removed
         )
+
+    @property
+    def abilities(self) -> dict[str, int]:
+        """Skills and classes: what requirements are held against."""
+        return agent_classes.abilities(self.skills, self.classes)
+
+    @property
+    def on_shift(self) -> bool:
+        return agent_classes.ON_SHIFT in self.classes
 
     @property
     def condition(self) -> Condition:

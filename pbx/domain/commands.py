@@ -9,7 +9,7 @@ from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.events import Event, OfferOutcome, Supervision
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, PopId, QueueId, RecordingId
 from pbx.domain.queue_rules import Need
 
 
@@ -194,6 +194,14 @@ class JoinQueue:
     preferred: AgentId | None = None
     """This agent first (the last one the caller talked to): the call waits ``preferred_s`` for nobody else."""
     preferred_s: float = 0.0
+    caller: E164 | None = field(default=None, repr=False)
+    """Whose last agent comes first, where the queue says so; None: withheld."""
+    value: float = 0.0
+    """Of the customer, 0 to 10."""
+    pop_id: PopId | None = None
+    """Where the call is; None: at this POP."""
+    while_closed: bool = False
+    """Let in outside the queue's hours, unless closing ends waits: somebody hands the caller to a colleague."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain.ids import CallId
+from pbx.domain.ids import AgentId, CallId
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +24,14 @@ class Changed:
     event: ev.AgentChanged
 
 
-Decision = ToCall | Changed | cmd.SetTimer | cmd.CancelTimer
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Who served a caller last, for the next run; see ``last_agent``."""
+
+    key: str
+    agent_id: AgentId | None
+    """None: forget it."""
+    at: float
+
+
+Decision = ToCall | Changed | Remembered | cmd.SetTimer | cmd.CancelTimer

@@ -141,7 +141,8 @@ class QueueJoined(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRefused(Event):
-    """The router does not take the call, or not any longer: ``full``, ``unknown_queue``, ``no_agent`` (policy)."""
+    """The router does not take the call, or not any longer: ``full``, ``closed``, ``unknown_queue``, ``no_agent``
+    (policy)."""
 
     queue_id: QueueId
     reason: str
@@ -159,7 +160,7 @@ class QueueOverflowed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitEnded(Event):
     """A step of the queue ended the wait: ``max_wait``, ``prompt`` or ``number``; ``target`` is the prompt's id or the
-    number in E.164."""
+    number in E.164. Or it closed: ``closed``, with the id of a prompt or none."""
 
     queue_id: QueueId
     reason: str
@@ -265,6 +266,13 @@ class CollectFailed(Event):
     """The caller keyed in too little, or nothing, as often as the node allows."""
 
     node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerValueIgnored(Event):
+    """What the queue node's ``value`` came to is no number from 0 to 10, and counts as 0."""
+
+    queue_id: QueueId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,6 +382,7 @@ FACTS: tuple[type[Event], ...] = (
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
+    CustomerValueIgnored,
     *talk_events.FINDINGS, *consult_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from pbx.domain import agent_classes
 from pbx.domain.agent import Agent, Condition
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.domain.pools import Pool, Pools
@@ -29,6 +30,12 @@ class Because(Enum):
     """These agents take part in another agent's conversation."""
     LACKS_SKILL = "lacks_skill"
     """These agents are logged in and lack ``skill`` of at least ``least``, and nothing else."""
+    OFF_SHIFT = "off_shift"
+    """These agents are logged in and can do it, but their shift is over or has not begun."""
+    OTHER_SITE = "other_site"
+    """Likewise, but they are of a site that the call may not go to (yet)."""
+    OTHER_POP = "other_pop"
+    """Likewise, but their home is not the POP where the call is, whose agents come first."""
     EARLIER_CALLS = "earlier_calls"
     """``calls`` of higher effective priority wait for the same agents."""
     RINGING = "ringing"
@@ -122,13 +129,12 @@ def why_not(waiting: Waiting, agent: Agent) -> tuple[Reason, ...]:
     meets = [pool for pool in waiting.pools if agent.profile is not None and agent.profile.meets(pool.requirement)]
     if not meets:
         # Of the call's alternatives the one that this agent misses by the fewest skills.
+        has = agent.abilities
         missing = [
-            [(skill, least) for skill, least in sorted(pool.requirement) if agent.skills.get(skill, 0) < least]
+            [(skill, least) for skill, least in sorted(pool.requirement) if has.get(skill, 0) < least]
             for pool in waiting.pools
         ]
-        reasons += [
-            Reason(Because.LACKS_SKILL, 1, skill, least, agent_id=who) for skill, least in min(missing, key=len)
-        ]
+        reasons += [_lacks(1, skill, least, who) for skill, least in min(missing, key=len)]
     if (doing := _BY_CONDITION.get(agent.condition)) is not None:
         reasons.append(Reason(doing, 1, agent_id=who))
     if ahead := max((pool.open.rank(waiting.place) for pool in meets), default=0):
@@ -136,6 +142,14 @@ def why_not(waiting: Waiting, agent: Agent) -> tuple[Reason, ...]:
     if waiting.offer_id is not None:
         reasons.append(Reason(Because.RINGING, 1))
     return tuple(reasons)
+
+
+def _lacks(agents: int, skill: str, least: int, who: AgentId | None = None) -> Reason:
+    if not agent_classes.is_class(skill):
+        return Reason(Because.LACKS_SKILL, agents, skill, least, agent_id=who)
+    if skill == agent_classes.ON_SHIFT:
+        return Reason(Because.OFF_SHIFT, agents, agent_id=who)
+    return Reason(Because.OTHER_SITE if agent_classes.is_site(skill) else Because.OTHER_POP, agents, agent_id=who)
 
 
 def _pool(waiting: Waiting, pool: Pool, pools: Pools) -> Iterable[Reason]:
@@ -153,7 +167,7 @@ def _pool(waiting: Waiting, pool: Pool, pools: Pools) -> Iterable[Reason]:
         others = pools.count(pool.requirement - {(skill, least)})
         lack = sum(others) - others[Condition.NOT_LOGGED_IN] - meet
         if lack:
-            yield Reason(Because.LACKS_SKILL, lack, skill, least)
+            yield _lacks(lack, skill, least)
     ahead = pool.open.rank(waiting.place)
     if ahead:
         yield Reason(Because.EARLIER_CALLS, calls=ahead)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from pbx.domain.errors import BadValue
 from pbx.domain.flow_nodes import (
@@ -22,16 +19,13 @@ from pbx.domain.flow_nodes import (
     SetVariables,
 )
 from pbx.domain.flow_reader import Reader, literal
+from pbx.domain.hours_parse import opening_hours, place
 from pbx.domain.ids import FlowId
-from pbx.domain.opening_hours import WEEKDAYS, Interval, OpeningHours
 from pbx.domain.variables import Value, template, variable_name
 
 MAX_DIGITS = 32
 METHODS = ("GET", "POST", "PUT")
 
-_INTERVAL = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PLACE = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[!-~]*)?")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _NOT_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "accept-encoding"})
@@ -112,64 +106,16 @@ def _operand(r: Reader, test: Comparison) -> Value | tuple[Value, ...]:
 
 def hours(r: Reader) -> Node:
     weekly = r.mapping("weekly", "weekday to intervals")
-    for day in weekly:
-        if day not in WEEKDAYS:
-            raise BadValue(f"{r.field}.weekly.{day}", f"must be one of {', '.join(WEEKDAYS)}")
     special = r.mapping("special", "date to intervals", {})
-    opening = OpeningHours(
-        zone=_zone(r),
-        weekly=tuple(_intervals(weekly.get(day, []), f"{r.field}.weekly.{day}") for day in WEEKDAYS),
-        special={
-            _date(day, f"{r.field}.special.{day}"): _intervals(value, f"{r.field}.special.{day}")
-            for day, value in special.items()
-        },
-        holidays=frozenset(_date(day, f"{r.field}.holidays.{at}") for at, day in enumerate(r.texts("holidays", []))),
-    )
+    opening = opening_hours(r.text("time_zone"), weekly, special, r.texts("holidays", []), r.field)
     country = r.text("country", None)
-    if country is not None and not _PLACE.fullmatch(country):
-        raise BadValue(f"{r.field}.country", "must be a country, DE, or a part of one, DE-BY")
     return CheckHours(
         hours=opening,
         open=r.text("open"),
         closed=r.text("closed"),
         holiday=r.text("holiday", None),
-        country=country,
+        country=None if country is None else place(country, f"{r.field}.country"),
     )
-
-
-def _zone(r: Reader) -> ZoneInfo:
-    name = r.text("time_zone")
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # not there; a path that leads elsewhere; a directory
-        raise BadValue(f"{r.field}.time_zone", "is not a time zone, as Europe/Berlin is") from None
-
-
-def _date(text: str, field: str) -> date:
-    try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise BadValue(field, "is not a date, as 2026-12-24 is")
-
-
-def _intervals(value: Any, field: str) -> tuple[Interval, ...]:
-    if not isinstance(value, list):
-        raise BadValue(field, "must be a list of intervals; an empty one means closed")
-    return tuple(_interval(item, f"{field}.{at}") for at, item in enumerate(value))
-
-
-def _interval(value: Any, field: str) -> Interval:
-    found = _INTERVAL.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise BadValue(field, "is not an interval, as 09:00-17:30 is")
-    begin, end = int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])
-    if begin >= 24 * 60 or end > 24 * 60 or max(int(found[2]), int(found[4])) > 59:
-        raise BadValue(field, "must be from 00:00 to 24:00")
-    if begin == end:
-        raise BadValue(field, "must not end when it begins; the whole day is 00:00-24:00")
-    return Interval(begin, end)
 
 
 # --- elsewhere ------------------------------------------------------------------------------------------------------

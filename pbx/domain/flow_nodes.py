@@ -89,6 +89,8 @@ class EnterQueue:
     preferred: str | None = None
     """The variable that holds the id of the agent who is to be waited for first."""
     preferred_s: float = 0.0
+    value: Value | None = None
+    """Of the customer, 0 to 10, or a template that comes to that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

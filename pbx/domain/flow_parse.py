@@ -11,8 +11,8 @@ from pbx.domain.flow_nodes import AskConsent, ChooseLanguage, EnterQueue, HangUp
 from pbx.domain.flow_reader import Reader
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import QueueId
-from pbx.domain.queue_rules import MAX_PROFICIENCY
-from pbx.domain.variables import template
+from pbx.domain.queue_rules import MAX_PROFICIENCY, MAX_VALUE
+from pbx.domain.variables import Value, template
 from pbx.domain.wait_plan import MAX_ALTERNATIVES
 
 MAX_PRIORITY = 1000
@@ -76,6 +76,7 @@ def _queue(r: Reader) -> Node:
         needs=_needs(r),
         preferred=r.variable("preferred", None, writable=False),
         preferred_s=r.seconds("preferred_s", None, 1, 3600) or 0.0,
+        value=_value(r),
     )
     if (node.preferred is None) != (node.preferred_s == 0.0):
         raise BadValue(f"{r.field}.preferred_s", "goes together with preferred")
@@ -99,6 +100,15 @@ def _needs(r: Reader) -> tuple[SkillNeed, ...]:
     if math.prod(1 + len(need.fallbacks) for need in needs) > MAX_ALTERNATIVES:
         raise BadValue(f"{r.field}.needs", f"have more than {MAX_ALTERNATIVES} combinations")
     return tuple(needs)
+
+
+def _value(r: Reader) -> Value | None:
+    value: Value | None = r.take("value", (int, float, str), "a number from 0 to 10, or a text with a variable", None)
+    if isinstance(value, str):
+        return template(value, f"{r.field}.value")
+    if value is not None and not 0 <= value <= MAX_VALUE:
+        raise BadValue(f"{r.field}.value", f"must be from 0 to {MAX_VALUE}")
+    return value
 
 
 def _skill(r: Reader) -> tuple[str, int]:

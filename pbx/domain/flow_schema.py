@@ -144,6 +144,13 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
             },
             "preferred": {**_VARIABLE, "description": "variable that holds the id of the agent to wait for at first"},
             "preferred_s": {"type": "number", "minimum": 1, "maximum": 3600, "description": "seconds"},
+            "value": {
+                "type": ["number", "string"],
+                "minimum": 0,
+                "maximum": 10,
+                "description": "of the customer, 0 to 10, may be a {variable}; times the queue's weight it is priority",
+                "examples": ["{tier}"],
+            },
         },
     ),
     "hang_up": (

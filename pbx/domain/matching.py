@@ -14,6 +14,7 @@ from pbx.domain import events as ev
 from pbx.domain.agent import Agent, State, Status, Step
 from pbx.domain.decisions import Changed, Decision, ToCall
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId, derive
+from pbx.domain.last_agent import LastAgents
 from pbx.domain.pools import Pool, Pools
 from pbx.domain.queue_rules import Requirement, Strategy
 from pbx.domain.sorted_blocks import Place, SortedBlocks
@@ -52,6 +53,7 @@ class Matching:
         self._choices: dict[OfferId, tuple[Any, ...]] = {}
         """The fields of ``Choice``, which is made when somebody asks."""
         self._pools = Pools()
+        self.last_agents = LastAgents()
         self._stamps = 0
         self._turns = 0
 
@@ -188,7 +190,7 @@ class Matching:
                 raise AssertionError("an agent has an offer exactly in RESERVED and RINGING")
             if agent.noted is not agent.condition:
                 raise AssertionError("an agent is counted under a former condition")
-            if agent.profile is None or agent.profile.skills != dict(agent.skills):
+            if agent.profile is None or agent.profile.skills != agent.abilities:
                 raise AssertionError("an agent is counted under former skills")
         for line in self._lines.values():
             if list(line.all) != sorted(line.all):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,6 +12,8 @@ from zoneinfo import ZoneInfo
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
 
+LOOK_AHEAD = timedelta(days=7)
+"""Whoever waits for hours to change looks again after so long."""
 _MOMENT = timedelta(microseconds=1)
 
 
@@ -57,6 +60,17 @@ class OpeningHours:
                     return State.OPEN
         return State.HOLIDAY if self._is_holiday(today, public) else State.CLOSED
 
+    def next_change(self, now: float, public: Container[date] = ()) -> float:
+        """The next time at which ``state`` may be another, ``LOOK_AHEAD`` from now at the latest."""
+        instant = datetime.fromtimestamp(now, UTC)
+        today = instant.astimezone(self.zone).date()
+        latest = instant + LOOK_AHEAD
+        found = [latest]
+        for days in range(-1, LOOK_AHEAD.days + 2):
+            for begin, end in self._intervals(today + timedelta(days=days), public):
+                found += (self._beginning(begin), self._ending(end))
+        return min(limit for limit in found if limit > instant).timestamp()
+
     def _is_holiday(self, day: date, public: Container[date]) -> bool:
         return day not in self.special and (day in self.holidays or day in public)
 
@@ -77,6 +91,26 @@ class OpeningHours:
         """Whether the clock will show no time before ``wall`` again."""
         first, second = self._instants(wall - _MOMENT)
         return clock >= wall if second < first else instant > second
+
+    def _beginning(self, wall: datetime) -> datetime:
+        """When ``_begun`` becomes true."""
+        first, second = self._instants(wall)
+        return self._jump(second, first) if second < first else first
+
+    def _ending(self, wall: datetime) -> datetime:
+        """When ``_over`` becomes true."""
+        first, second = self._instants(wall - _MOMENT)
+        return self._jump(second, first) if second < first else second + _MOMENT
+
+    def _jump(self, before: datetime, after: datetime) -> datetime:
+        """When, between these two, the clock jumps; clocks do so at a whole second."""
+        low, high = math.floor(before.timestamp()), math.ceil(after.timestamp())
+        former = before.astimezone(self.zone).utcoffset()
+        while high - low > 1:
+            middle = (low + high) // 2
+            same = datetime.fromtimestamp(middle, self.zone).utcoffset() == former
+            low, high = (middle, high) if same else (low, middle)
+        return datetime.fromtimestamp(high, UTC)
 
     def _instants(self, wall: datetime) -> tuple[datetime, datetime]:
         """When the clock shows ``wall`` first and last; the other way round if it skips that time."""

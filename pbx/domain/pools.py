@@ -4,6 +4,7 @@ A *pool* is one requirement: the calls that ask for it and that nobody is being 
 agent takes them, and the idle agents who meet it, one heap per strategy. A *profile* is one set of skills: the agents
 who have exactly these, counted by condition, and the pools they can take calls from. So a freed agent looks at the
 heads of a few pools, a call looks at the head of one heap, and a new requirement is compared with profiles, not agents.
+Classes (``agent_classes``) count as skills here.
 """
 
 from __future__ import annotations
@@ -152,12 +153,13 @@ class Pools:
     # --- agents ---------------------------------------------------------------------------------------------------
 
     def enlist(self, agent: Agent) -> list[Pool]:
-        """Count the agent under its skills, no longer under former ones. The pools that have nobody logged in now."""
+        """Count the agent under its abilities, not former ones any more. The pools that have nobody logged in now."""
         emptied = self.discharge(agent)
-        signature = frozenset(agent.skills.items())
+        abilities = agent.abilities
+        signature = frozenset(abilities.items())
         profile = self._profiles.get(signature)
         if profile is None:
-            profile = self._profiles[signature] = Profile(agent.skills)
+            profile = self._profiles[signature] = Profile(abilities)
             for skill in profile.skills:
                 self._by_skill.setdefault(skill, {})[profile] = None
             for skill in ("", *profile.skills):

@@ -9,7 +9,18 @@ from pbx.domain.consent import Regime
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import FlowId, QueueId
-from pbx.domain.queue_rules import MAX_STEPS, NoAgent, Requirement, Strategy, WaitStep
+from pbx.domain.queue_rules import (
+    MAX_SITES,
+    MAX_STEPS,
+    Closing,
+    NoAgent,
+    Requirement,
+    ShiftRule,
+    Strategy,
+    WaitStep,
+    WidenSites,
+)
+from pbx.domain.timetable import Hours
 
 __all__ = ["Did", "Queue", "Requirement"]
 
@@ -34,9 +45,27 @@ class Queue:
     steps: tuple[WaitStep, ...] = ()
     no_agent: NoAgent = NoAgent.WAIT
 
+    shift: ShiftRule = ShiftRule.ANY
+    sites: tuple[str, ...] = ()
+    """Only agents of these sites, those of the first chosen first; none: of all sites."""
+    hours: Hours | None = None
+    """None: always open. While it is closed no call enters."""
+    closing: Closing = Closing.SERVE
+    closing_prompt: str | None = None
+    """What those hear whose wait closing ends."""
+    last_agent_s: float = 0.0
+    """A caller waits so long for the agent who served the last time, if that is known; 0: for nobody."""
+    last_agent_days: float = 30.0
+    """How long that is remembered."""
+    value_weight: float = 1.0
+    """A customer's value, 0 to 10, times this is added to the call's priority."""
+
     def __post_init__(self) -> None:
         if len(self.steps) > MAX_STEPS:
             raise BadValue("steps", f"more than {MAX_STEPS}")
+        widened = [step.action.sites for step in self.steps if isinstance(step.action, WidenSites)]
+        if len({*self.sites, *(site for sites in widened for site in sites)}) > MAX_SITES:
+            raise BadValue("sites", f"more than {MAX_SITES}, those of the steps included")
 
     def accepts(self, skills: Mapping[str, int]) -> bool:
         return all(skills.get(skill, 0) >= least for skill, least in self.requirement)

@@ -14,6 +14,10 @@ Requirement = frozenset[tuple[str, int]]
 
 MAX_PROFICIENCY = 5
 MAX_STEPS = 32
+MAX_VALUE = 10
+"""The highest value of a customer."""
+MAX_SITES = 8
+"""Sites that a queue may name, its steps included."""
 
 
 class Strategy(Enum):
@@ -30,6 +34,25 @@ class Strategy(Enum):
     LOWEST_COST = "lowest_cost"
     RANDOM = "random"
     """By the agents' weights."""
+    SAME_POP_FIRST = "same_pop_first"
+    """Agents whose home POP is where the call is, the longest idle of them; then the longest idle of all."""
+
+
+class ShiftRule(Enum):
+    """What an agent's shift means to a queue. Who has no shifts is always on shift."""
+
+    ANY = "any"
+    FIRST = "first"
+    """Agents on shift are chosen first."""
+    ONLY = "only"
+    """Agents off shift are offered no call; they count as logged out."""
+
+
+class Closing(Enum):
+    """What becomes of those who wait when the queue closes."""
+
+    SERVE = "serve"
+    END = "end"
 
 
 class NoAgent(Enum):
@@ -90,7 +113,14 @@ class EndWithPrompt:
     prompt_id: str
 
 
-Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt
+@dataclass(frozen=True, slots=True)
+class WidenSites:
+    """Agents of these sites may take the call too; the former are still chosen first. None named: of all sites."""
+
+    sites: tuple[str, ...] = ()
+
+
+Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | WidenSites
 
 
 @dataclass(frozen=True, slots=True)

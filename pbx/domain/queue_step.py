@@ -14,8 +14,8 @@ from pbx.domain.flow import EnterQueue, position_prompt
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.queue import Queue
-from pbx.domain.queue_rules import Need
-from pbx.domain.variables import fill, text_of
+from pbx.domain.queue_rules import MAX_VALUE, Need
+from pbx.domain.variables import evaluate, fill, number_of, text_of
 
 _OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
     HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
@@ -86,9 +86,25 @@ class QueueStep(BaseStep):
                 needs=self._needs(),
                 preferred=agent,
                 preferred_s=preferred_s if agent else 0.0,
+                caller=self.cli.number,
+                value=self._value(now),
+                while_closed=self.preferred is not None,
             )
         )
         return None
+
+    def _value(self, now: float) -> float:
+        """What does not come to a number from 0 to 10 counts as 0, and the record says so; nothing set is no value."""
+        if self.node.value is None:
+            return 0.0
+        value = evaluate(self.node.value, self.context.read)
+        if value is None or value == "":
+            return 0.0
+        number = number_of(value)
+        if number is not None and 0 <= number <= MAX_VALUE:
+            return number
+        self.context.record(ev.CustomerValueIgnored(at=now, queue_id=self.node.queue_id))
+        return 0.0
 
     def _needs(self) -> tuple[Need, ...]:
         """A skill whose name comes out empty, because a variable is not set, is not asked for."""
@@ -132,7 +148,7 @@ class QueueStep(BaseStep):
             return None
         self.context.silence()
         self.context.cancel_timers()
-        if reason == "prompt":
+        if reason in ("prompt", "closed") and target:
             self.phase = Phase.LEAVING
             self.context.play(self.context.prompt(target))
             return None

@@ -47,10 +47,10 @@ def draw(agent: Agent) -> float:
 
 def key(strategy: Strategy, agent: Agent, requirement: Requirement, clock: float) -> float:
     """``clock`` is that of the heap, for RANDOM."""
-    if strategy is Strategy.LONGEST_IDLE:
+    if strategy is Strategy.LONGEST_IDLE or strategy is Strategy.SAME_POP_FIRST:
         return agent.idle_since
     if strategy is Strategy.BEST_SKILL:
-        return -float(sum(agent.skills[skill] for skill, _ in requirement))
+        return -float(sum(agent.skills.get(skill, 0) for skill, _ in requirement))
     if strategy is Strategy.ROUND_ROBIN:
         return float(agent.turn)
     if strategy is Strategy.LEAST_OCCUPIED:

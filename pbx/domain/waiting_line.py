@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
+from pbx.domain.ids import AgentId, CallId, OfferId, PopId, QueueId
 from pbx.domain.measured import Handling, Patience
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
@@ -16,7 +16,7 @@ PRIORITY_S = 60.0
 """One point of priority is worth this much waiting: effective priority = priority + age / PRIORITY_S."""
 
 
-def place_of(priority: int, entered_at: float, call_id: CallId) -> Place:
+def place_of(priority: float, entered_at: float, call_id: CallId) -> Place:
     """The order of calls by effective priority. Since all calls age at one rate, the order of two of them never
     changes, in one queue or in two: ``priority + (now - entered_at)/R`` falls with ``entered_at - R * priority``,
     which is as if the call had entered that much earlier."""
@@ -29,9 +29,11 @@ class Line:
 
     queue: Queue
     all: SortedBlocks = field(default_factory=SortedBlocks)
-    plans: dict[tuple[Need, ...], Plan] = field(default_factory=dict)
+    plans: dict[tuple[tuple[Need, ...], PopId | None], Plan] = field(default_factory=dict)
     removed: bool = False
     """No longer configured; goes with its last call."""
+    closed: bool = False
+    """Outside its hours."""
     handling: Handling = field(default_factory=Handling)
     patience: Patience = field(default_factory=Patience)
 
@@ -64,6 +66,16 @@ class Waiting:
     """What steps added to the priority."""
     hops: int = 0
     """Queues it has overflowed from."""
+    value: float = 0.0
+    """Of the customer."""
+    caller: str | None = field(default=None, repr=False)
+    pop_id: PopId | None = None
+
+    @property
+    def effective_priority(self) -> float:
+        """Without the age."""
+        queue = self.line.queue
+        return self.priority + self.raised + queue.priority + self.value * queue.value_weight
 
     @property
     def queue_id(self) -> QueueId:

@@ -14,11 +14,12 @@ from pbx.domain import wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import AgentId, CallId
+from pbx.domain.ids import AgentId, CallId, PopId
 from pbx.domain.matching import Matching
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import (
+    Closing,
     EndWithPrompt,
     Need,
     NoAgent,
@@ -51,19 +52,24 @@ class Waits(Matching):
             return [self._refused(call_id, command, "unknown_queue", now)]
         if call_id in self._waiting:
             return [self._refused(call_id, command, "already_waiting", now)]
+        if line.closed and not (command.while_closed and line.queue.closing is Closing.SERVE):
+            return [self._refused(call_id, command, "closed", now)]
         if line.full:
             return [self._refused(call_id, command, "full", now)]
         try:
-            plan = self._plan(line, command.needs)
+            plan = self._plan(line, command.needs, command.pop_id)
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
-        if line.queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
+        queue = line.queue
+        if queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
             return [self._refused(call_id, command, "no_agent", now)]
-        entered_at = command.entered_at
-        place = place_of(command.priority + line.queue.priority, entered_at, call_id)
+        entered_at, value = command.entered_at, command.value
+        priority = command.priority + queue.priority + (value * queue.value_weight if value else 0)
+        place = place_of(priority, entered_at, call_id)
         waiting = Waiting(
             call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
         )
+        waiting.value, waiting.caller, waiting.pop_id = value, command.caller, command.pop_id
         self._waiting[call_id] = waiting
         line.all.add(place)
         position = line.all.rank(place) + 1
@@ -72,7 +78,9 @@ class Waits(Matching):
         ]
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
-        if not plan.stages and line.queue.no_agent is NoAgent.WAIT:
+        elif queue.last_agent_s and command.caller is not None:
+            self._prefer_last(waiting, command.caller, decisions, now)
+        if not plan.stages and queue.no_agent is NoAgent.WAIT:
             return decisions + self._serve(waiting, now)  # nothing to settle: the common case
         return decisions + self._settle((waiting,), now)
 
@@ -121,13 +129,13 @@ class Waits(Matching):
 
     # --- plans ------------------------------------------------------------------------------------------------------
 
-    def _plan(self, line: Line, needs: tuple[Need, ...]) -> Plan:
-        plan = line.plans.get(needs)
+    def _plan(self, line: Line, needs: tuple[Need, ...], pop_id: PopId | None = None) -> Plan:
+        plan = line.plans.get((needs, pop_id))
         if plan is None:
             if len(line.plans) >= MAX_PLANS:
                 line.plans.clear()
                 self._sweep()
-            plan = line.plans[needs] = wait_plan.make(line.queue, needs, self._pools)
+            plan = line.plans[needs, pop_id] = wait_plan.make(line.queue, needs, self._pools, pop_id)
         return plan
 
     def _sweep(self) -> None:
@@ -150,7 +158,7 @@ class Waits(Matching):
         line.queue = queue
         line.plans.clear()
         for waiting in calls:
-            waiting.plan = self._plan(line, waiting.needs)
+            waiting.plan = self._plan(line, waiting.needs, waiting.pop_id)
             waiting.pools, waiting.step, waiting.raised = waiting.plan.pools, 0, 0
             self._replace(waiting)
         decisions = self._settle([waiting for waiting in calls if waiting.offer_id is None], now)
@@ -159,8 +167,7 @@ class Waits(Matching):
 
     def _replace(self, waiting: Waiting) -> None:
         waiting.line.all.discard(waiting.place)
-        priority = waiting.priority + waiting.raised + waiting.line.queue.priority
-        waiting.place = place_of(priority, waiting.entered_at, waiting.call_id)
+        waiting.place = place_of(waiting.effective_priority, waiting.entered_at, waiting.call_id)
         waiting.line.all.add(waiting.place)
 
     # --- stages -----------------------------------------------------------------------------------------------------
@@ -178,6 +185,8 @@ class Waits(Matching):
 
     def _advance(self, waiting: Waiting, now: float, fired: bool, decisions: list[Decision]) -> bool:
         """Apply the stages that are due or worth skipping to, and set the timer of the next. Whether it still waits."""
+        if waiting.line.closed and waiting.line.queue.closing is Closing.END:
+            return not self._end(waiting, "closed", waiting.line.queue.closing_prompt or "", now, decisions)
         while waiting.step < len(waiting.plan.stages):
             stage = waiting.plan.stages[waiting.step]
             due = fired or waiting.since + stage.after_s <= now
@@ -191,6 +200,9 @@ class Waits(Matching):
         if hopeless and not self._brings_somebody(waiting):
             decisions += self._turn_out(waiting, "no_agent", now)
             return False
+        if waiting.preferred is not None and not _meets(self.agents[waiting.preferred], waiting):
+            waiting.preferred = None  # other rules, or another queue
+            decisions.append(cmd.CancelTimer(f"prefer:{waiting.call_id}"))
         if waiting.step < len(waiting.plan.stages):
             delay_s = max(0.0, waiting.since + waiting.plan.stages[waiting.step].after_s - now)
             decisions.append(cmd.SetTimer(f"step:{waiting.call_id}", delay_s))
@@ -228,7 +240,7 @@ class Waits(Matching):
         return True
 
     def _may_overflow(self, line: Line, target: Line, needs: tuple[Need, ...], hops: int) -> bool:
-        if target is line or target.removed or target.full or hops >= MAX_HOPS:
+        if target is line or target.removed or target.closed or target.full or hops >= MAX_HOPS:
             return False
         plan = self._plan(target, needs)
         return any(_anybody(pools) for pools in (plan.pools, *(stage.pools for stage in plan.stages)))
@@ -238,7 +250,7 @@ class Waits(Matching):
         former.all.discard(waiting.place)
         waiting.line, waiting.since, waiting.step = target, now, 0
         waiting.hops += 1
-        waiting.plan = self._plan(target, waiting.needs)
+        waiting.plan = self._plan(target, waiting.needs, waiting.pop_id)
         waiting.pools = waiting.plan.pools
         self._replace(waiting)
         from_id, position = former.queue.queue_id, self.position(waiting.call_id)
@@ -270,13 +282,20 @@ class Waits(Matching):
 
     def _prefer(self, waiting: Waiting, agent_id: AgentId, for_s: float, decisions: list[Decision]) -> None:
         agent = self.agents.get(agent_id)
-        if agent is None or for_s <= 0 or agent.status is Status.LOGGED_OUT or agent.profile is None:
+        if agent is None or for_s <= 0 or agent.status is Status.LOGGED_OUT:
             return
-        if any(agent.profile.meets(pool.requirement) for pool in waiting.pools):
+        if _meets(agent, waiting):
             waiting.preferred = agent.agent_id
             if agent.wanted is None:
                 agent.wanted = SortedBlocks()
             decisions.append(cmd.SetTimer(f"prefer:{waiting.call_id}", for_s))
+
+    def _prefer_last(self, waiting: Waiting, caller: str, decisions: list[Decision], now: float) -> None:
+        queue = waiting.line.queue
+        agent_id = self.last_agents.who(queue.queue_id, caller, queue.last_agent_days, now)
+        # Whoever talks in this very call is about to hand it on.
+        if agent_id is not None and agent_id not in self._serving.get(waiting.call_id, ()):
+            self._prefer(waiting, agent_id, queue.last_agent_s, decisions)
 
     # --- timers and agents who leave --------------------------------------------------------------------------------
 
@@ -296,8 +315,10 @@ class Waits(Matching):
         return []
 
     def _gone(self, agent: Agent, emptied: list[Pool], now: float) -> list[Decision]:
-        """The agent logged out or has other skills; ``emptied`` pools have nobody logged in now."""
+        """The agent logged out or has other abilities; ``emptied`` pools have nobody logged in now."""
         calls = [self._waiting[call_id] for _, call_id in agent.wanted or ()]
+        if agent.status is not Status.LOGGED_OUT:
+            calls = [waiting for waiting in calls if not _meets(agent, waiting)]
         decisions: list[Decision] = [cmd.CancelTimer(f"prefer:{waiting.call_id}") for waiting in calls]
         concerned = {place: self._waiting[place[1]] for pool in emptied for place in pool.open}
         concerned |= {waiting.place: waiting for waiting in calls}
@@ -306,6 +327,11 @@ class Waits(Matching):
         for waiting in calls:
             waiting.preferred = None
         return decisions + self._settle(concerned.values(), now)
+
+
+def _meets(agent: Agent, waiting: Waiting) -> bool:
+    profile = agent.profile
+    return profile is not None and any(profile.meets(pool.requirement) for pool in waiting.pools)
 
 
 def _anybody(pools: tuple[Pool, ...]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
+from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, Event
 from pbx.domain.ids import CallId
 from pbx.wire.messages import ConfigEntry, EventEnvelope
@@ -31,6 +32,15 @@ class Journal(Protocol):
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""
+
+    def secret(self) -> bytes:
+        """Made with the journal's file: for hashes of what must not stand in it."""
+
+    def remember(self, served: Remembered) -> None:
+        """Keep who served a caller last, or forget it; on disk within 5 s of the next event."""
+
+    def remembered(self) -> list[Remembered]:
+        """What was kept, oldest first."""
 
     def unsent(self, limit: int) -> list[EventEnvelope]:
         """The oldest events that the centre has not acknowledged, at most ``limit``, in order of seq."""

@@ -48,11 +48,27 @@ class EndWithPromptStep(Wire, frozen=True, tag="end_with_prompt"):
     prompt_id: str
 
 
+class WidenSitesStep(Wire, frozen=True, tag="widen_sites"):
+    sites: tuple[str, ...] = ()
+    """Empty: all."""
+
+
 class QueueStepConfig(Wire, frozen=True):
     """What changes for a call that has waited ``after_s`` in the queue."""
 
     after_s: float
-    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep
+    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep | WidenSitesStep
+
+
+class HoursConfig(Wire, frozen=True):
+    """A queue's opening hours or an agent's shifts, as ``pbx.domain.hours_parse`` reads them."""
+
+    time_zone: str
+    weekly: dict[str, list[str]]
+    special: dict[str, list[str]] = {}
+    holidays: list[str] = []
+    country: str | None = None
+    """Whose public holidays count besides: ``DE`` or ``DE-BY``."""
 
 
 class QueueConfig(Wire, frozen=True, tag="queue"):
@@ -77,6 +93,16 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     no_agent: str = "wait"
     """A value of ``pbx.domain.queue_rules.NoAgent``."""
     steps: tuple[QueueStepConfig, ...] = ()
+    shift: str = "any"
+    """A value of ``pbx.domain.queue_rules.ShiftRule``."""
+    sites: tuple[str, ...] = ()
+    hours: HoursConfig | None = None
+    closing: str = "serve"
+    """A value of ``pbx.domain.queue_rules.Closing``."""
+    closing_prompt: str | None = None
+    last_agent_s: float = 0.0
+    last_agent_days: float = 30.0
+    value_weight: float = 1.0
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):
@@ -95,6 +121,9 @@ class AgentConfig(Wire, frozen=True, tag="agent"):
     """Short number by which other agents of the POP name this one at their phones."""
     supervises: bool = False
     """May listen to other agents' calls and take them over by feature code."""
+    shifts: HoursConfig | None = None
+    """None: always on shift."""
+    site: str | None = None
 
 
 class FlowConfig(Wire, frozen=True, tag="flow"):
@@ -292,6 +321,8 @@ class WaitReason(Wire, frozen=True):
 class WaitGroup(Wire, frozen=True):
     requirement: dict[str, int] | None
     reasons: list[WaitReason]
+    classes: list[str] = []
+    """What is asked for besides skills: ``shift``, ``site:fra``, ``pop:de-fra-1``."""
 
 
 class WaitEstimate(Wire, frozen=True):

@@ -6,6 +6,7 @@ and knows who rings, talks and wraps up. After every step:
 * no agent has two offers, and no agent is offered anything in wrap-up, not ready, logged out, talking or unreachable;
 * no call is lost or in two places, under two offers, or offered after it left;
 * no call of higher effective priority that the agent could take as well stays behind when an agent gets a call;
+* nobody off shift is offered a call of a queue that demands a shift, no call enters a queue that is closed;
 * every waiting call has a reason, and the reasons' counts are those that looking at every agent gives;
 * every timer belongs to something that waits for it, and whatever waits has its timer.
 
@@ -19,6 +20,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,10 +31,12 @@ from pbx.domain.acd import Acd, Decision, ToCall
 from pbx.domain.agent import Condition, State, Status
 from pbx.domain.e164 import E164
 from pbx.domain.explain import Because
-from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
+from pbx.domain.ids import AgentId, CallId, PhoneId, PopId, QueueId
+from pbx.domain.opening_hours import Interval, OpeningHours
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import (
+    Closing,
     EndWithPrompt,
     Need,
     NoAgent,
@@ -39,16 +44,31 @@ from pbx.domain.queue_rules import (
     OverflowToQueue,
     RaisePriority,
     RelaxSkill,
+    ShiftRule,
     Strategy,
     WaitStep,
+    WidenSites,
 )
+from pbx.domain.shifts import TIMER
 from pbx.domain.sorted_blocks import Place
+from pbx.domain.timetable import Hours
 
 AGENTS = [AgentId(f"a{n}") for n in range(8)]
 QUEUES = [QueueId(f"q{n}") for n in range(5)]
 SKILLS = ("x", "y", "lang:de", "lang:en")
+SITES = ("bonn", "ulm", "riga")
+POPS = (PopId("p0"), PopId("p1"))
+CALLERS = [E164(f"+4930123456{n}") for n in range(6)]
 RENEW = 4000
 """Steps after which the world begins anew."""
+
+_LACKS = {
+    Because.OFF_SHIFT: "~shift",
+    Because.OTHER_SITE: "~site:",
+    Because.OTHER_POP: "~pop:",
+    Because.LACKS_SKILL: " ",
+}
+"""Reason -> how the class begins that is lacking."""
 
 Open = tuple[Place, tuple[Pool, ...], AgentId | None]
 
@@ -110,6 +130,8 @@ class Model:
                     assert agent.status is Status.AVAILABLE, "nobody not ready is rung"
                     assert agent.reachable, "nobody unreachable is rung"
                     assert self.acd.why_agent(offer.offer_id).call_id == call_id
+                    rule = self.acd._lines[offer.queue_id].queue.shift
+                    assert agent.on_shift or rule is not ShiftRule.ONLY, "nobody off shift is rung"
                     self.offers[call_id] = offer
                     made.append((offer.agent_id, self.acd._waiting[call_id].place))
                 case ToCall(call_id=call_id, event=ev.QueueRefused() | ev.WaitEnded() as ended):
@@ -128,6 +150,10 @@ class Model:
                     assert agent_id not in busy, "who is busy is not engaged"
                     self.engaged[call_id] = agent_id
                     self.seen["AgentEngaged"] += 1
+                case ToCall(event=ev.QueueJoined(queue_id=queue_id)):
+                    hours = self.acd._lines[queue_id].queue.hours
+                    assert hours is None or hours.open(self.now), "nobody enters a queue that is closed"
+                    self.seen["QueueJoined"] += 1
                 case ToCall(event=event):
                     self.seen[type(event).__name__] += 1
                 case _:
@@ -175,9 +201,11 @@ class Model:
             lambda: OverflowToQueue(c.choice(QUEUES)),
             lambda: OverflowToNumber(E164("+493012345678")),
             lambda: EndWithPrompt("sorry"),
+            lambda: WidenSites(tuple(c.sample(SITES, c.randint(0, 2)))),
         )
         steps = [
-            WaitStep(float(c.randint(0, 60)), c.choices(actions, (6, 4, 4, 1, 1))[0]()) for _ in range(c.randint(0, 3))
+            WaitStep(float(c.randint(0, 60)), c.choices(actions, (6, 4, 4, 1, 1, 3))[0]())
+            for _ in range(c.randint(0, 3))
         ]
         queue = Queue(
             queue_id=name,
@@ -190,14 +218,34 @@ class Model:
             priority=c.randint(0, 1),
             steps=tuple(steps),
             no_agent=c.choice(list(NoAgent)),
+            shift=c.choice((*ShiftRule, ShiftRule.ANY, ShiftRule.ANY)),
+            sites=tuple(c.sample(SITES, c.choice((0, 0, 0, 0, 0, 2)))),
+            hours=self.hours() if c.random() < 0.08 else None,
+            closing=c.choice(list(Closing)),
+            closing_prompt=c.choice((None, "sorry")),
+            last_agent_s=c.choice((0.0, 20.0)),
+            value_weight=c.choice((0.0, 0.5)),
         )
         self.do(lambda: self.acd.put_queue(queue, self.now))
+
+    def hours(self) -> Hours:
+        """Some minutes of each hour."""
+        begin = self.chance.randint(0, 15)
+        lasts = self.chance.randint(30, 59 - begin)
+        every = tuple(Interval(60 * hour + begin, 60 * hour + begin + lasts) for hour in range(24))
+        return Hours(OpeningHours(zone=ZoneInfo("UTC"), weekly=(every,) * 7, special={}, holidays=frozenset()))
 
     def put_agent(self, name: AgentId) -> None:
         c = self.chance
         skills = {skill: c.randint(1, 5) for skill in c.sample(SKILLS, c.randint(0, 4))}
-        cost, weight = float(c.randint(1, 3)), c.choice((1.0, 4.0))
-        self.do(lambda: self.acd.put_agent(name, PhoneId(name), skills, "DE", self.now, cost=cost, weight=weight))
+        more: dict[str, Any] = {
+            "cost": float(c.randint(1, 3)),
+            "weight": c.choice((1.0, 4.0)),
+            "shifts": self.hours() if c.random() < 0.4 else None,
+            "site": c.choice((None, *SITES)),
+            "home_pop": c.choice((None, *POPS)),
+        }
+        self.do(lambda: self.acd.put_agent(name, PhoneId(name), skills, "DE", self.now, **more))
 
     def remove(self) -> None:
         if self.chance.random() < 0.5:
@@ -222,6 +270,9 @@ class Model:
             tuple(needs),
             c.choice(AGENTS) if c.random() < 0.2 else None,
             float(c.randint(0, 30)),
+            c.choice((None, *CALLERS)),
+            c.choice((0.0, 0.0, 4.0, 10.0)),
+            c.choice((None, *POPS)),
         )
         self.waiting.add(call_id)
         self.do(lambda: self.acd.handle(call_id, join, self.now))
@@ -345,6 +396,8 @@ class Model:
         agents = self.acd.agents.values()
         wanted |= {f"wrap_up:{agent.agent_id}" for agent in agents if agent.state is State.WRAP_UP}
         wanted |= {f"hold:{agent.agent_id}" for agent in agents if agent.held}
+        if self.acd._timetable.next_at() is not None:
+            wanted.add(TIMER)
         assert wanted <= self.timers.keys(), "whatever waits for a timer has it"
         for name in self.timers.keys() - wanted:
             kind, _, subject = name.partition(":")
@@ -363,20 +416,22 @@ class Model:
             assert group.reasons, "every group has a reason"
             if group.requirement is None:
                 continue
-            fit = [a for a in agents if all(a.skills.get(s, 0) >= least for s, least in group.requirement)]
+            fit = [a for a in agents if all(a.abilities.get(s, 0) >= least for s, least in group.requirement)]
             counts = Counter(a.condition.name.lower() for a in fit)
             told = {r.because.value: r.agents for r in group.reasons if r.because.name in Condition.__members__}
             assert told == counts, f"counted {counts}, told {told}"
-            lacking = [r for r in group.reasons if r.because is Because.LACKS_SKILL]
+            lacking = [r for r in group.reasons if r.because in _LACKS]
             for skill, least in group.requirement:
                 rest = [
                     a
                     for a in agents
                     if a.status is not Status.LOGGED_OUT
-                    and a.skills.get(skill, 0) < least
-                    and all(a.skills.get(s, 0) >= m for s, m in group.requirement if s != skill)
+                    and a.abilities.get(skill, 0) < least
+                    and all(a.abilities.get(s, 0) >= m for s, m in group.requirement if s != skill)
                 ]
-                assert len(rest) == sum(r.agents for r in lacking if r.skill == skill), "who lacks one skill"
+                because = next((b for b, of in _LACKS.items() if skill.startswith(of)), Because.LACKS_SKILL)
+                told_of = [r for r in lacking if r.because is because and r.skill in (None, skill)]
+                assert len(rest) == sum(r.agents for r in told_of), "who lacks one skill"
 
 
 def run(steps: int, seed: int, progress: Callable[[int], None] = lambda _: None) -> Counter[str]:

@@ -108,6 +108,9 @@ class AgentRow(Base):
     weight: Mapped[float] = mapped_column(Double, server_default="1")
     extension: Mapped[str | None] = mapped_column(String(6))
     supervises: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    shifts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    site: Mapped[str | None] = mapped_column(String(31))
+    capacity: Mapped[dict[str, int]] = mapped_column(JSON, server_default='{"voice": 1}')
     created_at: Mapped[float] = mapped_column(Double)
 
 

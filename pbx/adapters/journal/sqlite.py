@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
 import sqlite3
 import threading
 import time
@@ -22,9 +23,10 @@ from pathlib import Path
 
 import msgspec
 
+from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, Event
-from pbx.domain.ids import CallId, derive
+from pbx.domain.ids import AgentId, CallId, derive
 from pbx.wire.codec import encode_event
 from pbx.wire.messages import ConfigEntry, EventEnvelope
 
@@ -41,6 +43,9 @@ UNSENT_IN_MEMORY = 4096
 SETTLE_EVERY_S = 5.0
 """How often what the events also say (the agents' last states) and how far they were sent goes to its own rows."""
 
+LAST_AGENT_KEPT_S = 365 * 86_400.0
+"""Longer than that no queue remembers who served a caller last."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
   seq INTEGER PRIMARY KEY,
@@ -51,6 +56,11 @@ CREATE TABLE IF NOT EXISTS events (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS config (key TEXT PRIMARY KEY, entry BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS agents (agent_id TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS last_agents (
+  key TEXT PRIMARY KEY,
+  agent_id TEXT NOT NULL,
+  at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 
@@ -76,8 +86,9 @@ class SqliteJournal:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "foreign_keys=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
+        self._db.execute("DELETE FROM last_agents WHERE at < ?", (time.time() - LAST_AGENT_KEPT_S,))
         made = derive(time.time(), "journal", str(path), time.monotonic_ns())
-        facts = (("journal_id", made), ("sent", "0"), ("settled", "0"))
+        facts = (("journal_id", made), ("sent", "0"), ("settled", "0"), ("secret", secrets.token_hex(32)))
         self._db.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
         self._journal_id = self._fact("journal_id")
         self._sent = int(self._fact("sent"))
@@ -85,6 +96,7 @@ class SqliteJournal:
         self._pending: list[Row] = []
         self._newest: deque[Numbered] = deque(maxlen=UNSENT_IN_MEMORY)
         self._unsettled = self._changed_after(int(self._fact("settled")))
+        self._unsettled_served: dict[str, Remembered] = {}
         self._waiters: list[asyncio.Future[None]] = []
         self._noted = 0
         self._next_flush: asyncio.TimerHandle | None = None
@@ -166,6 +178,7 @@ class SqliteJournal:
         self._newest.extend(numbered)
         if settle:
             self._unsettled.clear()
+            self._unsettled_served.clear()
             self._settled_at = self._flushed_at
         for waiter in waiters:
             if not waiter.done():
@@ -175,6 +188,12 @@ class SqliteJournal:
     def _settle(self, up_to_seq: int) -> None:
         """Within the transaction that writes event ``up_to_seq``: rows that say what events before it do."""
         self._db.executemany("INSERT OR REPLACE INTO agents VALUES (?, ?)", self._unsettled.items())
+        if self._unsettled_served:
+            served = self._unsettled_served.values()
+            kept = [(one.key, one.agent_id, one.at) for one in served if one.agent_id is not None]
+            self._db.executemany("INSERT OR REPLACE INTO last_agents VALUES (?, ?, ?)", kept)
+            gone = [(one.key,) for one in served if one.agent_id is None]
+            self._db.executemany("DELETE FROM last_agents WHERE key = ?", gone)
         facts = ((str(self._sent), "sent"), (str(up_to_seq), "settled"))
         self._db.executemany("UPDATE facts SET value = ? WHERE name = ?", facts)
 
@@ -192,6 +211,18 @@ class SqliteJournal:
         """The last known status and state of every agent that ever changed."""
         known: dict[str, bytes] = dict(self._db.execute("SELECT agent_id, data FROM agents").fetchall())
         return [_AGENT.decode(data) for data in (known | self._unsettled).values()]
+
+    # --- last agents ------------------------------------------------------------------------------------------------
+
+    def secret(self) -> bytes:
+        return bytes.fromhex(self._fact("secret"))
+
+    def remember(self, served: Remembered) -> None:
+        self._unsettled_served[served.key] = served
+
+    def remembered(self) -> list[Remembered]:
+        rows = self._db.execute("SELECT key, agent_id, at FROM last_agents ORDER BY at")
+        return [Remembered(key, AgentId(agent_id), at) for key, agent_id, at in rows]
 
     # --- outbox -------------------------------------------------------------------------------------------------
 

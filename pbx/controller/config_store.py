@@ -18,6 +18,7 @@ from pbx.domain.queue_rules import (
     Action,
     EndWithPrompt,
     NoAgent,
+    OfferCallback,
     OverflowToQueue,
     RaisePriority,
     RelaxSkill,
@@ -31,6 +32,7 @@ from pbx.wire.messages import (
     DidConfig,
     EndWithPromptStep,
     FlowConfig,
+    OfferCallbackStep,
     OverflowToQueueStep,
     QueueConfig,
     QueueStepConfig,
@@ -60,6 +62,8 @@ def _step(step: QueueStepConfig) -> WaitStep:
             action = OverflowToQueue(QueueId(queue_id))
         case EndWithPromptStep(prompt_id=prompt_id):
             action = EndWithPrompt(prompt_id)
+        case OfferCallbackStep(digit=digit, prompt_id=prompt_id):
+            action = OfferCallback(digit, prompt_id)
     return WaitStep(step.after_s, action)
 
 
@@ -80,6 +84,8 @@ def _queue(config: QueueConfig) -> Queue:
         priority=config.priority,
         no_agent=_member(NoAgent, config.no_agent, "no_agent"),
         steps=tuple(map(_step, config.steps)),
+        callback_attempts=config.callback_attempts,
+        callback_retry_s=config.callback_retry_s,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Sequence
 
 from pbx.controller import routing_commands
 from pbx.controller.call_actor import CallActor, Services
+from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
 from pbx.controller.config_store import ConfigStore, phone_of
 from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.phone_book import PhoneBook
@@ -51,6 +52,7 @@ class Pop:
         *,
         languages: Sequence[str] = ("en",),
         lookups: Lookups | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first."""
         self.pop_id = pop_id
@@ -68,14 +70,26 @@ class Pop:
         self.phones = PhoneBook(engine)
         self.features = FeatureCalls(engine, self.router, config.prompts, languages, self._spawn)
         self._lookups = lookups or NoLookups()
+        self.callbacks = CallbackDesk(
+            journal, clock, self.router, config, numbers or UnknownNumbers(), self._to_call, self._call_back
+        )
         self._services = Services(
-            engine, journal, self.router, recorder, clock, self._own_leg, self._closed, self._lookups
+            engine,
+            journal,
+            self.router,
+            recorder,
+            clock,
+            self._own_leg,
+            self._closed,
+            self._lookups,
+            self.callbacks.request,
         )
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
         for key, entry in self.journal.config().items():
             self._apply(key, entry)
+        self.callbacks.start()
         self.journal.on_written(self._written)
         self.phones.start()
         await self.engine.start(self)
@@ -90,6 +104,7 @@ class Pop:
         await self.phones.stop()
         await self.engine.stop()
         self.features.stop()
+        self.callbacks.stop()
         await self._lookups.close()
         self.router.stop()
         self.journal.close()
@@ -104,6 +119,7 @@ class Pop:
         for leg_id in actor.legs:
             self._legs.pop(leg_id, None)
         self.calls.pop(actor.call.call_id, None)
+        self.callbacks.call_over(actor.call)
 
     def _written(self) -> None:
         if self._link is not None:
@@ -113,6 +129,20 @@ class Pop:
         actor = self.calls.get(call_id)
         if actor is not None:
             actor.post(event)
+        else:
+            self.callbacks.told(call_id, event)
+
+    def _call_back(self, call_id: CallId, dialled: ev.CallbackDialled, offer: ev.OfferMade) -> bool:
+        config = self.config.for_call(dialled.did)
+        if config is None:
+            return False
+        actor = CallActor(Call(call_id, dialled, config), self._services)
+        self.calls[call_id] = actor
+        self._own_leg(dialled.leg_id, actor)
+        actor.post(dialled)
+        actor.post(offer)
+        actor.start()
+        return True
 
     # --- EngineListener -----------------------------------------------------------------------------------------
 

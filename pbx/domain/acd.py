@@ -327,7 +327,7 @@ class Acd(Waits):
             agent.step(Step.ANSWER)
             line = self._lines.get(agent.queue_id) if agent.queue_id is not None else None
             agent.handling = None if line is None else line.handling
-            if waiting is not None:
+            if waiting is not None and not waiting.callback:
                 waiting.line.patience.over(agent.busy_since - waiting.since, left=False)
             return [self._changed(agent, now), *(self._drop(waiting) if waiting is not None else [])]
         agent.step(Step.GIVE_BACK)
@@ -348,7 +348,8 @@ class Acd(Waits):
             decisions += self._forget(agent)
         if waiting is not None:
             if command.outcome is ev.OfferOutcome.CALLER_GONE:
-                waiting.line.patience.over(now - waiting.since, left=True)
+                if not waiting.callback:
+                    waiting.line.patience.over(now - waiting.since, left=True)
                 decisions += self._drop(waiting)
             else:
                 decisions += self._reopen(waiting, now)

@@ -85,8 +85,8 @@ class OriginateLeg:
     to: ToPhone | ToTrunk
     cli: Cli
     timeout_s: float
-    peer_leg_id: LegId
-    """The leg it will be bridged with; lets the engine choose a codec both have."""
+    peer_leg_id: LegId | None
+    """The leg it will be bridged with; lets the engine choose a codec both have. None: there is none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +194,8 @@ class JoinQueue:
     preferred: AgentId | None = None
     """This agent first (the last one the caller talked to): the call waits ``preferred_s`` for nobody else."""
     preferred_s: float = 0.0
+    callback: bool = False
+    """Nobody holds the line: the queue's limits, and whatever ends a wait, do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,28 @@ class PutOnCall:
     queue_id: QueueId
 
 
+# --- for the keeper of callbacks --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCallback:
+    """Promise ``number`` a callback: CallbackPromised or CallbackRefused says whether it is."""
+
+    queue_id: QueueId
+    number: str = field(repr=False)
+    """E.164, or as somebody in ``country`` keys it in."""
+    did: E164
+    country: str
+    trunk: str
+    language: str
+    entered_at: float
+    """Of the place that is kept."""
+    priority: int
+    needs: tuple[Need, ...]
+    by: str
+    not_before: float | None = None
+
+
 # --- for whoever asked ---------------------------------------------------------------------------------------------
 
 
@@ -285,4 +309,4 @@ EngineCommand = (
 RouterCommand = (
     JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent | EngageAgent | FreeAgent | PutOnCall
 )
-Command = EngineCommand | RouterCommand | Record | SetTimer | CancelTimer | Lookup | Answer
+Command = EngineCommand | RouterCommand | RequestCallback | Record | SetTimer | CancelTimer | Lookup | Answer

@@ -90,7 +90,15 @@ class EndWithPrompt:
     prompt_id: str
 
 
-Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt
+@dataclass(frozen=True, slots=True)
+class OfferCallback:
+    """The caller hears ``prompt_id``, and may press ``digit`` to hang up and be called back with the place kept."""
+
+    digit: str = "1"
+    prompt_id: str = "callback-offer"
+
+
+Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | OfferCallback
 
 
 @dataclass(frozen=True, slots=True)

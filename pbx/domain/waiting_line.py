@@ -34,10 +34,12 @@ class Line:
     """No longer configured; goes with its last call."""
     handling: Handling = field(default_factory=Handling)
     patience: Patience = field(default_factory=Patience)
+    callbacks: int = 0
+    """How many of ``all`` hold no line: they take no room from those who do."""
 
     @property
     def full(self) -> bool:
-        return len(self.all) >= self.queue.max_waiting
+        return len(self.all) - self.callbacks >= self.queue.max_waiting
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class Waiting:
     """What steps added to the priority."""
     hops: int = 0
     """Queues it has overflowed from."""
+    callback: bool = False
+    """Nobody holds the line: it is never given up."""
 
     @property
     def queue_id(self) -> QueueId:

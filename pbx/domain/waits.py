@@ -22,6 +22,7 @@ from pbx.domain.queue_rules import (
     EndWithPrompt,
     Need,
     NoAgent,
+    OfferCallback,
     OverflowToNumber,
     OverflowToQueue,
     RaisePriority,
@@ -51,21 +52,24 @@ class Waits(Matching):
             return [self._refused(call_id, command, "unknown_queue", now)]
         if call_id in self._waiting:
             return [self._refused(call_id, command, "already_waiting", now)]
-        if line.full:
+        if line.full and not command.callback:
             return [self._refused(call_id, command, "full", now)]
         try:
             plan = self._plan(line, command.needs)
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
-        if line.queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
+        strict = line.queue.no_agent is not NoAgent.WAIT and not command.callback
+        if strict and not self._helps(line, plan, 0, plan.pools, command.needs):
             return [self._refused(call_id, command, "no_agent", now)]
         entered_at = command.entered_at
         place = place_of(command.priority + line.queue.priority, entered_at, call_id)
         waiting = Waiting(
             call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
         )
+        waiting.callback = command.callback
         self._waiting[call_id] = waiting
         line.all.add(place)
+        line.callbacks += command.callback
         position = line.all.rank(place) + 1
         decisions: list[Decision] = [
             ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
@@ -84,6 +88,7 @@ class Waits(Matching):
         """The call waits no longer; it is not open. Its timers are cancelled."""
         line = waiting.line
         line.all.discard(waiting.place)
+        line.callbacks -= waiting.callback
         del self._waiting[waiting.call_id]
         if line.removed and not line.all:
             del self._lines[line.queue.queue_id]
@@ -99,7 +104,8 @@ class Waits(Matching):
         waiting = self._waiting.get(call_id)
         if waiting is None:
             return []
-        waiting.line.patience.over(now - waiting.since, left=True)
+        if not waiting.callback:
+            waiting.line.patience.over(now - waiting.since, left=True)
         if waiting.offer_id is None:
             self._close(waiting)
         return self._drop(waiting)
@@ -188,7 +194,7 @@ class Waits(Matching):
             if self._apply(waiting, stage, now, decisions):
                 return False
         hopeless = waiting.line.queue.no_agent is NoAgent.END and not _anybody(waiting.pools)
-        if hopeless and not self._brings_somebody(waiting):
+        if hopeless and not waiting.callback and not self._brings_somebody(waiting):
             decisions += self._turn_out(waiting, "no_agent", now)
             return False
         if waiting.step < len(waiting.plan.stages):
@@ -207,6 +213,9 @@ class Waits(Matching):
             case RaisePriority(by=by):
                 waiting.raised += by
                 self._replace(waiting)
+            case OfferCallback(digit=digit, prompt_id=prompt_id):
+                offered = ev.CallbackOffered(at=now, queue_id=waiting.queue_id, digit=digit, prompt_id=prompt_id)
+                decisions.append(ToCall(waiting.call_id, offered))
             case OverflowToQueue(queue_id=queue_id):
                 target = self._lines.get(queue_id)
                 if target is not None and self._may_overflow(waiting.line, target, waiting.needs, waiting.hops):
@@ -236,6 +245,8 @@ class Waits(Matching):
     def _move(self, waiting: Waiting, target: Line, now: float) -> Decision:
         former = waiting.line
         former.all.discard(waiting.place)
+        former.callbacks -= waiting.callback
+        target.callbacks += waiting.callback
         waiting.line, waiting.since, waiting.step = target, now, 0
         waiting.hops += 1
         waiting.plan = self._plan(target, waiting.needs)

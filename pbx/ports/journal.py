@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
-from pbx.domain.events import AgentChanged, Event
+from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import CallId
 from pbx.wire.messages import ConfigEntry, EventEnvelope
 
@@ -31,6 +31,9 @@ class Journal(Protocol):
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""
+
+    def callbacks(self) -> list[CallbackEvent]:
+        """All events of every callback that is still owed, in the order of their writing."""
 
     def unsent(self, limit: int) -> list[EventEnvelope]:
         """The oldest events that the centre has not acknowledged, at most ``limit``, in order of seq."""

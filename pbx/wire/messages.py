@@ -48,11 +48,16 @@ class EndWithPromptStep(Wire, frozen=True, tag="end_with_prompt"):
     prompt_id: str
 
 
+class OfferCallbackStep(Wire, frozen=True, tag="offer_callback"):
+    digit: str = "1"
+    prompt_id: str = "callback-offer"
+
+
 class QueueStepConfig(Wire, frozen=True):
     """What changes for a call that has waited ``after_s`` in the queue."""
 
     after_s: float
-    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep
+    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep | OfferCallbackStep
 
 
 class QueueConfig(Wire, frozen=True, tag="queue"):
@@ -77,6 +82,8 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     no_agent: str = "wait"
     """A value of ``pbx.domain.queue_rules.NoAgent``."""
     steps: tuple[QueueStepConfig, ...] = ()
+    callback_attempts: int = 3
+    callback_retry_s: float = 900.0
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):

@@ -54,7 +54,7 @@ class CalledBack:
                     self.give_back(context, ev.OfferOutcome.WITHDRAWN, now)
             case ev.QueueOverflowed(queue_id=queue_id):
                 self.queue_id = queue_id
-            case ev.QueueRefused() | ev.WaitEnded():
+            case ev.QueueRefused():
                 self.waits = False
             case _:
                 return

@@ -209,6 +209,8 @@ class Waits(Matching):
     def _apply(self, waiting: Waiting, stage: Stage, now: float, decisions: list[Decision]) -> bool:
         """Whether the wait is over."""
         waiting.pools = stage.pools
+        if waiting.callback and isinstance(stage.change, (*ENDS, OfferCallback)):
+            return False
         match stage.change:
             case RaisePriority(by=by):
                 waiting.raised += by

@@ -200,6 +200,12 @@ class Call(BaseModel):
 
     call_id: str
     pop_id: str
+    direction: str = "inbound"
+    """``outbound``: a callback; ``cli`` is the number that was called."""
+    callback_id: str | None = None
+    """Of an inbound call: what the caller was promised; of an outbound one: the promise it keeps."""
+    callback_of: str | None = None
+    """The call in which the callback was asked for."""
     did: str | None
     cli: str | None
     caller_country: str | None

@@ -119,10 +119,20 @@ class EndWithPrompt(Strict):
     prompt_id: Slug
 
 
+class OfferCallback(Strict):
+    """The caller hears the prompt and may press the digit: called back at the turn, without holding the line."""
+
+    type: Literal["offer_callback"]
+    digit: str = Field(default="1", pattern=r"^[0-9*#]$")
+    prompt_id: Slug = "callback-offer"
+
+
 class QueueStep(Strict):
     after_s: float = Field(ge=0, le=86_400)
     """Since the call entered the queue."""
-    action: Annotated[RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt, Field(discriminator="type")]
+    action: Annotated[
+        RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt | OfferCallback, Field(discriminator="type")
+    ]
 
 
 class QueueChange(Strict):
@@ -145,6 +155,10 @@ class QueueChange(Strict):
     no_agent: NoAgent = NoAgent.WAIT
     """What becomes of calls that nobody logged in could ever take."""
     steps: list[QueueStep] = Field(default_factory=list, max_length=MAX_STEPS)
+    callback_attempts: int = Field(default=3, ge=1, le=20, strict=True)
+    """How often a number that does not answer is called back."""
+    callback_retry_s: float = Field(default=900.0, ge=30, le=86_400)
+    """From one attempt to the next."""
 
 
 class QueueSpec(QueueChange):

@@ -155,6 +155,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         languages=languages,
         lookups=lookups,
         numbers=PlannedNumbers(settings.callback_hours),
+        outbound_trunk=settings.outbound_trunk,
     )
     link: Link | None = None
     if settings.bus_url:

@@ -48,6 +48,8 @@ class PopSettings(BaseSettings):
     lookup_origins: list[str] = []
     """Where flows may look things up although it is a private address or not TLS: ``http://crm.internal:8080`` (JSON
     list). Without this only https to public addresses."""
+    outbound_trunk: str = ""
+    """By which numbers are called back that have not called; empty: they are not."""
     callback_hours: str = Field(
         default="08:00-21:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
     )

@@ -8,7 +8,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from pbx.domain.consent import regime_of
@@ -201,6 +201,17 @@ class SupervisionSpec(Strict):
     """The supervisor: an agent with a phone at the call's POP, whatever the status."""
     mode: Literal["listen", "whisper", "barge"]
     """listen: heard by nobody; whisper: heard by the agent; barge: heard by both."""
+
+
+class CallbackSpec(Strict):
+    did: E164Text
+    """What the customer sees as the caller's number; its POP calls."""
+    queue_id: Slug
+    number: E164Text
+    not_before: AwareDatetime | None = None
+    """Without it: as soon as it is this callback's turn and the country's hours permit it."""
+    language: Language | None = None
+    priority: int = Field(default=0, ge=-1000, le=1000, strict=True)
 
 
 class TransferTarget(Strict):

@@ -15,9 +15,10 @@ from pbx.domain.call import Call
 from pbx.domain.callbacks import Answer, Ask, Callbacks, Decision, Dial, Noted
 from pbx.domain.calling_hours import CallingHours
 from pbx.domain.e164 import E164
-from pbx.domain.ids import CallbackId, CallId
+from pbx.domain.ids import CallbackId, CallId, QueueId
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
+from pbx.wire import messages as wire
 
 
 class Numbers(Protocol):
@@ -58,13 +59,15 @@ class CallbackDesk:
         numbers: Numbers,
         to_call: Callable[[CallId, ev.Event], None],
         dial: Callable[[CallId, ev.CallbackDialled, ev.OfferMade], bool],
+        trunk: str,
     ) -> None:
-        """``dial`` begins a call; False: there is no such DID."""
+        """``dial`` begins a call; False: there is no such DID. ``trunk``: for numbers that have not called."""
         self.promises = Callbacks(
             lambda queue: config.queues.get(queue), numbers.hours, numbers.callable, numbers.country
         )
         self._journal, self._clock, self._router = journal, clock, router
         self._to_call, self._dial = to_call, dial
+        self._config, self._trunk = config, trunk
         self._timers = Timers(self._timer)
         self._stopped = False
 
@@ -84,6 +87,47 @@ class CallbackDesk:
         answer, decisions = self.promises.request(call_id, asked, self._clock())
         self._carry_out(decisions)
         return answer
+
+    def carry_out(self, command: wire.CallbackCommand) -> wire.CommandReply:
+        """A command of the centre, at once; nothing is changed by one that is refused."""
+        match command:
+            case wire.ScheduleCallback():
+                return self._schedule(command)
+            case wire.CancelCallback(callback_id=callback_id, by=by):
+                try:
+                    cancelled = self.cancel(CallbackId(callback_id), by)
+                except KeyError:
+                    return _refused("unknown_callback", f"no callback {callback_id} is open at this POP")
+                return wire.CommandReply() if cancelled else _refused("being_called", "the number is being called")
+
+    def _schedule(self, asked: wire.ScheduleCallback) -> wire.CommandReply:
+        did = self._config.dids.get(E164(asked.did))
+        if did is None:
+            return _refused("unknown_did", "the DID is not at this POP")
+        if QueueId(asked.queue_id) not in self._config.queues:
+            return _refused("unknown_queue", f"there is no queue {asked.queue_id} at this POP")
+        if not self._trunk:
+            return _refused("no_trunk", "the POP calls nobody of itself: set CALLPLANE_POP_OUTBOUND_TRUNK")
+        now = self._clock()
+        answer = self.ask(
+            None,
+            cmd.RequestCallback(
+                queue_id=QueueId(asked.queue_id),
+                number=asked.number,
+                did=did.number,
+                country=did.country,
+                trunk=self._trunk,
+                language=asked.language or did.language,
+                entered_at=max(now, asked.not_before or now),
+                priority=asked.priority,
+                needs=(),
+                by="api",
+                not_before=asked.not_before,
+            ),
+        )
+        if isinstance(answer, ev.CallbackRefused):
+            return _refused(answer.reason, "the number cannot be promised a callback")
+        return wire.CommandReply(callback_id=answer.callback_id, existing=answer.existing)
 
     def cancel(self, callback_id: CallbackId, by: str) -> bool:
         """False: too late. Raises KeyError for a callback that is not open."""
@@ -117,8 +161,8 @@ class CallbackDesk:
     def _carry_out(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
             match decision:
-                case Noted(event=event, call_id=call_id):
-                    self._journal.note(call_id, (event,))
+                case Noted(event=event):
+                    self._journal.note(None, (event,))
                 case Ask(call_id=call_id, command=command):
                     self._router.handle(call_id, command)
                 case Dial(call_id=call_id, dialled=dialled, offer=offer):
@@ -128,3 +172,7 @@ class CallbackDesk:
                     self._timers.set(timer, delay_s)
                 case cmd.CancelTimer(timer=timer):
                     self._timers.cancel(timer)
+
+
+def _refused(error_id: str, detail: str) -> wire.CommandReply:
+    return wire.CommandReply(error_id=error_id, detail=detail)

@@ -53,6 +53,7 @@ class Pop:
         languages: Sequence[str] = ("en",),
         lookups: Lookups | None = None,
         numbers: Numbers | None = None,
+        outbound_trunk: str = "",
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first."""
         self.pop_id = pop_id
@@ -71,7 +72,14 @@ class Pop:
         self.features = FeatureCalls(engine, self.router, config.prompts, languages, self._spawn)
         self._lookups = lookups or NoLookups()
         self.callbacks = CallbackDesk(
-            journal, clock, self.router, config, numbers or UnknownNumbers(), self._to_call, self._call_back
+            journal,
+            clock,
+            self.router,
+            config,
+            numbers or UnknownNumbers(),
+            self._to_call,
+            self._call_back,
+            outbound_trunk,
         )
         self._services = Services(
             engine,
@@ -285,6 +293,8 @@ class Pop:
         match request.command:
             case wire.SetAgentStatus() | wire.EndWrapUp() | wire.ExtendWrapUp() | wire.ExplainWait() as routing:
                 return routing_commands.carry_out(self.router, routing)
+            case wire.ScheduleCallback() | wire.CancelCallback() as callback:
+                return self.callbacks.carry_out(callback)
             case wire.HangUpCall(call_id=call_id):
                 return self._tell_call(CallId(call_id), ev.HangUpAsked(at=self.clock(), by="api"))
             case wire.StopCallRecording(call_id=call_id, by=by):

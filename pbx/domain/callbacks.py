@@ -59,7 +59,6 @@ class Noted:
     """For the journal."""
 
     event: ev.CallbackEvent
-    call_id: CallId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ class Callbacks:
         )
         promise = self._add(requested)
         answer = ev.CallbackPromised(at=now, callback_id=callback_id, existing=False)
-        return answer, [Noted(requested, call_id), *self._wait(promise, now)]
+        return answer, [Noted(requested), *self._wait(promise, now)]
 
     def cancel(self, callback_id: CallbackId, by: str, now: float) -> list[Decision] | None:
         """None: too late, the number is being called. Raises KeyError for a promise that is not open."""

@@ -243,11 +243,29 @@ class TransferCall(Wire, frozen=True, tag="transfer_call"):
     agent_id: str | None = None
 
 
+class ScheduleCallback(Wire, frozen=True, tag="schedule_callback"):
+    """Promise ``number`` a callback with ``did`` as its CLI, its place being that of a call that comes now, or at
+    ``not_before``. Answered with ``callback_id``; ``existing`` where this number had one open in this queue."""
+
+    did: str
+    queue_id: str
+    number: str
+    not_before: float | None = None
+    language: str | None = None
+    priority: int = 0
+
+
+class CancelCallback(Wire, frozen=True, tag="cancel_callback"):
+    callback_id: str
+    by: str
+
+
+CallbackCommand = ScheduleCallback | CancelCallback
 TalkCommand = SuperviseCall | EndSupervision | TakeOverCall | HoldCall | ResumeCall | MuteAgent | TransferCall
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""
-PopCommand = RoutingCommand | HangUpCall | StopCallRecording | ReadRecording | TalkCommand
+PopCommand = RoutingCommand | CallbackCommand | HangUpCall | StopCallRecording | ReadRecording | TalkCommand
 
 
 class CommandRequest(Wire, frozen=True):
@@ -302,3 +320,5 @@ class CommandReply(Wire, frozen=True):
     blob: bytes = b""
     total_size: int = 0
     wait: WaitExplained | None = None
+    callback_id: str | None = None
+    existing: bool = False

@@ -97,6 +97,7 @@ class World:
             languages=("de", "en"),
             lookups=self.lookups,
             numbers=PlannedNumbers("08:00-21:00"),
+            outbound_trunk="carrier",
         )
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"

@@ -392,6 +392,64 @@ async def test_an_agent_is_not_kept_for_a_customer_who_ponders(tmp_path: Path) -
         assert [offer.outcome for offer in record.offers] == ["withdrawn", "answered"]
 
 
+async def scheduled(world: World, **changes: Any) -> wire.CommandReply:
+    command = wire.ScheduleCallback(**({"did": DID, "queue_id": "support", "number": CALLER} | changes))
+    return await world.pop.command(wire.CommandRequest(idempotency_key="k", deadline_at=9e9, command=command))
+
+
+async def test_the_centre_schedules_a_callback_for_later(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        await morning(world)
+        desk = Desk(world)
+        world.agent("anna")
+        at = world.clock() + 1800
+        reply = await scheduled(world, not_before=at, language="en")
+        assert (await scheduled(world)) == wire.CommandReply(callback_id=reply.callback_id, existing=True)
+        await world.run(1790)
+        assert desk.events("CallbackDialled") == []
+        await desk.rung()
+        assert world.clock() == pytest.approx(at, abs=1)
+        desk.answer()
+        await world.until(lambda: desk.customer == {"anna"})
+        assert world.engine.legs[desk.callee.leg_id].heard[0] == "en/callback-greeting"  # type: ignore[index]
+        cancel = wire.CancelCallback(callback_id=reply.callback_id or "", by="api")
+        assert await world.command(cancel) == "being_called"
+        desk.hang_up()
+        await desk.over()
+        assert await world.command(cancel) == "unknown_callback"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error_id"),
+    [
+        ({"did": "+49305550199"}, "unknown_did"),
+        ({"queue_id": "nothing"}, "unknown_queue"),
+        ({"number": "+49900123456"}, "bad_number"),
+    ],
+)
+async def test_what_cannot_be_scheduled_is_refused(tmp_path: Path, changes: dict[str, str], error_id: str) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        assert (await scheduled(world, **changes)).error_id == error_id
+        assert not world.pop.callbacks.promises.open
+
+
+async def test_a_cancelled_callback_calls_nobody(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        await morning(world)
+        desk = Desk(world)
+        reply = await scheduled(world)
+        await world.run(1)
+        assert await world.command(wire.CancelCallback(callback_id=reply.callback_id or "", by="api")) is None
+        world.agent("anna")
+        live = await world.call("+491702222222")
+        await world.until(lambda: live.hears == "talk")
+        await world.run(60)
+        assert (desk.events("CallbackDialled"), len(desk.events("CallbackCancelled"))) == ([], 1)
+        assert world.journal.callbacks() == []
+        live.hang_up()
+        await world.ended(live)
+
+
 # --- after a crash ----------------------------------------------------------------------------------------------------
 
 

@@ -98,6 +98,7 @@ class Callbacks:
         self._by_number: dict[tuple[QueueId, E164], CallbackId] = {}
         self._entries: dict[CallId, CallbackId] = {}
         self._dialled: dict[CallId, CallbackId] = {}
+        self._made = 0
 
     # --- in and out -------------------------------------------------------------------------------------------------
 
@@ -137,7 +138,8 @@ class Callbacks:
             return ev.CallbackPromised(at=now, callback_id=known, existing=True), []
         if sum(promise.asked.queue_id == asked.queue_id for promise in self.open.values()) >= MAX_OPEN:
             return ev.CallbackRefused(at=now, reason="full"), []
-        callback_id = CallbackId(derive(now, "callback", asked.queue_id, number, asked.did))
+        self._made += 1
+        callback_id = CallbackId(derive(now, "callback", asked.queue_id, number, self._made))
         requested = ev.CallbackRequested(
             at=now,
             callback_id=callback_id,

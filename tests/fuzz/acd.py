@@ -66,6 +66,8 @@ class Model:
         self.engaged: dict[CallId, AgentId] = {}
         """Supervisors of calls that are talking."""
         self.calls = 0
+        self.callbacks: set[CallId] = set()
+        """Those of the calls for which nobody holds the line."""
         self.seen: Counter[str] = Counter()
         for name in QUEUES:
             self.put_queue(name)
@@ -115,6 +117,8 @@ class Model:
                 case ToCall(call_id=call_id, event=ev.QueueRefused() | ev.WaitEnded() as ended):
                     assert call_id in self.waiting, "the wait of a call ends once"
                     assert call_id not in self.offers, "no wait ends while an agent is being rung for it"
+                    lasting = call_id in self.callbacks and ended.reason not in ("unknown_queue", "bad_needs")
+                    assert not lasting, "a callback is not given up"
                     self.waiting.discard(call_id)
                     self.seen[ended.reason] += 1
                 case ToCall(call_id=call_id, event=ev.OfferWithdrawn()):
@@ -222,7 +226,10 @@ class Model:
             tuple(needs),
             c.choice(AGENTS) if c.random() < 0.2 else None,
             float(c.randint(0, 30)),
+            callback=self.calls % 5 == 0,
         )
+        if join.callback:
+            self.callbacks.add(call_id)
         self.waiting.add(call_id)
         self.do(lambda: self.acd.handle(call_id, join, self.now))
 

@@ -53,7 +53,8 @@ def callable_number(text: str, country: str) -> str | None:
     pack = _pack(country)
     is_whole = E164.fullmatch(text) is not None
     number = text if is_whole else None if pack is None else to_e164(text, pack)
-    if number is None or (not is_whole and country_of(number) != country):
+    owner = None if number is None else country_of(number)
+    if number is None or owner is None or (not is_whole and owner != country):
         return None
     try:
         parsed = phonenumbers.parse(number)

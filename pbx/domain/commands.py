@@ -195,7 +195,7 @@ class JoinQueue:
     """This agent first (the last one the caller talked to): the call waits ``preferred_s`` for nobody else."""
     preferred_s: float = 0.0
     callback: bool = False
-    """Nobody holds the line: the queue's limits, and whatever ends a wait, do not count."""
+    """Promised or called back: the queue's limits, and whatever ends a wait, do not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ class QueueStep(BaseStep):
         called_back = self.context.called_back
         if called_back is not None and called_back.waits:
             return self._take_up(called_back, now)
-        if called_back is not None and not called_back.talked:
+        owed = called_back is not None and not called_back.talked
+        if called_back is not None and owed:
             self.waited_s = now - called_back.entered_at
         self.entered_at = now - self.waited_s
         agent, preferred_s = self.preferred, self.preferred_s
@@ -107,6 +108,7 @@ class QueueStep(BaseStep):
                 needs=self._needs(),
                 preferred=agent,
                 preferred_s=preferred_s if agent else 0.0,
+                callback=owed,
             )
         )
         return None

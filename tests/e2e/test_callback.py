@@ -78,6 +78,7 @@ async def test_a_callback_through_rona_to_the_second_agent(stack: Stack) -> None
             await bela.hears(CUSTOMER_HZ, deadline_s=10)
             await customer.hang_up()
             record = await stack.record(call_id)
+            promise = await stack.api.get(f"callbacks/{record['callback_id']}")
         assert [event.type for event in customer.events].count("CALL_INCOMING") == 1
         assert len([event for event in stack.journal() if event["kind"] == "CallbackDialled"]) == 1
 
@@ -90,5 +91,7 @@ async def test_a_callback_through_rona_to_the_second_agent(stack: Stack) -> None
     assert [offer["outcome"] for offer in record["offers"]] == ["no_answer", "answered"]
     assert [consent["granted"] for consent in record["consents"]] == [True]
     assert len(record["recordings"]) == 1
+    assert (promise["state"], promise["attempts"], promise["call_id"]) == ("done", 1, call_id)
+    assert (promise["asked_in"], promise["requested_by"], promise["number"]) == (asked_in, "queue", CUSTOMER)
     first = await stack.record(asked_in)
     assert (first["callback_id"], first["abandoned"]) == (record["callback_id"], False)

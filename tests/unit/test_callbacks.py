@@ -366,7 +366,7 @@ async def test_an_agent_is_not_kept_for_a_customer_who_ponders(tmp_path: Path) -
     flow = CONSENT_FLOW | {
         "nodes": CONSENT_FLOW["nodes"] | {"consent": {"type": "consent", "next": "wait", "tries": 5, "timeout_s": 20}}
     }
-    async with World(tmp_path, flow, **QUEUE) as world:
+    async with World(tmp_path, flow, max_wait_s=120, **QUEUE) as world:
         await morning(world)
         desk = Desk(world)
         caller = await world.call()
@@ -375,6 +375,7 @@ async def test_an_agent_is_not_kept_for_a_customer_who_ponders(tmp_path: Path) -
         await world.until(lambda: caller.hears == "de/callback-offer")
         caller.press("1")
         await world.ended(caller)
+        await world.run(600)  # longer than a live caller may wait
         world.agent("anna")
         await desk.rung()
         answered = world.clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -55,3 +55,11 @@ class PopSettings(BaseSettings):
     )
     """When customers are called back, in their local time, in countries whose pack has no rule."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("callback_hours")
+    @classmethod
+    def _in_order(cls, hours: str) -> str:
+        begin, _, end = hours.partition("-")
+        if begin >= end:
+            raise ValueError("must end later on the day than it begins")
+        return hours

@@ -117,6 +117,8 @@ class QueueStep(BaseStep):
         """A customer whom we called: the place in the line is there, and mostly an agent."""
         called_back.waits = False
         self.entered_at, self.phase = called_back.entered_at, Phase.WAITING
+        if called_back.queue_id != self.node.queue_id:
+            self.overflowed(called_back.queue_id)
         self._music()
         offer, called_back.offer = called_back.offer, None
         if offer is not None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
 
+from pbx.config import PopSettings
 from pbx.domain.calling_hours import CallingHours
 from pbx.domain.opening_hours import Interval
 
@@ -52,3 +55,16 @@ def test_all_zones_must_allow_it() -> None:
 def test_never() -> None:
     hours = CallingHours(zones=WORKDAYS.zones, weekly=((),) * 7, holiday=(), holidays=frozenset())
     assert hours.next_open(at("2026-11-18 10:00")) is None
+
+
+@pytest.mark.parametrize("hours", ["21:00-08:00", "08:00-08:00", "8-21", "08:00-24:30", ""])
+def test_a_setting_that_is_no_window_is_refused(hours: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="callback_hours"):
+        PopSettings(
+            id="fra-1",
+            country="DE",
+            state_dir=tmp_path,
+            prompt_dir=tmp_path,
+            recording_dir=tmp_path,
+            callback_hours=hours,
+        )

@@ -281,6 +281,52 @@ async def test_who_cannot_be_called_goes_on_elsewhere(tmp_path: Path, cli: str) 
         assert world.journal.callbacks() == []
 
 
+async def test_who_shows_no_number_is_offered_nothing(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        caller = await world.call("withheld")
+        await world.run(30)
+        caller.press("1")
+        world.agent("anna")
+        await world.until(lambda: caller.hears == "talk")
+        assert "de/callback-offer" not in caller.heard
+        caller.hang_up()
+
+
+async def test_who_is_refused_a_callback_waits_on_at_the_same_place(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        premium = await world.call("+49900123456")
+        await world.run(1)
+        late = await world.call("+491702222222")
+        await world.until(lambda: premium.hears == "de/callback-offer")
+        premium.press("1")
+        await world.until(lambda: "CallbackRefused" in world.kinds(premium))
+        world.agent("anna")
+        await world.until(lambda: premium.hears == "talk")
+        assert late.hears != "talk"
+        assert world.journal.callbacks() == []
+        premium.hang_up()
+        late.hang_up()
+
+
+async def test_an_agent_offered_to_a_caller_who_has_just_pressed_1_is_free_again(tmp_path: Path) -> None:
+    """The caller's key and the agent cross: one customer never has two agents."""
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        await morning(world)
+        desk = Desk(world)
+        caller = await world.call()
+        await world.until(lambda: caller.hears == "de/callback-offer")
+        caller.press("1")
+        anna = world.agent("anna")  # in the same moment
+        await desk.rung()
+        desk.answer()
+        await world.until(lambda: desk.customer == {"anna"})
+        assert anna.rung == 1
+        await world.ended(caller)
+        desk.hang_up()
+        await desk.over()
+        assert len(desk.events("TalkStarted")) == 1
+
+
 async def test_a_number_keyed_in_is_of_the_dids_country(tmp_path: Path) -> None:
     collect = {
         "type": "collect",

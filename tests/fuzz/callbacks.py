@@ -284,6 +284,7 @@ class Model:
     def die(self) -> None:
         owed = {event.callback_id for event in self.owed()}
         reached = owed & self.answered
+        self.now += 0.5
         self.begin()
         assert self.desk.open.keys() <= owed, "nothing is owed that was not"
         for lost in owed - self.desk.open.keys():

@@ -5,7 +5,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-match bench-wait-estimate bench-estimate simulate simulate-day fuzz-acd fuzz-esl clean
+.PHONY: bench-match bench-wait-estimate bench-estimate simulate simulate-day fuzz-acd fuzz-callbacks fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ simulate-day: venv ## A day of a million calls in ten queues (ARGS="--calls N --
 
 fuzz-acd: venv ## A million random steps of agents and callers (ARGS="--steps N --seed S")
 	@$(PY) -m tests.fuzz.acd $(ARGS)
+
+fuzz-callbacks: venv ## Random callbacks, hours and crashes around the ACD (ARGS="--steps N --seed S")
+	@$(PY) -m tests.fuzz.callbacks $(ARGS)
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Container
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from dialplans import days_off, numbering, pack, prompts
+from dialplans import calling, days_off, numbering, pack, prompts
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.http.lookups import HttpLookups
@@ -19,9 +21,12 @@ from pbx.adapters.vault.disk import DiskVault
 from pbx.config import PopSettings
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
+from pbx.domain.calling_hours import CallingHours
 from pbx.domain.consent import RegimeTable, regime_of
+from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import PopId
+from pbx.domain.opening_hours import Interval
 from pbx.ports.link import Link
 from pbx.ports.media_engine import MediaEngine
 from pbx.recording.recorder import Recorder
@@ -49,6 +54,38 @@ def holidays_of(place: str) -> Container[date]:
         return days_off.public_holidays(place)
     except KeyError:
         raise BadValue("graph", f"no public holidays of {place} are known") from None
+
+
+class PlannedNumbers:
+    """Implements ``Numbers`` with the country packs and libphonenumber. ``usual``: the window (``HH:MM-HH:MM``) of
+    countries that have no rule of their own."""
+
+    def __init__(self, usual: str) -> None:
+        self._usual = usual
+        self._hours = lru_cache(4096)(self._hours_of)
+
+    def callable(self, text: str, country: str) -> E164 | None:
+        number = calling.callable_number(text, country)
+        return None if number is None else E164(number)
+
+    def country(self, number: E164) -> str | None:
+        return numbering.country_of(number)
+
+    def hours(self, number: E164) -> CallingHours:
+        return self._hours(number)
+
+    def _hours_of(self, number: E164) -> CallingHours:
+        windows = calling.windows(number, self._usual)
+        return CallingHours(
+            zones=tuple(map(ZoneInfo, windows.zones)),
+            weekly=tuple(tuple(map(_interval, day)) for day in windows.weekly),
+            holiday=tuple(map(_interval, windows.holiday)),
+            holidays=windows.holidays,
+        )
+
+
+def _interval(window: tuple[int, int]) -> Interval:
+    return Interval(*window)
 
 
 def build_engine(settings: PopSettings) -> MediaEngine:
@@ -118,6 +155,8 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         languages=languages,
         lookups=lookups,
         keyed_codes=settings.keyed_codes,
+        numbers=PlannedNumbers(settings.callback_hours),
+        outbound_trunk=settings.outbound_trunk,
     )
     link: Link | None = None
     if settings.bus_url:

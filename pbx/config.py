@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -50,4 +50,18 @@ class PopSettings(BaseSettings):
     list). Without this only https to public addresses."""
     keyed_codes: bool = False
     """Agents can key in codes while they talk (``*1`` holds). Off: their keys only sound at the other side."""
+    outbound_trunk: str = ""
+    """By which numbers are called back that have not called; empty: they are not."""
+    callback_hours: str = Field(
+        default="08:00-21:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+    )
+    """When customers are called back, in their local time, in countries whose pack has no rule."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("callback_hours")
+    @classmethod
+    def _in_order(cls, hours: str) -> str:
+        begin, _, end = hours.partition("-")
+        if begin >= end:
+            raise ValueError("must end later on the day than it begins")
+        return hours

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from orchestrator.adapters.db.models import (
     AgentRow,
+    CallbackRow,
     CallRow,
     DidRow,
     EventRow,
@@ -21,6 +22,7 @@ from orchestrator.adapters.db.models import (
     TokenRow,
 )
 from orchestrator.domain.resources import AgentSpec, DidSpec, FlowSpec, PopSpec, QueueSpec, Strict
+from orchestrator.services.callbacks import CallbackState
 from orchestrator.services.paging import Page, PageRequest
 from orchestrator.services.presence import Presence
 from pbx.wire.messages import CommandReply
@@ -211,6 +213,12 @@ class Call(BaseModel):
 
     call_id: str
     pop_id: str
+    direction: str = "inbound"
+    """``outbound``: a callback; ``cli`` is the number that was called."""
+    callback_id: str | None = None
+    """Of an inbound call: what the caller was promised; of an outbound one: the promise it keeps."""
+    callback_of: str | None = None
+    """The call in which the callback was asked for."""
     did: str | None
     cli: str | None
     caller_country: str | None
@@ -243,6 +251,41 @@ class Call(BaseModel):
 
 def call_of(row: CallRow) -> Call:
     return Call.model_validate({"pop_id": row.pop_id, **row.cdr})
+
+
+class Callback(BaseModel):
+    """A promise to call back. ``state``: ``waiting`` for its turn or hour, ``calling``, ``reached``, and at the end
+    ``done``, ``failed`` or ``cancelled``."""
+
+    callback_id: str
+    pop_id: str
+    queue_id: str
+    did: str
+    number: str
+    state: CallbackState
+    requested_by: str
+    """``flow``, ``queue`` or ``api``."""
+    requested_at: At
+    not_before: At | None
+    asked_in: str | None
+    """The call in which it was asked for."""
+    call_id: str | None
+    """The call of the last attempt."""
+    attempts: int
+    agent_id: str | None
+    reason: str | None
+    """Of a failure: ``not_reached``, ``left``, ``interrupted``, ``unknown_queue``, ``unknown_did``, ``refused``."""
+    ended_at: At | None
+
+
+def callback_of(row: CallbackRow) -> Callback:
+    return Callback.model_validate(row, from_attributes=True)
+
+
+class CallbackScheduled(BaseModel):
+    callback_id: str
+    existing: bool
+    """The number had an open callback in this queue, which stands as it was."""
 
 
 class WaitReason(BaseModel):

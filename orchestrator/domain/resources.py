@@ -8,7 +8,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from orchestrator.domain.hours import OpeningHours, Shifts
@@ -125,11 +125,20 @@ class WidenSites(Strict):
     """None named: agents of all sites."""
 
 
+class OfferCallback(Strict):
+    """The caller hears the prompt and may press the digit: called back at the turn, without holding the line."""
+
+    type: Literal["offer_callback"]
+    digit: str = Field(default="1", pattern=r"^[0-9*#]$")
+    prompt_id: Slug = "callback-offer"
+
+
 class QueueStep(Strict):
     after_s: float = Field(ge=0, le=86_400)
     """Since the call entered the queue."""
     action: Annotated[
-        RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt | WidenSites, Field(discriminator="type")
+        RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt | WidenSites | OfferCallback,
+        Field(discriminator="type"),
     ]
 
 
@@ -153,6 +162,10 @@ class QueueChange(Strict):
     no_agent: NoAgent = NoAgent.WAIT
     """What becomes of calls that nobody logged in could ever take."""
     steps: list[QueueStep] = Field(default_factory=list, max_length=MAX_STEPS)
+    callback_attempts: int = Field(default=3, ge=1, le=20, strict=True)
+    """How often a number that does not answer is called back."""
+    callback_retry_s: float = Field(default=900.0, ge=30, le=86_400)
+    """From one attempt to the next."""
     shift: ShiftRule = ShiftRule.ANY
     """Whether agents on shift come first, or no others are offered calls."""
     sites: Sites = Field(default_factory=list)
@@ -249,6 +262,17 @@ class SupervisionSpec(Strict):
 class Consulted(Strict):
     agent_id: AgentId
     """An agent with a phone at the call's POP, whatever the status, who is not in a call."""
+
+
+class CallbackSpec(Strict):
+    did: E164Text
+    """What the customer sees as the caller's number; its POP calls."""
+    queue_id: Slug
+    number: E164Text
+    not_before: AwareDatetime | None = None
+    """Without it: as soon as it is this callback's turn and the country's hours permit it."""
+    language: Language | None = None
+    priority: int = Field(default=0, ge=-1000, le=1000, strict=True)
 
 
 class TransferTarget(Strict):

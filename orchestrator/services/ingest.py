@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.bus.client import Bus, BusDown, Delivered
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import CallRow, EventRow, RecordingRow, RejectedBatchRow
+from orchestrator.services import callbacks
 from pbx.domain.cdr import Cdr
 from pbx.domain.ids import CallId
 from pbx.wire import subjects
@@ -81,6 +82,7 @@ class Ingest:
                 touched.update((pop_id, call_id) for pop_id, call_id in stored if call_id is not None)
             session.add_all(rejected)
             await project(session, touched)
+            await callbacks.project(session, rows)
         if new:
             self._stored()
         return new

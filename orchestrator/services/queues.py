@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
-from orchestrator.domain.resources import EndWithPrompt, OverflowToQueue, QueueChange, QueueSpec
+from orchestrator.domain.resources import EndWithPrompt, OfferCallback, OverflowToQueue, QueueChange, QueueSpec
 from orchestrator.services import flows
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
@@ -37,7 +37,7 @@ async def _check(
                     errors.append(FieldError(f"{place}.queue_id", "is this queue itself"))
                 elif await session.get(QueueRow, target) is None:
                     errors.append(FieldError(f"{place}.queue_id", f"there is no queue {target}"))
-            case EndWithPrompt(prompt_id=prompt):
+            case EndWithPrompt(prompt_id=prompt) | OfferCallback(prompt_id=prompt):
                 _check_prompt(prompt, f"{place}.prompt_id", catalogue, errors)
             case _:
                 pass

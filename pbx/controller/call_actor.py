@@ -16,6 +16,7 @@ from pbx.domain.call import Call
 from pbx.domain.conversation import Asked
 from pbx.domain.errors import EngineError, EngineUnknown, JournalError, LegGone, LookupFailed
 from pbx.domain.events import (
+    CallbackDialled,
     CallEnded,
     CommandFailed,
     EndReason,
@@ -26,7 +27,7 @@ from pbx.domain.events import (
     TimerFired,
 )
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import LegId
+from pbx.domain.ids import CallId, LegId
 from pbx.domain.lookup_step import taken
 from pbx.ports.journal import Journal
 from pbx.ports.lookups import Lookups
@@ -49,6 +50,7 @@ class Services:
     own_leg: Callable[[LegId, CallActor], None]
     closed: Callable[[CallActor], None]
     lookups: Lookups
+    request_callback: Callable[[CallId, cmd.RequestCallback], None]
 
 
 _SUBJECTS = {
@@ -68,7 +70,9 @@ _SUBJECTS = {
 _ANSWERED = frozenset((cmd.OriginateLeg, cmd.HoldLeg, cmd.ResumeLeg, cmd.MuteLeg, cmd.SuperviseLeg))
 """Commands without which a request that is answered after them was not carried out."""
 
-_INSIDE = frozenset((cmd.Record, cmd.Answer, cmd.SetTimer, cmd.CancelTimer, *get_args(cmd.RouterCommand)))
+_INSIDE = frozenset(
+    (cmd.Record, cmd.Answer, cmd.SetTimer, cmd.CancelTimer, cmd.RequestCallback, *get_args(cmd.RouterCommand))
+)
 """Commands that change nothing outside this process. What they lead to goes to the journal after them, in order, and
 is waited for: these need not be."""
 
@@ -145,8 +149,8 @@ class CallActor:
                 if failed and command.error_id is None:
                     command = replace(command, error_id="engine_failed", detail="the media server did not do it")
                 self._answer(command)
-            elif isinstance(command, cmd.StartRecording) and not journalled:
-                # No evidence on disk, no recording: it fails closed.
+            elif not journalled and (isinstance(command, cmd.StartRecording) or isinstance(event, CallbackDialled)):
+                # No evidence on disk, no recording; and nobody is called back who might be called again.
                 self.post(self._failure(command, "NotJournalled", unknown=False))
             elif not isinstance(command, cmd.Record):
                 failed |= not await self._perform(command) and type(command) in _ANSWERED
@@ -180,6 +184,8 @@ class CallActor:
                 | cmd.PutOnCall()
             ):
                 self._services.router.handle(self.call.call_id, command)
+            case cmd.RequestCallback():
+                self._services.request_callback(self.call.call_id, command)
             case cmd.StopRecording():
                 task = asyncio.get_running_loop().create_task(self._stop_recording(command))
                 self._background.add(task)

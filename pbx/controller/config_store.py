@@ -20,6 +20,7 @@ from pbx.domain.queue_rules import (
     Closing,
     EndWithPrompt,
     NoAgent,
+    OfferCallback,
     OverflowToQueue,
     RaisePriority,
     RelaxSkill,
@@ -37,6 +38,7 @@ from pbx.wire.messages import (
     EndWithPromptStep,
     FlowConfig,
     HoursConfig,
+    OfferCallbackStep,
     OverflowToQueueStep,
     QueueConfig,
     QueueStepConfig,
@@ -69,6 +71,8 @@ def _step(step: QueueStepConfig) -> WaitStep:
             action = EndWithPrompt(prompt_id)
         case WidenSitesStep(sites=sites):
             action = WidenSites(sites)
+        case OfferCallbackStep(digit=digit, prompt_id=prompt_id):
+            action = OfferCallback(digit, prompt_id)
     return WaitStep(step.after_s, action)
 
 
@@ -97,6 +101,8 @@ def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
         last_agent_s=config.last_agent_s,
         last_agent_days=config.last_agent_days,
         value_weight=config.value_weight,
+        callback_attempts=config.callback_attempts,
+        callback_retry_s=config.callback_retry_s,
     )
 
 

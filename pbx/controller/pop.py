@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Sequence
 
 from pbx.controller import routing_commands
 from pbx.controller.call_actor import CallActor, Services
+from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
 from pbx.controller.config_store import ConfigStore, phone_of, shifts_of
 from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.phone_book import PhoneBook
@@ -54,6 +55,8 @@ class Pop:
         languages: Sequence[str] = ("en",),
         lookups: Lookups | None = None,
         keyed_codes: bool = False,
+        numbers: Numbers | None = None,
+        outbound_trunk: str = "",
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
         while they talk."""
@@ -73,14 +76,33 @@ class Pop:
         self.codes = PhoneCodes(self.router, config, keyed_codes)
         self.features = FeatureCalls(engine, self.router, self.codes, self._ask, config.prompts, languages, self._spawn)
         self._lookups = lookups or NoLookups()
+        self.callbacks = CallbackDesk(
+            journal,
+            clock,
+            self.router,
+            config,
+            numbers or UnknownNumbers(),
+            self._to_call,
+            self._call_back,
+            outbound_trunk,
+        )
         self._services = Services(
-            engine, journal, self.router, recorder, clock, self._own_leg, self._closed, self._lookups
+            engine,
+            journal,
+            self.router,
+            recorder,
+            clock,
+            self._own_leg,
+            self._closed,
+            self._lookups,
+            self.callbacks.request,
         )
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
         for key, entry in self.journal.config().items():
             self._apply(key, entry)
+        self.callbacks.start()
         self.journal.on_written(self._written)
         self.phones.start()
         await self.engine.start(self)
@@ -95,6 +117,7 @@ class Pop:
         await self.phones.stop()
         await self.engine.stop()
         self.features.stop()
+        self.callbacks.stop()
         await self._lookups.close()
         self.router.stop()
         self.journal.close()
@@ -110,6 +133,7 @@ class Pop:
             self._legs.pop(leg_id, None)
             self.codes.forget(leg_id)
         self.calls.pop(actor.call.call_id, None)
+        self.callbacks.call_over(actor.call)
 
     def _written(self) -> None:
         if self._link is not None:
@@ -119,6 +143,20 @@ class Pop:
         actor = self.calls.get(call_id)
         if actor is not None:
             actor.post(event)
+        else:
+            self.callbacks.told(call_id, event)
+
+    def _call_back(self, call_id: CallId, dialled: ev.CallbackDialled, offer: ev.OfferMade) -> bool:
+        config = self.config.for_call(dialled.did)
+        if config is None:
+            return False
+        actor = CallActor(Call(call_id, dialled, config), self._services)
+        self.calls[call_id] = actor
+        self._own_leg(dialled.leg_id, actor)
+        actor.post(dialled)
+        actor.post(offer)
+        actor.start()
+        return True
 
     # --- EngineListener -----------------------------------------------------------------------------------------
 
@@ -289,6 +327,8 @@ class Pop:
         match request.command:
             case wire.SetAgentStatus() | wire.EndWrapUp() | wire.ExtendWrapUp() | wire.ExplainWait() as routing:
                 return routing_commands.carry_out(self.router, routing)
+            case wire.ScheduleCallback() | wire.CancelCallback() as callback:
+                return self.callbacks.carry_out(callback)
             case wire.HangUpCall(call_id=call_id):
                 return self._tell_call(CallId(call_id), ev.HangUpAsked(at=self.clock(), by="api"))
             case wire.StopCallRecording(call_id=call_id, by=by):

@@ -335,7 +335,7 @@ class Acd(Shifts):
             agent.step(Step.ANSWER)
             line = self._lines.get(agent.queue_id) if agent.queue_id is not None else None
             agent.handling = None if line is None else line.handling
-            if waiting is not None:
+            if waiting is not None and not waiting.callback:
                 waiting.line.patience.over(agent.busy_since - waiting.since, left=False)
             decisions: list[Decision] = [self._changed(agent, now)]
             if waiting is not None:
@@ -361,7 +361,8 @@ class Acd(Shifts):
             decisions += self._forget(agent)
         if waiting is not None:
             if command.outcome is ev.OfferOutcome.CALLER_GONE:
-                waiting.line.patience.over(now - waiting.since, left=True)
+                if not waiting.callback:
+                    waiting.line.patience.over(now - waiting.since, left=True)
                 decisions += self._drop(waiting)
             else:
                 decisions += self._reopen(waiting, now)

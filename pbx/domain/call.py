@@ -11,11 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 
+from pbx.domain import called_back
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallConfig, CallContext
 from pbx.domain.call_recording import CallRecording
 from pbx.domain.call_steps import End, Go, Outcome, Step
+from pbx.domain.callback_step import CallbackStep
+from pbx.domain.called_back import CalledBack
 from pbx.domain.conversation import PREFERRED_S, Asked, Conversation, HandOn, Seat
 from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
@@ -35,6 +38,9 @@ MAX_NODES = 500
 """A call that walks more nodes than this is in a loop of its flow and is ended."""
 
 
+_RESERVED = "reserved"
+
+
 class Phase(Enum):
     ANSWERING = "answering"
     IN_FLOW = "in_flow"
@@ -44,16 +50,23 @@ class Phase(Enum):
 
 
 class Call:
-    """One call, from ``LegOffered`` to ``CallEnded``."""
+    """One call, from ``LegOffered`` or ``CallbackDialled`` to ``CallEnded``."""
 
-    def __init__(self, call_id: CallId, offered: ev.LegOffered, config: CallConfig) -> None:
+    def __init__(self, call_id: CallId, offered: ev.LegOffered | ev.CallbackDialled, config: CallConfig) -> None:
         self.call_id = call_id
         self.cli = offered.cli
+        if isinstance(offered, ev.CallbackDialled):
+            config = called_back.config_of(config, offered)
         self.config = config
         self.phase = Phase.ANSWERING
         self.context = CallContext(
-            call_id, offered.leg_id, config, config.did.language, offered.caller_country, self.cli
+            call_id, offered.leg_id, config, config.did.language, offered.caller_country, self.cli, offered.trunk
         )
+        if isinstance(offered, ev.CallbackDialled):
+            self.context.language = offered.language
+            self.context.called_back = CalledBack(
+                offered.callback_id, offered.attempt, offered.queue_id, offered.entered_at
+            )
         self.node: str | None = None
         self.step: Step | None = None
         self.legs: set[LegId] = {offered.leg_id}
@@ -71,6 +84,15 @@ class Call:
     def ended(self) -> bool:
         return self.phase is Phase.ENDED
 
+    @property
+    def called_back(self) -> CalledBack | None:
+        return self.context.called_back
+
+    @property
+    def cause(self) -> HangupCause | None:
+        """Why it ended; None while it lives."""
+        return None if self._ended is None else self._ended.cause
+
     def for_journal(self, event: ev.Event) -> ev.Event:
         """``event`` without what must not be kept; to be asked before the event is handled."""
         return for_journal(event, self.step, self._secrets)
@@ -81,6 +103,9 @@ class Call:
         match event:
             case ev.LegOffered():
                 self._offered(now)
+            case ev.CallbackDialled():
+                self._flow_started(now)
+                called_back.dial(self.context, event)
             case ev.LegEnded(leg_id=leg_id):
                 self._leg_ended(leg_id, event.cause, now)
             case ev.LegAnswered(leg_id=leg_id):
@@ -119,6 +144,8 @@ class Call:
                 | ev.ConsultStepAsked()
             ):
                 self._asked(event, now)
+            case ev.CallbackPromised() | ev.CallbackRefused():
+                self._callback_answered(event, now)
             case ev.AgentEngaged() | ev.AgentNotEngaged():
                 if self.talk is not None:
                     self.talk.engaged(event, now)
@@ -130,15 +157,20 @@ class Call:
     # --- the flow -----------------------------------------------------------------------------------------------
 
     def _offered(self, now: float) -> None:
+        self._flow_started(now)
+        self.context.do(cmd.AnswerLeg(self.context.leg_id))
+
+    def _flow_started(self, now: float) -> None:
         flow = self.config.flow
         started = ev.FlowStarted(at=now, flow_id=flow.flow_id, version=flow.version, language=self.context.language)
         self.context.record(started)
-        self.context.do(cmd.AnswerLeg(self.context.leg_id))
 
     def _leg_answered(self, leg_id: LegId, now: float) -> None:
         if leg_id == self.context.leg_id:
             if self.phase is Phase.ANSWERING:
                 self.phase = Phase.IN_FLOW
+                if self.called_back is not None:
+                    self._reached(self.called_back, now)
                 self._advance(Go(self.config.flow.start), now)
             return
         step = self.step
@@ -148,6 +180,13 @@ class Call:
             return
         elif leg_id in self.legs:  # answered after its offer was over
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
+
+    def _reached(self, promise: CalledBack, now: float) -> None:
+        promise.reached = True
+        reached = ev.CallbackReached(at=now, callback_id=promise.callback_id, attempt=promise.attempt)
+        self.context.record(reached)
+        # Not one of the context's timers, which end with each node.
+        self.context.do(cmd.SetTimer(_RESERVED, called_back.RESERVED_S))
 
     def _advance(self, outcome: Outcome, now: float) -> None:
         """Follow the flow until a step has something to wait for."""
@@ -164,6 +203,11 @@ class Call:
             self.context.record(ev.NodeEntered(at=now, node=outcome.node))
             self.step = make_step(self.context, outcome.node)
             outcome = self.step.enter(now)
+            self._know_agent_leg()
+
+    def _know_agent_leg(self) -> None:
+        if isinstance(self.step, QueueStep) and self.step.agent_leg is not None:
+            self.legs.add(self.step.agent_leg)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
         if event.completed:
@@ -175,6 +219,9 @@ class Call:
             self.context.set_timer("cut", CUT_S)
 
     def _timer(self, name: str, now: float) -> None:
+        if name == _RESERVED and self.called_back is not None:
+            self.called_back.let_go(self.context, ev.OfferOutcome.WITHDRAWN, now)
+            return
         purpose = self.context.timer_fired(name)
         if purpose == "cut" and self.step is not None:
             self._advance(self.step.played(self._cut_ms, False, now), now)
@@ -192,7 +239,9 @@ class Call:
         if not isinstance(step, QueueStep):
             if isinstance(event, ev.LegsBridged) and self.talk is not None:
                 self.talk.bridged(event.bridge_id, now)
-            if isinstance(event, ev.OfferMade):  # crossed with our leaving the queue
+            if self.called_back is not None and self.called_back.waits and self.phase is not Phase.ENDING:
+                self.called_back.told(self.context, event, now)
+            elif isinstance(event, ev.OfferMade):  # crossed with our leaving the queue
                 gone = ev.OfferOutcome.CALLER_GONE
                 self.context.record(
                     ev.OfferEnded(at=now, offer_id=event.offer_id, agent_id=event.agent_id, outcome=gone)
@@ -212,8 +261,9 @@ class Call:
                 step.told_position(position)
             case ev.OfferMade():
                 step.offered(event, now)
-                if step.agent_leg is not None:
-                    self.legs.add(step.agent_leg)
+                self._know_agent_leg()
+            case ev.CallbackOffered():
+                step.callback_offered(event)
             case ev.OfferWithdrawn(offer_id=offer_id):
                 if step.offer is not None and step.offer.offer_id == offer_id:
                     step.withdrawn(now)
@@ -227,6 +277,12 @@ class Call:
                     self._talk(step, offer, now)
             case _:
                 return
+
+    def _callback_answered(self, event: ev.CallbackPromised | ev.CallbackRefused, now: float) -> None:
+        step = self.step
+        if isinstance(step, CallbackStep | QueueStep):
+            promised = isinstance(event, ev.CallbackPromised)
+            self._advance(step.promised() if promised else step.not_promised(now), now)
 
     def _talk(self, step: QueueStep, offer: ev.OfferMade | None, now: float) -> None:
         if offer is None or step.agent_leg is None or step.bridge_id is None or not step.connected:
@@ -243,6 +299,10 @@ class Call:
             node=step.node,
         )
         self.talk = Conversation(self.context, self.legs, self.recording, self.cli, seat, now)
+        if self.called_back is not None and not self.called_back.talked:
+            self.called_back.talked = True
+            done = ev.CallbackDone(at=now, callback_id=self.called_back.callback_id, agent_id=offer.agent_id)
+            self.context.record(done)
 
     def _asked(self, event: Asked, now: float) -> None:
         if self.talk is None or self.phase is not Phase.TALKING:
@@ -274,7 +334,8 @@ class Call:
         if self.phase in (Phase.ENDING, Phase.ENDED):
             return
         if leg_id == self.context.leg_id:
-            self._end(ev.EndReason.CALLER_HUNG_UP, cause, now)
+            missed = self.called_back is not None and not self.called_back.reached
+            self._end(ev.EndReason.NOT_REACHED if missed else ev.EndReason.CALLER_HUNG_UP, cause, now)
         elif isinstance(self.step, QueueStep) and leg_id == self.step.agent_leg:
             self.step.agent_leg_ended(cause, now)
         elif self.talk is not None:
@@ -289,6 +350,8 @@ class Call:
             self.step.abandon(now)
         self.step = None
         self.context.cancel_timers()
+        if self.called_back is not None:
+            self.called_back.let_go(self.context, ev.OfferOutcome.CALLER_GONE, now)
         self.recording.finish()
         if self.talk is not None:
             self.talk.end(now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TYPE_CHECKING
 
 from pbx.domain import commands as cmd
 from pbx.domain.consent import ConsentEvidence, RegimeTable
@@ -13,7 +14,11 @@ from pbx.domain.events import Event
 from pbx.domain.flow import Flow
 from pbx.domain.ids import CallId, FlowId, LegId, PlayId, QueueId
 from pbx.domain.queue import Did, Queue
+from pbx.domain.queue_rules import Need
 from pbx.domain.variables import Value
+
+if TYPE_CHECKING:
+    from pbx.domain.called_back import CalledBack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,7 @@ class CallContext:
     language: str
     caller_country: str | None
     cli: Cli = UNKNOWN
+    trunk: str = ""
     out: list[cmd.Command] = field(default_factory=list)
     evidence: ConsentEvidence | None = None
     asked_for_consent: bool = False
@@ -54,6 +60,8 @@ class CallContext:
     """Flows left for another one, and the node at which each goes on."""
     late_key: tuple[str, float] | None = None
     """A key that, pressed before that time, still belongs to what was collected last."""
+    called_back: CalledBack | None = None
+    """Of a call that keeps a promise to call back."""
     _timers: dict[str, str] = field(default_factory=dict)
     _timer_count: int = 0
     _flow: Flow | None = None
@@ -90,6 +98,15 @@ class CallContext:
 
     def do(self, *commands: cmd.Command) -> None:
         self.out.extend(commands)
+
+    def callback_request(
+        self, queue_id: QueueId, number: str, entered_at: float, priority: int, needs: tuple[Need, ...], by: str
+    ) -> cmd.RequestCallback:
+        """For a callback in this call's language, with its DID as CLI, by the trunk it came in by."""
+        did = self.config.did
+        return cmd.RequestCallback(
+            queue_id, number, did.number, did.country, self.trunk, self.language, entered_at, priority, needs, by
+        )
 
     def record(self, event: Event) -> None:
         self.out.append(cmd.Record(event))

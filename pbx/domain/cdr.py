@@ -87,6 +87,12 @@ class Cdr:
     """Times are seconds since the epoch, UTC; None where it did not come to it."""
 
     call_id: str
+    direction: str = "inbound"
+    """``outbound``: a callback; ``cli`` is the number called."""
+    callback_id: str | None = None
+    """Inbound: what the caller was promised; outbound: the promise that this call keeps."""
+    callback_of: str | None = None
+    """The call in which the callback was asked for."""
     did: str | None = None
     cli: str | None = None
     """E.164, ``withheld`` or ``unknown``."""
@@ -133,7 +139,8 @@ class Cdr:
     def abandoned(self) -> bool:
         """The caller hung up while waiting in a queue, the first time or after a transfer."""
         waited = self.queued_at is not None and (not self.talks or self.talks[-1].ended == "transferred")
-        return waited and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
+        promised = self.direction == "inbound" and self.callback_id is not None
+        return waited and not promised and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
 
 
 def project(call_id: CallId, events: Iterable[ev.Event]) -> Cdr:
@@ -150,6 +157,14 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
             cdr.did, cdr.trunk, cdr.caller_country = event.did, event.trunk, event.caller_country
             cdr.cli = event.cli.number if event.cli.kind is CliKind.NUMBER else event.cli.kind.value
             cdr.offered_at = event.at
+        case ev.CallbackDialled():
+            cdr.direction, cdr.callback_id, cdr.callback_of = "outbound", event.callback_id, event.asked_in
+            cdr.did, cdr.trunk, cdr.caller_country = event.did, event.trunk, event.caller_country
+            cdr.cli, cdr.offered_at, cdr.queue_id = event.cli.number, event.at, event.queue_id
+        case ev.CallbackReached():
+            cdr.queued_at = event.at
+        case ev.CallbackPromised():
+            cdr.callback_id = event.callback_id
         case ev.FlowStarted():
             cdr.flow_id, cdr.flow_version, cdr.language = event.flow_id, event.version, event.language
         case ev.LegAnswered():

@@ -85,8 +85,8 @@ class OriginateLeg:
     to: ToPhone | ToTrunk
     cli: Cli
     timeout_s: float
-    peer_leg_id: LegId
-    """The leg it will be bridged with; lets the engine choose a codec both have."""
+    peer_leg_id: LegId | None
+    """The leg it will be bridged with; lets the engine choose a codec both have. None: there is none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,8 @@ class JoinQueue:
     """Where the call is; None: at this POP."""
     while_closed: bool = False
     """Let in outside the queue's hours, unless closing ends waits: somebody hands the caller to a colleague."""
+    callback: bool = False
+    """Promised or called back: the queue's limits, and whatever ends a wait, do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,28 @@ class PutOnCall:
     queue_id: QueueId
 
 
+# --- for the keeper of callbacks --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCallback:
+    """Promise ``number`` a callback: CallbackPromised or CallbackRefused says whether it is."""
+
+    queue_id: QueueId
+    number: str = field(repr=False)
+    """E.164, or as somebody in ``country`` keys it in."""
+    did: E164
+    country: str
+    trunk: str
+    language: str
+    entered_at: float
+    """Of the place that is kept."""
+    priority: int
+    needs: tuple[Need, ...]
+    by: str
+    not_before: float | None = None
+
+
 # --- for whoever asked ---------------------------------------------------------------------------------------------
 
 
@@ -293,4 +317,4 @@ EngineCommand = (
 RouterCommand = (
     JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent | EngageAgent | FreeAgent | PutOnCall
 )
-Command = EngineCommand | RouterCommand | Record | SetTimer | CancelTimer | Lookup | Answer
+Command = EngineCommand | RouterCommand | RequestCallback | Record | SetTimer | CancelTimer | Lookup | Answer

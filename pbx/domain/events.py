@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pbx.domain import consult_events, talk_events
+from pbx.domain import callback_events, consult_events, talk_events
+from pbx.domain.callback_events import *  # noqa: F403  and those of a callback
 from pbx.domain.consult_events import *  # noqa: F403
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
@@ -350,6 +351,8 @@ class EndReason(Enum):
     UNKNOWN_DID = "unknown_did"
     ENGINE_FAILED = "engine_failed"
     ASKED = "asked"
+    NOT_REACHED = "not_reached"
+    """A callback whose number did not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,12 +380,12 @@ FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
-    *talk_events.FACTS, *consult_events.FACTS,
+    *talk_events.FACTS, *consult_events.FACTS, *callback_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
     CustomerValueIgnored,
-    *talk_events.FINDINGS, *consult_events.FINDINGS,
+    *talk_events.FINDINGS, *consult_events.FINDINGS, *callback_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

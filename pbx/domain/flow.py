@@ -14,6 +14,7 @@ from pbx.domain.errors import BadValue
 from pbx.domain.flow_nodes import (
     AskConsent,
     Branch,
+    Callback,
     CheckHours,
     ChooseLanguage,
     Collect,
@@ -39,6 +40,7 @@ __all__ = [
     "POSITION_PROMPTS",
     "AskConsent",
     "Branch",
+    "Callback",
     "CheckHours",
     "ChooseLanguage",
     "Collect",
@@ -77,7 +79,7 @@ class Flow:
     """Every prompt of the flow must exist in each of them."""
 
     def queue_ids(self) -> frozenset[QueueId]:
-        return frozenset(node.queue_id for node in self.nodes.values() if isinstance(node, EnterQueue))
+        return frozenset(node.queue_id for node in self.nodes.values() if isinstance(node, EnterQueue | Callback))
 
     def prompt_ids(self) -> frozenset[str]:
         return frozenset(prompt for node in self.nodes.values() for prompt in _prompts(node))
@@ -109,7 +111,7 @@ def _prompts(node: Node) -> tuple[str, ...]:
             return (node.prompt, node.invalid_prompt, node.no_input_prompt)
         case Collect():
             return (*node.prompts, node.invalid_prompt, node.no_input_prompt)
-        case ChooseLanguage():
+        case ChooseLanguage() | Callback():
             return (node.prompt,)
         case AskConsent():
             asked = (node.ask_prompt, node.notice_prompt, node.opt_in_prompt, node.opt_out_prompt)
@@ -129,7 +131,7 @@ def _targets(node: Node) -> dict[str, str | None]:
             return {"next": node.next}
         case Menu():
             return {**{f"choices.{d}": t for d, t in node.choices.items()}, "on_failure": node.on_failure}
-        case Collect() | LookUp():
+        case Collect() | LookUp() | Callback():
             return {"next": node.next, "on_failure": node.on_failure}
         case Branch():
             conditions = {f"conditions.{at}.next": c.next for at, c in enumerate(node.conditions)}

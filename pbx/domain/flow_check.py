@@ -14,7 +14,7 @@ from typing import Any
 
 from pbx.domain import flow_graph
 from pbx.domain.errors import BadValue
-from pbx.domain.flow import AskConsent, EnterQueue, Flow, parse
+from pbx.domain.flow import AskConsent, Callback, EnterQueue, Flow, parse
 from pbx.domain.flow_schema import fields_of
 from pbx.domain.ids import FlowId
 
@@ -79,6 +79,8 @@ def _at_once(flow: Flow, name: str, label: str) -> bool:
     node = flow.nodes[name]
     if isinstance(node, EnterQueue):
         return label == "on_refused"
+    if isinstance(node, Callback):
+        return label == "on_failure"
     if isinstance(node, AskConsent):
         return True  # where nothing need be asked, nothing is
     return not replace(flow, nodes={name: node}).prompt_ids()

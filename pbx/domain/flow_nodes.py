@@ -94,6 +94,21 @@ class EnterQueue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """Promise to call back, at the place of a call that enters the queue now; then go on."""
+
+    queue_id: QueueId
+    next: str
+    on_failure: str
+    """Where to go when there is no number, or none that may be called."""
+    number: str = "caller"
+    """The variable that holds it."""
+    prompt: str = "callback-promised"
+    priority: int = 0
+    needs: tuple[SkillNeed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HangUp:
     prompts: tuple[str, ...] = ()
     cause: HangupCause = HangupCause.NORMAL_CLEARING
@@ -204,6 +219,7 @@ Node = (
     | ChooseLanguage
     | AskConsent
     | EnterQueue
+    | Callback
     | HangUp
     | Collect
     | SetVariables

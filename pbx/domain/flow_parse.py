@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pbx.domain.errors import BadValue
 from pbx.domain.flow_logic_parse import branch, collect, hours, look_up, return_, run_flow, set_variables
-from pbx.domain.flow_nodes import AskConsent, ChooseLanguage, EnterQueue, HangUp, Menu, Node, Say, SkillNeed
+from pbx.domain.flow_nodes import AskConsent, Callback, ChooseLanguage, EnterQueue, HangUp, Menu, Node, Say, SkillNeed
 from pbx.domain.flow_reader import Reader
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import QueueId
@@ -115,6 +115,18 @@ def _skill(r: Reader) -> tuple[str, int]:
     return template(r.text("skill"), f"{r.field}.skill"), r.whole("least", 1, 1, MAX_PROFICIENCY)
 
 
+def _callback(r: Reader) -> Node:
+    return Callback(
+        queue_id=QueueId(r.text("queue")),
+        next=r.text("next"),
+        on_failure=r.text("on_failure"),
+        number=r.variable("number", "caller", writable=False),
+        prompt=r.text("prompt", "callback-promised"),
+        priority=r.whole("priority", 0, -MAX_PRIORITY, MAX_PRIORITY),
+        needs=_needs(r),
+    )
+
+
 def _hang_up(r: Reader) -> Node:
     cause = r.text("cause", "NORMAL_CLEARING")
     if cause not in HangupCause.__members__:
@@ -128,6 +140,7 @@ NODES: dict[str, Callable[[Reader], Node]] = {
     "language": _language,
     "consent": _consent,
     "queue": _queue,
+    "callback": _callback,
     "hang_up": _hang_up,
     "collect": collect,
     "set": set_variables,

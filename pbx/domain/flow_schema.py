@@ -153,6 +153,22 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
             },
         },
     ),
+    "callback": (
+        "Promise to call back: the caller keeps the place in the queue and need not hold the line.",
+        {
+            "queue": {**_TEXT, "description": "id of a queue"},
+            "next": _NODE,
+            "on_failure": {**_NODE, "description": "where to go without a number that may be called"},
+            "number": {**_VARIABLE, "default": "caller", "description": "variable that holds the number to call"},
+            "prompt": _prompt("callback-promised"),
+            "priority": _whole(-1000, 1000, 0),
+            "needs": {
+                "oneOf": [{"const": "language"}, {"type": "array", "items": _NEED}],
+                "description": "skills this call asks for besides the queue's; language: lang: and the call's language",
+                "default": [],
+            },
+        },
+    ),
     "hang_up": (
         "Play prompts, then end the call.",
         {
@@ -253,6 +269,7 @@ _REQUIRED = {
     "language": ["choices", "next"],
     "consent": ["next"],
     "queue": ["queue", "on_refused"],
+    "callback": ["queue", "next", "on_failure"],
     "hang_up": [],
     "collect": ["prompts", "variable", "next", "on_failure"],
     "set": ["values", "next"],

@@ -27,6 +27,7 @@ PhoneId = NewType("PhoneId", str)
 QueueId = NewType("QueueId", str)
 FlowId = NewType("FlowId", str)
 EventId = NewType("EventId", str)
+CallbackId = NewType("CallbackId", str)
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = frozenset(ALPHABET)

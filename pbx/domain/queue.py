@@ -44,6 +44,9 @@ class Queue:
     """Added to that of each call; see ``waiting_line.place_of``."""
     steps: tuple[WaitStep, ...] = ()
     no_agent: NoAgent = NoAgent.WAIT
+    callback_attempts: int = 3
+    """How often a number that does not answer is called back."""
+    callback_retry_s: float = 900.0
 
     shift: ShiftRule = ShiftRule.ANY
     sites: tuple[str, ...] = ()

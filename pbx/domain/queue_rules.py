@@ -120,7 +120,15 @@ class WidenSites:
     sites: tuple[str, ...] = ()
 
 
-Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | WidenSites
+@dataclass(frozen=True, slots=True)
+class OfferCallback:
+    """The caller hears ``prompt_id``, and may press ``digit`` to hang up and be called back with the place kept."""
+
+    digit: str = "1"
+    prompt_id: str = "callback-offer"
+
+
+Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | WidenSites | OfferCallback
 
 
 @dataclass(frozen=True, slots=True)

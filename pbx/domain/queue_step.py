@@ -8,14 +8,15 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import BaseStep, Go, Outcome
+from pbx.domain.call_steps import BaseStep, End, Go, Outcome
+from pbx.domain.called_back import CalledBack
 from pbx.domain.e164 import Cli
-from pbx.domain.flow import EnterQueue, position_prompt
+from pbx.domain.flow import EnterQueue, SkillNeed, position_prompt
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import MAX_VALUE, Need
-from pbx.domain.variables import evaluate, fill, number_of, text_of
+from pbx.domain.variables import Read, evaluate, fill, number_of, text_of
 
 _OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
     HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
@@ -39,6 +40,20 @@ class Phase(Enum):
     """The agent answered; the legs are about to hear each other."""
     LEAVING = "leaving"
     """The queue gave the call up; the caller hears why."""
+    ASKING = "asking"
+    """The caller wants to be called back and has left the line; nothing is promised yet."""
+    PROMISED = "promised"
+    """The caller hears that we will call back."""
+
+
+def needs_of(asked: tuple[SkillNeed, ...], read: Read) -> tuple[Need, ...]:
+    """A skill whose name comes out empty, because a variable is not set, is not asked for."""
+    needs: dict[str, Need] = {}
+    for need in asked:
+        others = ((after_s, fill(skill, read), least) for after_s, skill, least in need.fallbacks)
+        if skill := fill(need.skill, read):
+            needs[skill] = Need(skill, need.least, tuple(other for other in others if other[1]))
+    return tuple(needs.values())
 
 
 class QueueStep(BaseStep):
@@ -66,6 +81,7 @@ class QueueStep(BaseStep):
         self.agent_leg: LegId | None = None
         self.bridge_id: BridgeId | None = None
         self.connected = False
+        self.callback_digit: str | None = None
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
@@ -73,6 +89,12 @@ class QueueStep(BaseStep):
         if self.queue is None:
             return Go(self.node.on_refused)
         self.context.typed_ahead = None
+        called_back = self.context.called_back
+        if called_back is not None and called_back.waits:
+            return self._take_up(called_back, now)
+        owed = called_back is not None and not called_back.talked
+        if called_back is not None and owed:
+            self.waited_s = now - called_back.entered_at
         self.entered_at = now - self.waited_s
         agent, preferred_s = self.preferred, self.preferred_s
         if agent is None and self.node.preferred:
@@ -89,6 +111,7 @@ class QueueStep(BaseStep):
                 caller=self.cli.number,
                 value=self._value(now),
                 while_closed=self.preferred is not None,
+                callback=owed,
             )
         )
         return None
@@ -106,15 +129,20 @@ class QueueStep(BaseStep):
         self.context.record(ev.CustomerValueIgnored(at=now, queue_id=self.node.queue_id))
         return 0.0
 
+    def _take_up(self, called_back: CalledBack, now: float) -> Outcome:
+        """A customer whom we called: the place in the line is there, and mostly an agent."""
+        called_back.waits = False
+        self.entered_at, self.phase = called_back.entered_at, Phase.WAITING
+        if called_back.queue_id != self.node.queue_id:
+            self.overflowed(called_back.queue_id)
+        self._music()
+        offer, called_back.offer = called_back.offer, None
+        if offer is not None:
+            self.offered(offer, now)
+        return None
+
     def _needs(self) -> tuple[Need, ...]:
-        """A skill whose name comes out empty, because a variable is not set, is not asked for."""
-        read = self.context.read
-        needs: dict[str, Need] = {}
-        for need in self.node.needs:
-            others = ((after_s, fill(skill, read), least) for after_s, skill, least in need.fallbacks)
-            if skill := fill(need.skill, read):
-                needs[skill] = Need(skill, need.least, tuple(other for other in others if other[1]))
-        return tuple(needs.values())
+        return needs_of(self.node.needs, self.context.read)
 
     def joined(self, position: int, now: float) -> Outcome:
         if self.phase is not Phase.JOINING:
@@ -157,6 +185,8 @@ class QueueStep(BaseStep):
     def played(self, played_ms: int, completed: bool, now: float) -> Outcome:
         if self.phase is Phase.LEAVING:
             return Go(self.node.on_timeout or self.node.on_refused)
+        if self.phase is Phase.PROMISED:
+            return End(HangupCause.NORMAL_CLEARING, ev.EndReason.FLOW_ENDED)
         if self.phase is not Phase.BRIDGING:
             self._music()
         return None
@@ -187,9 +217,56 @@ class QueueStep(BaseStep):
         if self.phase is Phase.WAITING:
             self.context.play(self.context.prompt(position_prompt(position)))
 
+    # --- a callback instead -------------------------------------------------------------------------------------
+
+    def callback_offered(self, event: ev.CallbackOffered) -> None:
+        """Who shows no number is not told of it: nobody could be called back."""
+        if self.cli.number is None:
+            return
+        self.callback_digit = event.digit
+        if self.phase is Phase.WAITING:
+            self.context.play(self.context.prompt(event.prompt_id))
+
+    def digit(self, digit: str, now: float) -> Outcome:
+        if digit == self.callback_digit and self.phase is Phase.WAITING and self.cli.number is not None:
+            self.phase = Phase.ASKING
+            self.context.silence()
+            self.context.cancel_timers()
+            # Out of the line first: one customer must not have two agents.
+            self.context.do(
+                cmd.LeaveQueue(self.node.queue_id),
+                self.context.callback_request(
+                    self.queue.queue_id if self.queue is not None else self.node.queue_id,
+                    self.cli.number,
+                    self.entered_at,
+                    self.node.priority,
+                    self._needs(),
+                    by="queue",
+                ),
+            )
+        return None
+
+    def promised(self) -> Outcome:
+        if self.phase is Phase.ASKING:
+            self.phase = Phase.PROMISED
+            self.context.play(self.context.prompt("callback-promised"))
+        return None
+
+    def not_promised(self, now: float) -> Outcome:
+        """The caller goes on waiting at the same place."""
+        if self.phase is not Phase.ASKING:
+            return None
+        self.callback_digit = None
+        self.phase, self.waited_s = Phase.JOINING, now - self.entered_at
+        return self.enter(now)
+
     # --- offers -------------------------------------------------------------------------------------------------
 
     def offered(self, offer: ev.OfferMade, now: float) -> None:
+        if self.phase in (Phase.ASKING, Phase.PROMISED):  # crossed with our leaving the queue
+            self.offer = offer
+            self.end_offer(ev.OfferOutcome.CALLER_GONE, now)
+            return
         if self.offer is not None:
             raise AssertionError("the ACD made a second offer for a call that has one")
         self.phase = Phase.OFFERED

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pbx.domain.call_context import CallContext
 from pbx.domain.call_steps import ConsentStep, HangUpStep, LanguageStep, MenuStep, SayStep, Step
+from pbx.domain.callback_step import CallbackStep
 from pbx.domain.collect_step import CollectStep
 from pbx.domain.flow_nodes import (
     AskConsent,
     Branch,
+    Callback,
     CheckHours,
     ChooseLanguage,
     Collect,
@@ -39,6 +41,8 @@ def make_step(context: CallContext, name: str) -> Step:
             return ConsentStep(context, node)
         case EnterQueue():
             return QueueStep(context, node, context.cli)
+        case Callback():
+            return CallbackStep(context, node)
         case HangUp():
             return HangUpStep(context, node)
         case Collect():

@@ -36,10 +36,12 @@ class Line:
     """Outside its hours."""
     handling: Handling = field(default_factory=Handling)
     patience: Patience = field(default_factory=Patience)
+    callbacks: int = 0
+    """How many of ``all`` hold no line: they take no room from those who do."""
 
     @property
     def full(self) -> bool:
-        return len(self.all) >= self.queue.max_waiting
+        return len(self.all) - self.callbacks >= self.queue.max_waiting
 
 
 @dataclass(slots=True)
@@ -70,6 +72,8 @@ class Waiting:
     """Of the customer."""
     caller: str | None = field(default=None, repr=False)
     pop_id: PopId | None = None
+    callback: bool = False
+    """Nobody holds the line: it is never given up."""
 
     @property
     def effective_priority(self) -> float:

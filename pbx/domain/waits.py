@@ -23,6 +23,7 @@ from pbx.domain.queue_rules import (
     EndWithPrompt,
     Need,
     NoAgent,
+    OfferCallback,
     OverflowToNumber,
     OverflowToQueue,
     RaisePriority,
@@ -52,16 +53,18 @@ class Waits(Matching):
             return [self._refused(call_id, command, "unknown_queue", now)]
         if call_id in self._waiting:
             return [self._refused(call_id, command, "already_waiting", now)]
-        if line.closed and not (command.while_closed and line.queue.closing is Closing.SERVE):
+        shut = line.closed and not (command.while_closed and line.queue.closing is Closing.SERVE)
+        if shut and not command.callback:
             return [self._refused(call_id, command, "closed", now)]
-        if line.full:
+        if line.full and not command.callback:
             return [self._refused(call_id, command, "full", now)]
         try:
             plan = self._plan(line, command.needs, command.pop_id)
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
         queue = line.queue
-        if queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
+        strict = queue.no_agent is not NoAgent.WAIT and not command.callback
+        if strict and not self._helps(line, plan, 0, plan.pools, command.needs):
             return [self._refused(call_id, command, "no_agent", now)]
         entered_at, value = command.entered_at, command.value
         priority = command.priority + queue.priority + (value * queue.value_weight if value else 0)
@@ -70,8 +73,10 @@ class Waits(Matching):
             call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
         )
         waiting.value, waiting.caller, waiting.pop_id = value, command.caller, command.pop_id
+        waiting.callback = command.callback
         self._waiting[call_id] = waiting
         line.all.add(place)
+        line.callbacks += command.callback
         position = line.all.rank(place) + 1
         decisions: list[Decision] = [
             ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
@@ -92,6 +97,7 @@ class Waits(Matching):
         """The call waits no longer; it is not open. Its timers are cancelled."""
         line = waiting.line
         line.all.discard(waiting.place)
+        line.callbacks -= waiting.callback
         del self._waiting[waiting.call_id]
         if line.removed and not line.all:
             del self._lines[line.queue.queue_id]
@@ -107,7 +113,8 @@ class Waits(Matching):
         waiting = self._waiting.get(call_id)
         if waiting is None:
             return []
-        waiting.line.patience.over(now - waiting.since, left=True)
+        if not waiting.callback:
+            waiting.line.patience.over(now - waiting.since, left=True)
         if waiting.offer_id is None:
             self._close(waiting)
         return self._drop(waiting)
@@ -185,7 +192,7 @@ class Waits(Matching):
 
     def _advance(self, waiting: Waiting, now: float, fired: bool, decisions: list[Decision]) -> bool:
         """Apply the stages that are due or worth skipping to, and set the timer of the next. Whether it still waits."""
-        if waiting.line.closed and waiting.line.queue.closing is Closing.END:
+        if waiting.line.closed and not waiting.callback and waiting.line.queue.closing is Closing.END:
             return not self._end(waiting, "closed", waiting.line.queue.closing_prompt or "", now, decisions)
         while waiting.step < len(waiting.plan.stages):
             stage = waiting.plan.stages[waiting.step]
@@ -197,7 +204,7 @@ class Waits(Matching):
             if self._apply(waiting, stage, now, decisions):
                 return False
         hopeless = waiting.line.queue.no_agent is NoAgent.END and not _anybody(waiting.pools)
-        if hopeless and not self._brings_somebody(waiting):
+        if hopeless and not waiting.callback and not self._brings_somebody(waiting):
             decisions += self._turn_out(waiting, "no_agent", now)
             return False
         if waiting.preferred is not None and not _meets(self.agents[waiting.preferred], waiting):
@@ -215,10 +222,15 @@ class Waits(Matching):
     def _apply(self, waiting: Waiting, stage: Stage, now: float, decisions: list[Decision]) -> bool:
         """Whether the wait is over."""
         waiting.pools = stage.pools
+        if waiting.callback and isinstance(stage.change, (*ENDS, OfferCallback)):
+            return False
         match stage.change:
             case RaisePriority(by=by):
                 waiting.raised += by
                 self._replace(waiting)
+            case OfferCallback(digit=digit, prompt_id=prompt_id):
+                offered = ev.CallbackOffered(at=now, queue_id=waiting.queue_id, digit=digit, prompt_id=prompt_id)
+                decisions.append(ToCall(waiting.call_id, offered))
             case OverflowToQueue(queue_id=queue_id):
                 target = self._lines.get(queue_id)
                 if target is not None and self._may_overflow(waiting.line, target, waiting.needs, waiting.hops):
@@ -248,6 +260,8 @@ class Waits(Matching):
     def _move(self, waiting: Waiting, target: Line, now: float) -> Decision:
         former = waiting.line
         former.all.discard(waiting.place)
+        former.callbacks -= waiting.callback
+        target.callbacks += waiting.callback
         waiting.line, waiting.since, waiting.step = target, now, 0
         waiting.hops += 1
         waiting.plan = self._plan(target, waiting.needs, waiting.pop_id)

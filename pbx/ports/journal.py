@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from pbx.domain.decisions import Remembered
-from pbx.domain.events import AgentChanged, Event
+from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import CallId
 from pbx.wire.messages import ConfigEntry, EventEnvelope
 
@@ -41,6 +41,9 @@ class Journal(Protocol):
 
     def remembered(self) -> list[Remembered]:
         """What was kept, oldest first."""
+
+    def callbacks(self) -> list[CallbackEvent]:
+        """All events of every callback that is still owed, in the order of their writing."""
 
     def unsent(self, limit: int) -> list[EventEnvelope]:
         """The oldest events that the centre has not acknowledged, at most ``limit``, in order of seq."""

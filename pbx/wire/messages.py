@@ -53,11 +53,23 @@ class WidenSitesStep(Wire, frozen=True, tag="widen_sites"):
     """Empty: all."""
 
 
+class OfferCallbackStep(Wire, frozen=True, tag="offer_callback"):
+    digit: str = "1"
+    prompt_id: str = "callback-offer"
+
+
 class QueueStepConfig(Wire, frozen=True):
     """What changes for a call that has waited ``after_s`` in the queue."""
 
     after_s: float
-    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep | WidenSitesStep
+    action: (
+        RelaxSkillStep
+        | RaisePriorityStep
+        | OverflowToQueueStep
+        | EndWithPromptStep
+        | WidenSitesStep
+        | OfferCallbackStep
+    )
 
 
 class HoursConfig(Wire, frozen=True):
@@ -103,6 +115,8 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     last_agent_s: float = 0.0
     last_agent_days: float = 30.0
     value_weight: float = 1.0
+    callback_attempts: int = 3
+    callback_retry_s: float = 900.0
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):
@@ -284,6 +298,24 @@ class StepConsultation(Wire, frozen=True, tag="step_consultation"):
     """``swap``, ``complete``, ``cancel``, ``conference``."""
 
 
+class ScheduleCallback(Wire, frozen=True, tag="schedule_callback"):
+    """Promise ``number`` a callback with ``did`` as its CLI, its place being that of a call that comes now, or at
+    ``not_before``. Answered with ``callback_id``; ``existing`` where this number had one open in this queue."""
+
+    did: str
+    queue_id: str
+    number: str
+    not_before: float | None = None
+    language: str | None = None
+    priority: int = 0
+
+
+class CancelCallback(Wire, frozen=True, tag="cancel_callback"):
+    callback_id: str
+    by: str
+
+
+CallbackCommand = ScheduleCallback | CancelCallback
 TalkCommand = (
     SuperviseCall
     | EndSupervision
@@ -298,7 +330,7 @@ TalkCommand = (
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""
-PopCommand = RoutingCommand | HangUpCall | StopCallRecording | ReadRecording | TalkCommand
+PopCommand = RoutingCommand | CallbackCommand | HangUpCall | StopCallRecording | ReadRecording | TalkCommand
 
 
 class CommandRequest(Wire, frozen=True):
@@ -355,3 +387,5 @@ class CommandReply(Wire, frozen=True):
     blob: bytes = b""
     total_size: int = 0
     wait: WaitExplained | None = None
+    callback_id: str | None = None
+    existing: bool = False

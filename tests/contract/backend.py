@@ -94,7 +94,9 @@ class Controller:
         await self.answered(leg_id)
         return leg_id
 
-    async def originate(self, to: ToPhone | ToTrunk, peer: LegId, timeout_s: float = 10, cli: Cli = UNKNOWN) -> LegId:
+    async def originate(
+        self, to: ToPhone | ToTrunk, peer: LegId | None, timeout_s: float = 10, cli: Cli = UNKNOWN
+    ) -> LegId:
         leg_id = LegId(fresh())
         await self.engine.originate(OriginateLeg(leg_id, to, cli, timeout_s, peer))
         return leg_id

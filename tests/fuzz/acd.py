@@ -86,6 +86,8 @@ class Model:
         self.engaged: dict[CallId, AgentId] = {}
         """Supervisors of calls that are talking."""
         self.calls = 0
+        self.callbacks: set[CallId] = set()
+        """Those of the calls for which nobody holds the line."""
         self.seen: Counter[str] = Counter()
         for name in QUEUES:
             self.put_queue(name)
@@ -137,6 +139,8 @@ class Model:
                 case ToCall(call_id=call_id, event=ev.QueueRefused() | ev.WaitEnded() as ended):
                     assert call_id in self.waiting, "the wait of a call ends once"
                     assert call_id not in self.offers, "no wait ends while an agent is being rung for it"
+                    lasting = call_id in self.callbacks and ended.reason not in ("unknown_queue", "bad_needs")
+                    assert not lasting, "a callback is not given up"
                     self.waiting.discard(call_id)
                     self.seen[ended.reason] += 1
                 case ToCall(call_id=call_id, event=ev.OfferWithdrawn()):
@@ -150,9 +154,10 @@ class Model:
                     assert agent_id not in busy, "who is busy is not engaged"
                     self.engaged[call_id] = agent_id
                     self.seen["AgentEngaged"] += 1
-                case ToCall(event=ev.QueueJoined(queue_id=queue_id)):
+                case ToCall(call_id=call_id, event=ev.QueueJoined(queue_id=queue_id)):
                     hours = self.acd._lines[queue_id].queue.hours
-                    assert hours is None or hours.open(self.now), "nobody enters a queue that is closed"
+                    let_in = hours is None or hours.open(self.now) or call_id in self.callbacks
+                    assert let_in, "nobody enters a queue that is closed"
                     self.seen["QueueJoined"] += 1
                 case ToCall(event=event):
                     self.seen[type(event).__name__] += 1
@@ -273,7 +278,10 @@ class Model:
             c.choice((None, *CALLERS)),
             c.choice((0.0, 0.0, 4.0, 10.0)),
             c.choice((None, *POPS)),
+            callback=self.calls % 5 == 0,
         )
+        if join.callback:
+            self.callbacks.add(call_id)
         self.waiting.add(call_id)
         self.do(lambda: self.acd.handle(call_id, join, self.now))
 

@@ -10,7 +10,7 @@ from dialplans.prompts import texts_of
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import holidays_of
+from pbx.bootstrap import PlannedNumbers, holidays_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
@@ -72,6 +72,7 @@ class World:
         graph = flow or FLOW
         prompt_ids = parse(FlowId("check"), 1, graph).prompt_ids()
         prompt_ids |= {name for name in texts_of("de") if name.startswith("agent-")}
+        prompt_ids |= {name for name in texts_of("de") if name.startswith("callback-")}
         prompts = {(p, language): sha_of(p, language) for p in prompt_ids for language in ("de", "en")}
         regimes = RegimeTable({"DE": Regime.OPT_IN, "PL": Regime.NOTICE, "GB": Regime.NONE, "CH": Regime.OPT_OUT})
         self.recordings = directory / "recording"
@@ -95,6 +96,8 @@ class World:
             self.clock,
             languages=("de", "en"),
             lookups=self.lookups,
+            numbers=PlannedNumbers("08:00-21:00"),
+            outbound_trunk="carrier",
         )
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"

@@ -66,6 +66,15 @@ WHOLE: dict[str, dict[str, Any]] = {
         "next": "end",
         "on_failure": "end",
     },
+    "callback": {
+        "queue": "support",
+        "number": "account",
+        "prompt": "goodbye",
+        "priority": 2,
+        "needs": [{"skill": "lang:{language}", "least": 3}],
+        "next": "end",
+        "on_failure": "end",
+    },
     "flow": {"flow": "opening", "next": "end"},
     "return": {},
     "queue": {

@@ -13,7 +13,8 @@ from pbx.domain import events as ev
 from pbx.domain.e164 import UNKNOWN, WITHHELD, Cli, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip, sip_status
-from pbx.domain.ids import AgentId, QueueId, derive, is_ulid, ulid
+from pbx.domain.ids import AgentId, CallId, QueueId, derive, is_ulid, ulid
+from pbx.domain.queue_rules import Need
 from pbx.domain.variables import Value
 from pbx.wire.codec import decode_event, encode_event
 
@@ -70,12 +71,15 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
         ev.EndReason: ev.EndReason.ASKED, str | None: None, ev.Supervision: ev.Supervision.BARGE,
         ev.ConsultStep: ev.ConsultStep.SWAP,
         QueueId | None: "support", AgentId | None: None,
+        QueueId | None: "support", AgentId | None: None, float | None: 1.5, CallId | None: "call",
+        HangupCause | None: HangupCause.NO_ANSWER,
+        tuple[Need, ...]: (Need("lang:de", 3, ((30.0, "lang:en", 2),)),),
         dict[str, Value]: {"name": "Ada", "age": 36, "balance": 1.5, "vip": True},
     }  # fmt: skip
 
     def sample(hint: object) -> object:
         base = getattr(hint, "__supertype__", hint)
-        if typing.get_origin(base) is tuple:
+        if base not in samples and typing.get_origin(base) is tuple:
             return ("a", "b")
         return samples[base]
 

@@ -186,6 +186,32 @@ class RecordingRow(Base):
     discarded: Mapped[bool] = mapped_column()
 
 
+class CallbackRow(Base):
+    """A projection of the callback's events, made as they come: ``seq`` of ``journal_id`` is the last one in it."""
+
+    __tablename__ = "callbacks"
+
+    callback_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    pop_id: Mapped[str] = mapped_column(String(31), index=True)
+    queue_id: Mapped[str] = mapped_column(String(63), index=True)
+    did: Mapped[str] = mapped_column(String(16))
+    number: Mapped[str] = mapped_column(String(16), index=True)
+    state: Mapped[str] = mapped_column(String(15), index=True)
+    requested_by: Mapped[str] = mapped_column(String(15))
+    requested_at: Mapped[float] = mapped_column(Double)
+    not_before: Mapped[float | None] = mapped_column(Double)
+    """Before this nobody calls: as scheduled, or because the last attempt was missed."""
+    asked_in: Mapped[str | None] = mapped_column(String(26))
+    call_id: Mapped[str | None] = mapped_column(String(26))
+    """The call of the last attempt."""
+    attempts: Mapped[int] = mapped_column(Integer)
+    agent_id: Mapped[str | None] = mapped_column(String(26))
+    reason: Mapped[str | None] = mapped_column(String(31))
+    ended_at: Mapped[float | None] = mapped_column(Double)
+    journal_id: Mapped[str] = mapped_column(String(26))
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+
 class OutboxRow(Base):
     """A change on its way to a POP's bucket; deleted when the bus has acknowledged it."""
 

@@ -211,7 +211,8 @@ class AsteriskEngine:
         await self._ari.request("DELETE", f"channels/{leg_id}/moh")
 
     async def originate(self, leg: OriginateLeg) -> None:
-        self._known(leg.peer_leg_id)
+        if leg.peer_leg_id is not None:
+            self._known(leg.peer_leg_id)
         if isinstance(leg.to, ToPhone):
             endpoint, absent = f"PJSIP/{_word(leg.to.phone_id, 'phone_id')}", HangupCause.SUBSCRIBER_ABSENT
         else:
@@ -222,9 +223,10 @@ class AsteriskEngine:
             ("app", APPLICATION),
             ("appArgs", ORIGINATED),
             ("timeout", str(max(1, math.ceil(leg.timeout_s)))),
-            ("originator", leg.peer_leg_id),
             ("callerId", _caller_id(leg.cli)),
         )
+        if leg.peer_leg_id is not None:
+            query = (*query, ("originator", leg.peer_leg_id))
         self._tracker.originating(leg.leg_id)
         try:
             response = await self._ari.send("POST", f"channels/{leg.leg_id}", query)

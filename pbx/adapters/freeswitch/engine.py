@@ -142,7 +142,8 @@ class FreeSwitchEngine:
         await self._ringing.hang_up(leg_id, cause)
 
     async def originate(self, leg: OriginateLeg) -> None:
-        self._known(leg.peer_leg_id)
+        if leg.peer_leg_id is not None:
+            self._known(leg.peer_leg_id)
         await self._ringing.originate(leg)
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:

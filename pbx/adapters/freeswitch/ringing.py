@@ -57,7 +57,7 @@ class Ringing:
         }
         if isinstance(leg.to, ToPhone):
             target = phones.dial_string(leg.to.phone_id)
-            codec = self._tracker.legs[leg.peer_leg_id].codec
+            codec = self._tracker.legs[leg.peer_leg_id].codec if leg.peer_leg_id is not None else None
             if codec in self._codecs:
                 order = [codec, *(other for other in self._codecs if other != codec)]
                 variables["absolute_codec_string"] = f"^^:{':'.join(order)}"

@@ -23,11 +23,12 @@ from pathlib import Path
 
 import msgspec
 
+from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
-from pbx.domain.events import AgentChanged, Event
+from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import AgentId, CallId, derive
-from pbx.wire.codec import encode_event
+from pbx.wire.codec import decode_event, encode_event
 from pbx.wire.messages import ConfigEntry, EventEnvelope
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,12 @@ CREATE TABLE IF NOT EXISTS last_agents (
   agent_id TEXT NOT NULL,
   at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS callbacks (
+  seq INTEGER PRIMARY KEY,
+  callback_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  data BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 
@@ -97,6 +104,7 @@ class SqliteJournal:
         self._newest: deque[Numbered] = deque(maxlen=UNSENT_IN_MEMORY)
         self._unsettled = self._changed_after(int(self._fact("settled")))
         self._unsettled_served: dict[str, Remembered] = {}
+        self._callbacks: list[tuple[type[Event], str, bytes]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._noted = 0
         self._next_flush: asyncio.TimerHandle | None = None
@@ -142,6 +150,8 @@ class SqliteJournal:
             self._pending.append((call_id, type(event).__name__, event.at, data))
             if isinstance(event, AgentChanged):
                 self._unsettled[event.agent_id] = data
+            elif isinstance(event, CallbackEvent):
+                self._callbacks.append((type(event), event.callback_id, data))
         return len(self._pending) - before
 
     def _flush_at(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
@@ -158,9 +168,12 @@ class SqliteJournal:
         waiters, self._waiters = self._waiters, []
         noted, self._noted = self._noted, 0
         numbered = [(seq, *row) for seq, row in enumerate(rows, self._last + 1)]
+        callbacks, self._callbacks = self._callbacks, []
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", numbered)
+            for kind, callback_id, data in callbacks:
+                self._keep_callback(kind, callback_id, data)
             settle = closing or self._flushed_at - self._settled_at >= SETTLE_EVERY_S
             if settle:
                 self._settle(self._last + len(rows))
@@ -197,6 +210,14 @@ class SqliteJournal:
         facts = ((str(self._sent), "sent"), (str(up_to_seq), "settled"))
         self._db.executemany("UPDATE facts SET value = ? WHERE name = ?", facts)
 
+    def _keep_callback(self, kind: type[Event], callback_id: str, data: bytes) -> None:
+        """Within the transaction that writes the event: what a restart must know of the callbacks still owed."""
+        if kind in CLOSING:
+            self._db.execute("DELETE FROM callbacks WHERE callback_id = ?", (callback_id,))
+        elif kind in LEDGER:
+            row = (callback_id, kind.__name__, data)
+            self._db.execute("INSERT INTO callbacks (callback_id, kind, data) VALUES (?, ?, ?)", row)
+
     def _changed_after(self, seq: int) -> dict[str, bytes]:
         rows = self._db.execute("SELECT data FROM events WHERE seq > ? AND kind = 'AgentChanged' ORDER BY seq", (seq,))
         return {_AGENT.decode(data).agent_id: data for (data,) in rows}
@@ -223,6 +244,11 @@ class SqliteJournal:
     def remembered(self) -> list[Remembered]:
         rows = self._db.execute("SELECT key, agent_id, at FROM last_agents ORDER BY at")
         return [Remembered(key, AgentId(agent_id), at) for key, agent_id, at in rows]
+
+    def callbacks(self) -> list[CallbackEvent]:
+        rows = self._db.execute("SELECT kind, data FROM callbacks ORDER BY seq")
+        events = (decode_event(kind, data) for kind, data in rows)
+        return [event for event in events if isinstance(event, CallbackEvent)]
 
     # --- outbox -------------------------------------------------------------------------------------------------
 

@@ -245,7 +245,8 @@ class SimulatedEngine:
         self._touched(leg)
 
     async def originate(self, leg: OriginateLeg) -> None:
-        self._leg(leg.peer_leg_id)
+        if leg.peer_leg_id is not None:
+            self._leg(leg.peer_leg_id)
         made = Leg(leg.leg_id)
         self.legs[leg.leg_id] = made
         self._later(made, leg.timeout_s, lambda: self.end_leg(made, HangupCause.NO_ANSWER))

@@ -12,7 +12,7 @@ from pathlib import Path
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import regimes
+from pbx.bootstrap import PlannedNumbers, regimes
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
 from pbx.domain.call import Call
@@ -131,7 +131,8 @@ class _Run:
         recorder = Recorder(self.engine, vault, recordings, self.clock)
         config = ConfigStore(regimes(), prompts)
         journal = SqliteJournal(self.directory / "journal.sqlite")
-        self.pop = Pop(PopId("simulated"), self.engine, journal, recorder, vault, config, self.clock)
+        numbers = PlannedNumbers("00:00-24:00")
+        self.pop = Pop(PopId("simulated"), self.engine, journal, recorder, vault, config, self.clock, numbers=numbers)
         entities: list[tuple[str, wire.EntityConfig]] = [
             (f"flow.{FLOW_ID}", wire.FlowConfig(flow_id=FLOW_ID, version=1, graph=dict(self.suite.graph))),
             *((f"queue.{queue.queue_id}", queue) for queue in self.suite.queues),

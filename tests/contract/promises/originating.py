@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pbx.domain.commands import ToPhone
 from pbx.domain.e164 import cli_of
-from pbx.domain.events import LegAnswered, LegEnded, LegOffered, LegRinging, PhoneReachable
+from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, LegOffered, LegRinging, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import PhoneId
 from tests.contract.backend import Backend, Controller, account, to_trunk
-from tests.contract.far_end import CALLER, all_hear
+from tests.contract.far_end import CALLER, DID, PROMPT_HZ, all_hear
 
 
 class Originating:
@@ -78,6 +78,24 @@ class Originating:
             await callee.hears(caller.hz)
             await callee.hang_up()
             assert await controller.outcome(second) is HangupCause.NORMAL_CLEARING
+
+    async def test_to_a_trunk_with_nobody_to_talk_to_yet(self, backend: Backend, controller: Controller) -> None:
+        """Who is called back hears prompts and can press keys before there is an agent."""
+        async with backend.callee() as callee, backend.phone(controller, "anna") as anna:
+            first = await controller.originate(to_trunk(), None, cli=cli_of(DID))
+            await callee.rings()
+            await callee.answer()
+            await controller.answered(first)
+            await controller.play(first, "long")
+            await callee.hears(PROMPT_HZ["long"])
+            await callee.press("1")
+            pressed = await controller.listener.wait_for(DigitPressed)
+            assert (pressed.leg_id, pressed.digit) == (first, "1")
+            second = await controller.reached(anna, first)
+            await controller.bridged(first, second)
+            await all_hear([(callee, [anna.hz]), (anna, [callee.hz])])
+            await callee.hang_up()
+            assert await controller.outcome(first) is HangupCause.NORMAL_CLEARING
 
     async def test_caller_leaves_while_the_phone_rings(self, backend: Backend, controller: Controller) -> None:
         async with backend.caller() as caller, backend.phone(controller, "anna") as anna:

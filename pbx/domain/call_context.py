@@ -8,6 +8,7 @@ from datetime import date
 
 from pbx.domain import commands as cmd
 from pbx.domain.consent import ConsentEvidence, RegimeTable
+from pbx.domain.dialling import Dialling
 from pbx.domain.e164 import UNKNOWN, Cli
 from pbx.domain.events import Event
 from pbx.domain.flow import Flow
@@ -30,6 +31,7 @@ class CallConfig:
     """The flows that ``flow`` runs, and those that they run, in the versions of the call's beginning."""
     holidays: Mapping[str, Container[date]] = field(default_factory=dict)
     """Country, or part of one -> its public holidays."""
+    dialling: Dialling = field(default_factory=Dialling)
 
 
 @dataclass(slots=True)
@@ -40,6 +42,12 @@ class CallContext:
     language: str
     caller_country: str | None
     cli: Cli = UNKNOWN
+    trunk: str = ""
+    """By which the caller came."""
+    legs: set[LegId] = field(default_factory=set)
+    """Legs that live, as far as we know."""
+    rung: int = 0
+    """Legs that were rung outside of a queue."""
     out: list[cmd.Command] = field(default_factory=list)
     evidence: ConsentEvidence | None = None
     asked_for_consent: bool = False

@@ -194,6 +194,8 @@ class JoinQueue:
     preferred: AgentId | None = None
     """This agent first (the last one the caller talked to): the call waits ``preferred_s`` for nobody else."""
     preferred_s: float = 0.0
+    tried: tuple[E164, ...] = ()
+    """Numbers that this wait has overflowed to in vain; they are not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,10 @@ class EngageAgent:
 
     request: str
     agent_id: AgentId
+    ready: bool = False
+    """Only an agent who is AVAILABLE."""
+    from_wrap_up: bool = False
+    """An agent in wrap-up ends it for this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pbx.domain import talk_events
+from pbx.domain import outside_events, talk_events
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.outside_events import *  # noqa: F403
 from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
 
@@ -163,6 +164,9 @@ class WaitEnded(Event):
     queue_id: QueueId
     reason: str
     target: str = ""
+    ring_s: float = 30.0
+    show_caller: bool = False
+    """How the number is to be rung."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +342,8 @@ class EndReason(Enum):
     AGENT_HUNG_UP = "agent_hung_up"
     FLOW_ENDED = "flow_ended"
     OVERFLOWED = "overflowed"
+    OUTSIDE_HUNG_UP = "outside_hung_up"
+    """The outside number to which the caller was forwarded."""
     UNKNOWN_DID = "unknown_did"
     ENGINE_FAILED = "engine_failed"
     ASKED = "asked"
@@ -368,11 +374,11 @@ FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
-    *talk_events.FACTS,
+    *talk_events.FACTS, *outside_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
-    *talk_events.FINDINGS,
+    *talk_events.FINDINGS, *outside_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

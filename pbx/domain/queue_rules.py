@@ -82,7 +82,12 @@ class OverflowToQueue:
 
 @dataclass(frozen=True, slots=True)
 class OverflowToNumber:
+    """An outside number is rung for ``ring_s``; when nobody answers, the call waits on at its place. Once a wait."""
+
     number: E164
+    ring_s: float = 30.0
+    show_caller: bool = False
+    """Show the caller's own number instead of the DID."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,26 +8,16 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import BaseStep, Go, Outcome
-from pbx.domain.e164 import Cli
+from pbx.domain.call_steps import BaseStep, Go, Outcome, ToStep
+from pbx.domain.e164 import E164, Cli
 from pbx.domain.flow import EnterQueue, position_prompt
+from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
+from pbx.domain.leg_step import OUTCOMES
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Need
 from pbx.domain.variables import fill, text_of
-
-_OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
-    HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
-    HangupCause.USER_BUSY: ev.OfferOutcome.BUSY,
-    HangupCause.CALL_REJECTED: ev.OfferOutcome.REJECTED,
-    HangupCause.NO_USER_RESPONSE: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.SUBSCRIBER_ABSENT: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.NO_ROUTE: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.UNALLOCATED_NUMBER: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.DESTINATION_OUT_OF_ORDER: ev.OfferOutcome.UNREACHABLE,
-}
-"""How an agent's leg that never answered ended -> outcome of the offer; any other cause is FAILED."""
 
 
 class Phase(Enum):
@@ -60,6 +50,10 @@ class QueueStep(BaseStep):
         self.cli = cli
         self.waited_s, self.preferred, self.preferred_s = waited_s, preferred, preferred_s
         self.entered_at = 0.0
+        self.tried: tuple[E164, ...] = ()
+        """Outside numbers that this wait has overflowed to in vain."""
+        self.patient_until: float | None = None
+        """When the node's longest wait is over."""
         self.queue: Queue | None = context.config.queues.get(node.queue_id)
         self.phase = Phase.JOINING
         self.offer: ev.OfferMade | None = None
@@ -73,6 +67,8 @@ class QueueStep(BaseStep):
         if self.queue is None:
             return Go(self.node.on_refused)
         self.context.typed_ahead = None
+        if self.tried:
+            return self._join_again()
         self.entered_at = now - self.waited_s
         agent, preferred_s = self.preferred, self.preferred_s
         if agent is None and self.node.preferred:
@@ -90,6 +86,20 @@ class QueueStep(BaseStep):
         )
         return None
 
+    def _join_again(self) -> Outcome:
+        """An outside number did not answer: the same age and priority make the same place."""
+        if self.queue is not None:
+            self.context.do(
+                cmd.JoinQueue(
+                    self.queue.queue_id,
+                    entered_at=self.entered_at,
+                    priority=self.node.priority,
+                    needs=self._needs(),
+                    tried=self.tried,
+                )
+            )
+        return None
+
     def _needs(self) -> tuple[Need, ...]:
         """A skill whose name comes out empty, because a variable is not set, is not asked for."""
         read = self.context.read
@@ -105,7 +115,11 @@ class QueueStep(BaseStep):
             return None
         self.phase = Phase.WAITING
         if self.node.max_wait_s is not None:
-            self.context.set_timer("max_wait", self.node.max_wait_s)
+            self.patient_until = self.patient_until or now + self.node.max_wait_s
+            self.context.set_timer("max_wait", max(0.0, self.patient_until - now))
+        if self.tried:
+            self._music()
+            return None
         prompts = [self.node.welcome_prompt] if self.node.welcome_prompt else []
         if self.node.announce_position:
             prompts.append(position_prompt(position))
@@ -126,16 +140,28 @@ class QueueStep(BaseStep):
             floor = max(former.consent_floor, other.consent_floor)
             self.queue = replace(other, recorded=recorded, consent_floor=floor)
 
-    def wait_ended(self, reason: str, target: str) -> Outcome:
-        """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused."""
+    def wait_ended(self, event: ev.WaitEnded) -> Outcome:
+        """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused; or out
+        to a number, and back here when nobody answers."""
         if self.phase is not Phase.JOINING and self.phase is not Phase.WAITING:
             return None
         self.context.silence()
         self.context.cancel_timers()
-        if reason == "prompt":
+        if event.reason == "prompt":
             self.phase = Phase.LEAVING
-            self.context.play(self.context.prompt(target))
+            self.context.play(self.context.prompt(event.target))
             return None
+        if event.reason == "number":
+            self.tried, self.phase = (*self.tried, E164(event.target)), Phase.JOINING
+            music = self.queue.music_class if self.queue is not None else "default"
+            outside = Outside(
+                number=event.target,
+                why="queue",
+                ring_s=event.ring_s,
+                show_caller=event.show_caller,
+                music_class=music,
+            )
+            return ToStep(ForwardStep(self.context, outside, ToStep(self)))
         return Go(self.node.on_timeout or self.node.on_refused)
 
     def played(self, played_ms: int, completed: bool, now: float) -> Outcome:
@@ -210,7 +236,7 @@ class QueueStep(BaseStep):
     def agent_leg_ended(self, cause: HangupCause, now: float) -> None:
         """Before the bridge: the offer came to nothing; the call keeps its place."""
         failed = self.phase is Phase.BRIDGING
-        outcome = ev.OfferOutcome.FAILED if failed else _OUTCOMES.get(cause, ev.OfferOutcome.FAILED)
+        outcome = ev.OfferOutcome.FAILED if failed else OUTCOMES.get(cause, ev.OfferOutcome.FAILED)
         self.give_up_offer(outcome, now)
 
     def withdrawn(self, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pbx.domain.e164 import E164
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.domain.measured import Handling, Patience
 from pbx.domain.pools import Pool
@@ -64,6 +65,8 @@ class Waiting:
     """What steps added to the priority."""
     hops: int = 0
     """Queues it has overflowed from."""
+    tried: tuple[E164, ...] = ()
+    """Numbers it has overflowed to in vain."""
 
     @property
     def queue_id(self) -> QueueId:

@@ -13,6 +13,7 @@ from pbx.domain import events as ev
 from pbx.domain import wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
+from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import AgentId, CallId
 from pbx.domain.matching import Matching
@@ -57,13 +58,16 @@ class Waits(Matching):
             plan = self._plan(line, command.needs)
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
-        if line.queue.no_agent is not NoAgent.WAIT and not self._helps(line, plan, 0, plan.pools, command.needs):
+        if line.queue.no_agent is not NoAgent.WAIT and not self._helps(
+            line, plan, 0, plan.pools, command.needs, tried=command.tried
+        ):
             return [self._refused(call_id, command, "no_agent", now)]
         entered_at = command.entered_at
         place = place_of(command.priority + line.queue.priority, entered_at, call_id)
         waiting = Waiting(
             call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
         )
+        waiting.tried = command.tried
         self._waiting[call_id] = waiting
         line.all.add(place)
         position = line.all.rank(place) + 1
@@ -211,8 +215,18 @@ class Waits(Matching):
                 target = self._lines.get(queue_id)
                 if target is not None and self._may_overflow(waiting.line, target, waiting.needs, waiting.hops):
                     decisions.append(self._move(waiting, target, now))
-            case OverflowToNumber(number=number):
-                return self._end(waiting, "number", number, now, decisions)
+            case OverflowToNumber() as out if out.number not in waiting.tried:
+                decisions += self._drop(waiting)
+                ended = ev.WaitEnded(
+                    at=now,
+                    queue_id=waiting.queue_id,
+                    reason="number",
+                    target=out.number,
+                    ring_s=out.ring_s,
+                    show_caller=out.show_caller,
+                )
+                decisions.append(ToCall(waiting.call_id, ended))
+                return True
             case EndWithPrompt(prompt_id=prompt_id):
                 return self._end(waiting, "prompt", prompt_id, now, decisions)
             case GiveUp():
@@ -247,10 +261,17 @@ class Waits(Matching):
 
     def _brings_somebody(self, waiting: Waiting) -> bool:
         """Whether a stage to come does."""
-        return self._helps(waiting.line, waiting.plan, waiting.step, (), waiting.needs, waiting.hops)
+        return self._helps(waiting.line, waiting.plan, waiting.step, (), waiting.needs, waiting.hops, waiting.tried)
 
     def _helps(
-        self, line: Line, plan: Plan, step: int, pools: tuple[Pool, ...], needs: tuple[Need, ...], hops: int = 0
+        self,
+        line: Line,
+        plan: Plan,
+        step: int,
+        pools: tuple[Pool, ...],
+        needs: tuple[Need, ...],
+        hops: int = 0,
+        tried: tuple[E164, ...] = (),
     ) -> bool:
         """Whether somebody logged in could take the call in ``pools`` or in a later stage, before the wait ends."""
         if _anybody(pools):
@@ -258,6 +279,8 @@ class Waits(Matching):
         for stage in plan.stages[step:]:
             if isinstance(stage.change, ENDS):
                 return False
+            if isinstance(stage.change, OverflowToNumber) and stage.change.number not in tried:
+                return False  # it is not dialled before its time for what comes after it
             if _anybody(stage.pools):
                 return True
             if isinstance(stage.change, OverflowToQueue):

@@ -102,7 +102,7 @@ def check(number: str) -> Outside:
 
 def _refuse_short(digits: str, country: str) -> None:
     short = phonenumbers.PhoneNumber(phonenumbers.country_code_for_region(country), int(digits))
-    if shortnumberinfo.connects_to_emergency_number(digits, country):
+    if shortnumberinfo.is_emergency_number(digits, country):
         raise MayNotDial(Refusal.EMERGENCY)
     if len(digits) < 7 and shortnumberinfo.is_valid_short_number_for_region(short, country):
         raise MayNotDial(Refusal.SHORT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,4 +48,14 @@ class PopSettings(BaseSettings):
     lookup_origins: list[str] = []
     """Where flows may look things up although it is a private address or not TLS: ``http://crm.internal:8080`` (JSON
     list). Without this only https to public addresses."""
+    outside_trunk: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    """Over which trunk outside numbers are called; none: the one by which the caller came. On Asterisk a trunk with a
+    password goes by its user name."""
+    outside_prefixes: list[Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]] = []
+    """What numbers in E.164 begin with that may be called: ``["+49", "+4315"]`` (JSON list). Without any, those of the
+    POP's country may. Emergency, short, premium and unknown numbers never may."""
+    park_first_slot: int = Field(default=701, ge=100, le=9900)
+    park_slots: int = Field(default=20, ge=0, le=99)
+    park_timeout_s: float = Field(default=120.0, ge=10, le=3600)
+    """After it a parked caller whom nobody retrieves goes back to the queue."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dialplans import dialling
 from orchestrator.adapters.db.models import QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
-from orchestrator.domain.resources import EndWithPrompt, OverflowToQueue, QueueChange, QueueSpec
+from orchestrator.domain.resources import EndWithPrompt, OverflowToNumber, OverflowToQueue, QueueChange, QueueSpec
 from orchestrator.services import flows
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
@@ -36,6 +37,11 @@ async def _check(
                     errors.append(FieldError(f"{place}.queue_id", "is this queue itself"))
                 elif await session.get(QueueRow, target) is None:
                     errors.append(FieldError(f"{place}.queue_id", f"there is no queue {target}"))
+            case OverflowToNumber(number=number):
+                try:
+                    dialling.check(number)
+                except dialling.MayNotDial as error:
+                    errors.append(FieldError(f"{place}.number", error.reason))
             case EndWithPrompt(prompt_id=prompt):
                 if lacking := sorted(language for language, there in catalogue.items() if prompt not in there):
                     shown = ", ".join(lacking[:5]) + (" and others" if len(lacking) > 5 else "")

@@ -43,7 +43,10 @@ class FeatureCalls:
         prompts: Mapping[tuple[str, str], str],
         languages: Sequence[str],
         spawn: Callable[[Coroutine[None, None, None], str], None],
+        retrieve: Callable[[LegId, AgentId, int], bool],
     ) -> None:
+        """``retrieve`` hands the leg to the call parked in a slot; False where there is none."""
+        self._retrieve = retrieve
         self._engine, self._router = engine, router
         self._prompts, self._languages, self._spawn = prompts, tuple(languages), spawn
         self._calls: dict[LegId, _FeatureCall] = {}
@@ -57,6 +60,8 @@ class FeatureCalls:
             log.info("phone %s dialled a code that means nothing here", event.phone_id)
             self._do(self._engine.hang_up(event.leg_id, HangupCause.UNALLOCATED_NUMBER), event.leg_id)
             return
+        if dialled.slot is not None and self._retrieve(event.leg_id, agent_id, dialled.slot):
+            return  # the leg is the call's now
         prompt_id = self._carry_out(agent_id, dialled.feature, dialled.reason)
         limit = asyncio.get_running_loop().call_later(LONGEST_S, self._hang_up, event.leg_id)
         self._calls[event.leg_id] = _FeatureCall(agent_id, prompt_id, dialled.feature is Feature.READY, limit)
@@ -80,6 +85,8 @@ class FeatureCalls:
                 case Feature.EXTEND_WRAP_UP:
                     self._router.extend_wrap_up(agent_id, EXTENSION_S)
                     return "agent-wrap-up-extended"
+                case Feature.RETRIEVE:
+                    return "agent-code-refused"
         except IllegalTransition:
             return "agent-code-refused"
 

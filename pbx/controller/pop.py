@@ -11,13 +11,16 @@ from pbx.controller import routing_commands
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.config_store import ConfigStore, phone_of
 from pbx.controller.feature_calls import FeatureCalls
+from pbx.controller.parking_lot import ParkingLot, parked_in, slot_of
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.router import Router
+from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.agent import Status
 from pbx.domain.call import Call
 from pbx.domain.conversation import Asked
-from pbx.domain.errors import EngineError, JournalError
+from pbx.domain.e164 import e164
+from pbx.domain.errors import BadValue, EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, QueueId, RecordingId, derive
@@ -31,6 +34,18 @@ from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
 
 log = logging.getLogger(__name__)
+
+_Asking = (
+    wire.SuperviseCall
+    | wire.EndSupervision
+    | wire.TakeOverCall
+    | wire.HoldCall
+    | wire.ResumeCall
+    | wire.MuteAgent
+    | wire.TransferCall
+    | wire.RetrieveCall
+)
+"""Commands that become one event of the call."""
 
 MAX_READ = 512 * 1024
 ORPHAN_GRACE_S = 3.0
@@ -51,6 +66,7 @@ class Pop:
         *,
         languages: Sequence[str] = ("en",),
         lookups: Lookups | None = None,
+        parking: ParkingLot | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first."""
         self.pop_id = pop_id
@@ -66,7 +82,10 @@ class Pop:
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
         self.phones = PhoneBook(engine)
-        self.features = FeatureCalls(engine, self.router, config.prompts, languages, self._spawn)
+        self.features = FeatureCalls(engine, self.router, config.prompts, languages, self._spawn, self._retrieved_on)
+        self.parking = parking or ParkingLot()
+        self._parking: set[int] = set()
+        """Slots promised to calls that are about to be parked."""
         self._lookups = lookups or NoLookups()
         self._services = Services(
             engine, journal, self.router, recorder, clock, self._own_leg, self._closed, self._lookups
@@ -261,6 +280,8 @@ class Pop:
                 return self._tell_call(CallId(call_id), ev.RecordingStopAsked(at=self.clock(), by=by))
             case wire.ReadRecording() as read:
                 return await self._read(read)
+            case wire.ParkCall() as park:
+                return await self._park(request.idempotency_key, park)
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 
@@ -271,7 +292,43 @@ class Pop:
         actor.post(event)
         return wire.CommandReply()
 
-    async def _in_conversation(self, key: str, command: wire.TalkCommand) -> wire.CommandReply:
+    async def _park(self, key: str, command: wire.ParkCall) -> wire.CommandReply:
+        actor = self.calls.get(CallId(command.call_id))
+        if actor is None:
+            return wire.CommandReply(error_id="unknown-call", detail=f"call {command.call_id} is not live at this POP")
+        taken = {slot for other in self.calls.values() if (slot := slot_of(other)) is not None} | self._parking
+        try:
+            slot = self.parking.choose(command.slot, taken)
+        except BadValue as error:
+            return wire.CommandReply(error_id="no_slot", detail=str(error))
+        self._parking.add(slot)
+        try:
+            timeout_s = self.parking.timeout_s
+            answer = await actor.ask(ev.ParkAsked(at=self.clock(), request=key, slot=slot, timeout_s=timeout_s))
+        finally:
+            self._parking.discard(slot)
+        done = answer.error_id is None
+        return wire.CommandReply(error_id=answer.error_id, detail=answer.detail, slot=slot if done else None)
+
+    def _retrieved_on(self, leg_id: LegId, agent_id: AgentId, slot: int) -> bool:
+        """An agent has dialled in for the call in this slot; whether there is one, which has the leg then."""
+        actor = parked_in(slot, self.calls.values())
+        if actor is None:
+            return False
+        self._own_leg(leg_id, actor)
+        retrieve = ev.RetrieveAsked(at=self.clock(), request=f"dialled-{leg_id}", agent_id=agent_id, leg_id=leg_id)
+        self._spawn(self._end_if_gone(leg_id, actor.ask(retrieve)), f"retrieve-{leg_id}")
+        return True
+
+    async def _end_if_gone(self, leg_id: LegId, asked: asyncio.Future[cmd.Answer]) -> None:
+        """A call that was over before it heard of the leg cannot hang it up."""
+        if (await asked).error_id == "unknown_call":
+            try:
+                await self.engine.hang_up(leg_id, HangupCause.CALL_REJECTED)
+            except EngineError as error:
+                log.info("the leg of an agent who came too late is gone: %s", error)
+
+    async def _in_conversation(self, key: str, command: _Asking) -> wire.CommandReply:
         actor = self.calls.get(CallId(command.call_id))
         if actor is None:
             return wire.CommandReply(error_id="unknown-call", detail=f"call {command.call_id} is not live at this POP")
@@ -281,7 +338,7 @@ class Pop:
         answer = await actor.ask(asked)
         return wire.CommandReply(error_id=answer.error_id, detail=answer.detail)
 
-    def _asked(self, key: str, command: wire.TalkCommand, actor: CallActor) -> Asked | wire.CommandReply:
+    def _asked(self, key: str, command: _Asking, actor: CallActor) -> Asked | wire.CommandReply:
         """The event of a command, or its refusal."""
         now = self.clock()
         match command:
@@ -302,13 +359,20 @@ class Pop:
                 return ev.ResumeAsked(at=now, request=key)
             case wire.MuteAgent(muted=muted):
                 return ev.MuteAsked(at=now, request=key, muted=muted)
-            case wire.TransferCall(queue_id=queue_id, agent_id=None) if queue_id is not None:
+            case wire.RetrieveCall(agent_id=agent_id):
+                return ev.RetrieveAsked(at=now, request=key, agent_id=AgentId(agent_id))
+            case wire.TransferCall(queue_id=None, agent_id=None, number=number) if number is not None:
+                try:
+                    return ev.TransferAsked(at=now, request=key, number=e164(number))
+                except BadValue as error:
+                    return wire.CommandReply(error_id="number_refused", detail=str(error))
+            case wire.TransferCall(queue_id=queue_id, agent_id=None, number=None) if queue_id is not None:
                 return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
-            case wire.TransferCall(queue_id=None, agent_id=agent_id) if agent_id is not None:
+            case wire.TransferCall(queue_id=None, agent_id=agent_id, number=None) if agent_id is not None:
                 refusal = self._may_be_handed_to(AgentId(agent_id), actor)
                 return refusal or ev.TransferAsked(at=now, request=key, agent_id=AgentId(agent_id))
             case wire.TransferCall():
-                return wire.CommandReply(error_id="bad_target", detail="a queue or an agent, not both and not neither")
+                return wire.CommandReply(error_id="bad_target", detail="exactly one of a queue, an agent and a number")
 
     def _may_be_handed_to(self, agent_id: AgentId, actor: CallActor) -> wire.CommandReply | None:
         """Why a caller cannot wait for this agent; what changes afterwards, the ACD sees to."""

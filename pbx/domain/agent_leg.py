@@ -86,18 +86,16 @@ class AgentLegStep(LegStep):
 class DirectStep(AgentLegStep):
     """A flow's transfer to one agent, who must be ready and free; else the flow goes on at ``on_failure``."""
 
-    def __init__(
-        self, context: CallContext, agent_id: AgentId, seat: Seat, on_failure: Outcome, ring_s: float, music: str
-    ) -> None:
+    def __init__(self, context: CallContext, agent_id: AgentId, seat: Seat, on_failure: Outcome, ring_s: float) -> None:
         super().__init__(context, seat, ring_s)
-        self.wanted, self.on_failure, self.music = agent_id, on_failure, music
+        self.wanted, self.on_failure = agent_id, on_failure
 
     def enter(self, now: float) -> Outcome:
         self.context.typed_ahead = None
         if not self.wanted:
             return self.on_failure
         self.context.rung += 1
-        self.context.start_music(self.music)
+        self.context.start_music("default")
         self.engage(f"{self.context.call_id}-{self.context.rung}", self.wanted, ready=True)
         return None
 

@@ -137,6 +137,8 @@ class QueueJoined(Event):
 
     queue_id: QueueId
     position: int
+    again: bool = False
+    """It waited before; an outside number was rung in vain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,10 @@ class Waits(Matching):
         line.all.add(place)
         position = line.all.rank(place) + 1
         decisions: list[Decision] = [
-            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
+            ToCall(
+                call_id,
+                ev.QueueJoined(at=now, queue_id=command.queue_id, position=position, again=bool(command.tried)),
+            )
         ]
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)

@@ -44,6 +44,14 @@ class OverflowToQueueStep(Wire, frozen=True, tag="overflow_queue"):
     queue_id: str
 
 
+class OverflowToNumberStep(Wire, frozen=True, tag="overflow_number"):
+    number: str
+    """E.164."""
+    ring_s: float = 30.0
+    show: str = "did"
+    """``did`` or ``caller``: which number it is shown."""
+
+
 class EndWithPromptStep(Wire, frozen=True, tag="end_with_prompt"):
     prompt_id: str
 
@@ -52,7 +60,7 @@ class QueueStepConfig(Wire, frozen=True):
     """What changes for a call that has waited ``after_s`` in the queue."""
 
     after_s: float
-    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep
+    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | OverflowToNumberStep | EndWithPromptStep
 
 
 class QueueConfig(Wire, frozen=True, tag="queue"):
@@ -229,14 +237,39 @@ class MuteAgent(Wire, frozen=True, tag="mute_agent"):
 
 
 class TransferCall(Wire, frozen=True, tag="transfer_call"):
-    """To another queue, or to an agent of the present one: exactly one is given."""
+    """To another queue, to an agent of the present one, or to an outside number in E.164: exactly one is given."""
 
     call_id: str
     queue_id: str | None = None
     agent_id: str | None = None
+    number: str | None = None
 
 
-TalkCommand = SuperviseCall | EndSupervision | TakeOverCall | HoldCall | ResumeCall | MuteAgent | TransferCall
+class ParkCall(Wire, frozen=True, tag="park_call"):
+    """The reply says in which slot; any that is free where none is asked for."""
+
+    call_id: str
+    slot: int | None = None
+
+
+class RetrieveCall(Wire, frozen=True, tag="retrieve_call"):
+    """Ring the agent for a parked call."""
+
+    call_id: str
+    agent_id: str
+
+
+TalkCommand = (
+    SuperviseCall
+    | EndSupervision
+    | TakeOverCall
+    | HoldCall
+    | ResumeCall
+    | MuteAgent
+    | TransferCall
+    | ParkCall
+    | RetrieveCall
+)
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""
@@ -295,3 +328,5 @@ class CommandReply(Wire, frozen=True):
     blob: bytes = b""
     total_size: int = 0
     wait: WaitExplained | None = None
+    slot: int | None = None
+    """Of a call that was parked."""

@@ -119,8 +119,8 @@ class OverflowToNumber(Strict):
     type: Literal["overflow_number"]
     number: E164Text
     ring_s: float = Field(default=30.0, ge=5, le=120)
-    show: Literal["did", "caller"] = "did"
-    """Which number it is shown; a caller who withholds the own one stays withheld."""
+    show_caller: bool = False
+    """Show it the caller's own number instead of the DID; a caller who withholds the own one stays withheld."""
 
 
 class EndWithPrompt(Strict):

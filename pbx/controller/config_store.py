@@ -61,8 +61,8 @@ def _step(step: QueueStepConfig) -> WaitStep:
             action = RaisePriority(by)
         case OverflowToQueueStep(queue_id=queue_id):
             action = OverflowToQueue(QueueId(queue_id))
-        case OverflowToNumberStep(number=number, ring_s=ring_s, show=show):
-            action = OverflowToNumber(e164(number, "steps.number"), ring_s, show == "caller")
+        case OverflowToNumberStep(number=number, ring_s=ring_s, show_caller=show_caller):
+            action = OverflowToNumber(e164(number, "steps.number"), ring_s, show_caller)
         case EndWithPromptStep(prompt_id=prompt_id):
             action = EndWithPrompt(prompt_id)
     return WaitStep(step.after_s, action)

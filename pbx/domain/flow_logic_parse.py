@@ -227,8 +227,8 @@ def transfer(r: Reader) -> Node:
     text = template(r.text(target), f"{r.field}.{target}")
     if target == "number" and "{" not in text:
         e164(text, f"{r.field}.number")
-    if target != "number" and "show" in r.data:
-        raise BadValue(f"{r.field}.show", "goes with number only")
+    if target != "number" and "show_caller" in r.data:
+        raise BadValue(f"{r.field}.show_caller", "goes with number only")
     if target == "queue" and "ring_s" in r.data:
         raise BadValue(f"{r.field}.ring_s", "goes with number and agent only")
     return Transfer(
@@ -237,7 +237,7 @@ def transfer(r: Reader) -> Node:
         queue_id=QueueId(text) if target == "queue" else None,
         agent=text if target == "agent" else None,
         ring_s=float(r.seconds("ring_s", 30.0, 5, 120)),
-        show_caller=r.one_of("show", ("did", "caller"), "did") == "caller",
+        show_caller=r.flag("show_caller", False),
     )
 
 

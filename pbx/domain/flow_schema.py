@@ -246,12 +246,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
             "agent": {**_TEXT, "description": "id of an agent, may hold {variable}", "examples": ["{manager}"]},
             "on_failure": _NODE,
             "ring_s": {**_seconds(5, 120, 30.0), "description": "seconds; of a number and of an agent"},
-            "show": {
-                "type": "string",
-                "enum": ["did", "caller"],
-                "default": "did",
-                "description": "which number the outside number is shown",
-            },
+            "show_caller": {**_flag(False), "description": "show the number the caller's own instead of the DID"},
         },
     ),
     "return": ("Back to the flow that ran this one; the call ends where none did.", {}),
@@ -300,7 +295,7 @@ def schema() -> dict[str, Any]:
         if kind == "transfer":
             node["oneOf"] = [{"required": [target]} for target in ("number", "queue", "agent")]
             no_queue = {"properties": {"queue": False}}
-            node["dependentSchemas"] = {"show": {"required": ["number"]}, "ring_s": no_queue}
+            node["dependentSchemas"] = {"show_caller": {"required": ["number"]}, "ring_s": no_queue}
         kinds.append(node)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -48,8 +48,8 @@ class OverflowToNumberStep(Wire, frozen=True, tag="overflow_number"):
     number: str
     """E.164."""
     ring_s: float = 30.0
-    show: str = "did"
-    """``did`` or ``caller``: which number it is shown."""
+    show_caller: bool = False
+    """Whether it is shown the caller's own number, and not the DID."""
 
 
 class EndWithPromptStep(Wire, frozen=True, tag="end_with_prompt"):

@@ -170,19 +170,19 @@ async def test_a_national_number_out_of_a_variable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("show", "cli", "shown"),
+    ("show_caller", "cli", "shown"),
     [
-        ("did", CALLER, cli_of(DID)),
-        ("caller", CALLER, cli_of(CALLER)),
-        ("caller", "withheld", WITHHELD),
-        ("caller", "", cli_of(DID)),
-        ("did", "withheld", cli_of(DID)),
+        (False, CALLER, cli_of(DID)),
+        (True, CALLER, cli_of(CALLER)),
+        (True, "withheld", WITHHELD),
+        (True, "", cli_of(DID)),
+        (False, "withheld", cli_of(DID)),
     ],
 )
 async def test_what_the_number_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: str, cli: str, shown: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show_caller: bool, cli: str, shown: Any
 ) -> None:
-    async with World(tmp_path, out(number=NUMBER, show=show)) as world:
+    async with World(tmp_path, out(number=NUMBER, show_caller=show_caller)) as world:
         seen = asked(world, monkeypatch)
         far = callee(world)
         caller = await world.call(cli)

@@ -59,7 +59,7 @@ async def answered(phone: Phone) -> str:
 
 
 async def test_a_flow_and_a_queue_lead_out(stack: Stack) -> None:
-    await stack.api.put("flows/main", {"graph": OUT})
+    await stack.api.ask("PUT", "flows/main", {"graph": OUT})
     await stack.synced()
     async with outside(stack) as far:
         async with stack.caller("first", tone_hz=CALLER_HZ) as caller:
@@ -74,8 +74,8 @@ async def test_a_flow_and_a_queue_lead_out(stack: Stack) -> None:
 
         action = {"type": "overflow_number", "number": NUMBER, "ring_s": 5, "show_caller": True}
         queue = {"name": "Support", "steps": [{"after_s": 1, "action": action}]}
-        await stack.api.put("queues/support", queue)
-        await stack.api.put("flows/main", {"graph": QUEUE_FLOW})
+        await stack.api.ask("PUT", "queues/support", queue)
+        await stack.api.ask("PUT", "flows/main", {"graph": QUEUE_FLOW})
         await stack.synced()
         number = "+491701112233"
         async with stack.caller("second", number, tone_hz=CALLER_HZ) as caller:

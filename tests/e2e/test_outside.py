@@ -28,11 +28,15 @@ OUT: dict[str, Any] = {
         "sorry": {"type": "hang_up", "prompts": ["queue-full"]},
     },
 }
+CONSENT_FLOW = QUEUE_FLOW | {
+    "start": "consent",
+    "nodes": QUEUE_FLOW["nodes"] | {"consent": {"type": "consent", "next": "wait"}},
+}
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"o{next(NUMBERS)}-", engine=engine) as started:
+    async with Stack.start(lab, prefix=f"o{next(NUMBERS)}-", engine=engine, flow=CONSENT_FLOW) as started:
         yield started
         started.server.wait_idle()
 
@@ -95,7 +99,7 @@ async def test_a_live_call_is_handed_out_and_parked(stack: Stack) -> None:
         anna = await phones.enter_async_context(stack.agent("anna", tone_hz=ANNA_HZ))
         bela = await phones.enter_async_context(stack.agent("bela", tone_hz=BELA_HZ, available=False))
         caller = await phones.enter_async_context(stack.caller(tone_hz=CALLER_HZ))
-        await stack.through_menu(caller)
+        await caller.wait_for("CALL_ESTABLISHED")
         await stack.answer_consent(caller, "1")
         await stack.talking(caller)
         call_id = await stack.call_id(caller)

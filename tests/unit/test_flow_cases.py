@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from pbx.domain.flow import parse
+from pbx.domain.ids import FlowId
 from pbx.simulation.flows import cli, runner
 from pbx.simulation.flows.case_file import read_suite
+from pbx.simulation.flows.drawing import mermaid, svg
 from pbx.simulation.flows.files import Unusable
 from tests.support.world import FLOW, SHORT_FLOW
 
@@ -222,3 +225,9 @@ def test_bad_numbers_in_a_case_file(tmp_path: Path, change: dict[str, Any], plac
     with pytest.raises(Unusable) as refused:
         read_suite(path)
     assert refused.value.place == place
+
+
+def test_a_transfer_is_drawn_with_where_it_leads() -> None:
+    flow = parse(FlowId("out"), 1, OUT)
+    assert "transfer +49305550999" in mermaid(flow, OUT)
+    assert "transfer +49305550999" in svg(flow, OUT)

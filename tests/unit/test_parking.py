@@ -228,6 +228,36 @@ async def test_a_retrieval_that_the_media_server_fails(tmp_path: Path, monkeypat
         assert parks(cdr) == [(701, "anna", "retrieved", "bela")]
 
 
+async def test_a_held_caller_is_parked_and_retrieved(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        caller = await talking(world)
+        assert await world.command(wire.HoldCall(call_id=world.call_id(caller))) is None
+        assert (await park(world, caller)).error_id is None
+        await world.run(5)
+        assert caller.hears == "music:default"
+        bela = world.agent("bela", available=False)
+        assert await retrieve(world, caller, "bela") is None
+        await world.until(lambda: world.state("bela")[2] == "ON_CALL")
+        assert (world.hears(caller.leg_id), world.hears(bela.leg_id)) == ({"bela"}, {"caller"})
+        caller.hang_up()
+        await world.ended(caller)
+        assert [k for k in world.kinds(caller) if k in ("HoldStarted", "HoldEnded")] == ["HoldStarted", "HoldEnded"]
+
+
+async def test_a_supervisor_is_let_go_when_the_call_is_parked(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        caller = await talking(world)
+        world.agent("boss", available=False)
+        call_id = world.call_id(caller)
+        assert await world.command(wire.SuperviseCall(call_id=call_id, agent_id="boss", mode="listen")) is None
+        await world.until(lambda: "SupervisionStarted" in world.kinds(caller))
+        assert (await park(world, caller)).error_id is None
+        await world.until(lambda: world.state("boss") == ("LOGGED_OUT", None, "IDLE"))
+        caller.hang_up()
+        cdr = await world.ended(caller)
+        assert [one.ended for one in cdr.supervisions] == ["parked"]
+
+
 # --- by feature code ------------------------------------------------------------------------------------------------
 
 

@@ -119,8 +119,8 @@ def read_suite(path: Path) -> Suite:
     cases = data.get("cases")
     if not isinstance(cases, list) or not cases:
         raise Unusable("cases", "must be a list of at least one case")
-    known = (set(flow.nodes), set(flow.queue_ids()), set(numbers))
-    read_cases = tuple(_case(case, f"cases.{at}", *known) for at, case in enumerate(cases))
+    nodes, queue_ids, rung = set(flow.nodes), set[str](flow.queue_ids()), set(numbers)
+    read_cases = tuple(_case(case, f"cases.{at}", nodes, queue_ids, rung) for at, case in enumerate(cases))
     cli = _text(caller.get("number", "+4917012345678"), "caller.number")
     country = caller.get("country", "DE")
     if country is not None:

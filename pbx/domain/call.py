@@ -26,6 +26,7 @@ from pbx.domain.ids import CallId, LegId, RecordingId
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
+from pbx.domain.queue_rules import overdue_numbers
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.seat import Seat
 from pbx.domain.step_makers import make_step
@@ -317,6 +318,9 @@ class Call:
         to_queue = QueueStep(
             self.context, node, self.cli, waited_s=self.waited_s, preferred=seat.agent_id, preferred_s=PREFERRED_S
         )
+        if seat.queue is not None:
+            to_queue.queue = seat.queue  # with the floor of those it overflowed from
+            to_queue.tried = overdue_numbers(seat.queue.steps, self.waited_s)
         if isinstance(outcome, HandOut):
             music = seat.queue.music_class if seat.queue is not None else "default"
             outside = Outside(number=outcome.number, why="transfer", music_class=music)
@@ -382,6 +386,8 @@ class Call:
             case "HangUpLeg" if not event.unknown and event.error == "LegGone":
                 self._leg_ended(LegId(event.subject), HangupCause.NORMAL_CLEARING, now)
             case "AnswerLeg" if event.subject != self.context.leg_id:
+                if event.error != "LegGone":
+                    self.context.do(cmd.HangUpLeg(LegId(event.subject), HangupCause.TEMPORARY_FAILURE))
                 self._leg_ended(LegId(event.subject), HangupCause.TEMPORARY_FAILURE, now)
             case "AnswerLeg" if event.error != "LegGone":
                 self._end(ev.EndReason.ENGINE_FAILED, HangupCause.TEMPORARY_FAILURE, now)

@@ -109,6 +109,13 @@ class WaitStep:
             raise BadValue("steps.after_s", "must not be negative")
 
 
+def overdue_numbers(steps: tuple[WaitStep, ...], waited_s: float) -> tuple[E164, ...]:
+    """Numbers to which a call of this age should have overflowed. One that comes back from a conversation waits for an
+    agent, and is not sent off at once."""
+    due = (step.action for step in steps if step.after_s <= waited_s)
+    return tuple(action.number for action in due if isinstance(action, OverflowToNumber))
+
+
 def _check_least(skill: str, least: int, lowest: int) -> None:
     if not skill:
         raise BadValue("skill", "must not be empty")

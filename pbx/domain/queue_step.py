@@ -51,7 +51,9 @@ class QueueStep(BaseStep):
         self.waited_s, self.preferred, self.preferred_s = waited_s, preferred, preferred_s
         self.entered_at = 0.0
         self.tried: tuple[E164, ...] = ()
-        """Outside numbers that this wait has overflowed to in vain."""
+        """Outside numbers that this wait does not overflow to: it has in vain, or their time was before it began."""
+        self.again = False
+        """Back from such a number."""
         self.patient_until: float | None = None
         """When the node's longest wait is over."""
         self.queue: Queue | None = context.config.queues.get(node.queue_id)
@@ -67,7 +69,7 @@ class QueueStep(BaseStep):
         if self.queue is None:
             return Go(self.node.on_refused)
         self.context.typed_ahead = None
-        if self.tried:
+        if self.again:
             return self._join_again()
         self.entered_at = now - self.waited_s
         agent, preferred_s = self.preferred, self.preferred_s
@@ -82,6 +84,7 @@ class QueueStep(BaseStep):
                 needs=self._needs(),
                 preferred=agent,
                 preferred_s=preferred_s if agent else 0.0,
+                tried=self.tried,
             )
         )
         return None
@@ -117,7 +120,7 @@ class QueueStep(BaseStep):
         if self.node.max_wait_s is not None:
             self.patient_until = self.patient_until or now + self.node.max_wait_s
             self.context.set_timer("max_wait", max(0.0, self.patient_until - now))
-        if self.tried:
+        if self.again:
             self._music()
             return None
         prompts = [self.node.welcome_prompt] if self.node.welcome_prompt else []
@@ -152,7 +155,7 @@ class QueueStep(BaseStep):
             self.context.play(self.context.prompt(event.target))
             return None
         if event.reason == "number":
-            self.tried, self.phase = (*self.tried, E164(event.target)), Phase.JOINING
+            self.tried, self.again, self.phase = (*self.tried, E164(event.target)), True, Phase.JOINING
             music = self.queue.music_class if self.queue is not None else "default"
             outside = Outside(
                 number=event.target,

@@ -429,6 +429,29 @@ async def test_in_vain_the_caller_is_back_with_the_same_agent(tmp_path: Path, re
         assert cdr.forwards[0].outcome == ("busy" if refusal else "no_answer")
 
 
+async def test_who_comes_back_is_not_sent_off_at_once(tmp_path: Path) -> None:
+    """By its age the call would overflow: that was before it had an agent."""
+    other = "+49305550888"
+    async with World(tmp_path, SHORT_FLOW, wrap_up_s=5, steps=(step(40, other),)) as world:
+        callee(world, HangupCause.USER_BUSY)
+        late = callee(world, number=other)
+        anna = world.agent("anna", available=False)
+        caller = await world.call()
+        await world.until(lambda: late.leg_id is not None)
+        await world.run(31)
+        world.status("anna", "AVAILABLE")
+        await world.until(lambda: caller.hears == "talk")
+        assert await transfer(world, caller) is None
+        await world.until(lambda: anna.rung == 2)
+        await world.until(lambda: caller.hears == "talk")
+        caller.hang_up()
+        cdr = await world.ended(caller)
+        assert [(f.why, f.number, f.outcome) for f in cdr.forwards] == [
+            ("queue", other, "no_answer"),
+            ("transfer", NUMBER, "busy"),
+        ]
+
+
 async def test_after_a_while_anybody_may_take_the_caller_back(tmp_path: Path) -> None:
     async with World(tmp_path, SHORT_FLOW, wrap_up_s=600) as world:
         callee(world, HangupCause.USER_BUSY)

@@ -19,13 +19,6 @@ _COLOURS = {
     "language": "#fff3cd",
     "consent": "#cfe2ff",
 }
-    "hang_up": "#f8d7da",
-    "queue": "#d1e7dd",
-    "transfer": "#d1e7dd",
-    "menu": "#fff3cd",
-    "language": "#fff3cd",
-    "consent": "#cfe2ff",
-}
 
 
 def _cut(text: str) -> str:

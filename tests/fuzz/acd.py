@@ -222,6 +222,7 @@ class Model:
             tuple(needs),
             c.choice(AGENTS) if c.random() < 0.2 else None,
             float(c.randint(0, 30)),
+            (E164("+493012345678"),) if c.random() < 0.3 else (),
         )
         self.waiting.add(call_id)
         self.do(lambda: self.acd.handle(call_id, join, self.now))
@@ -242,8 +243,13 @@ class Model:
             return
         call_id = self.chance.choice(sorted(self.talking))
         if call_id not in self.engaged:
-            engage = cmd.EngageAgent("r", self.chance.choice(AGENTS))
+            ready, wrapped = self.chance.choice(((False, False), (False, True), (True, False)))
+            engage = cmd.EngageAgent("r", self.chance.choice(AGENTS), ready, wrapped)
+            wraps_up = {engage.agent_id} & self.wrapping if wrapped else set[AgentId]()
+            self.wrapping -= wraps_up
             self.do(lambda: self.acd.handle(call_id, engage, self.now))
+            if self.engaged.get(call_id) != engage.agent_id:
+                self.wrapping |= wraps_up
         elif self.chance.random() < 0.6:
             self._let_go(call_id)
         else:

@@ -36,7 +36,7 @@ CONSENT_FLOW = QUEUE_FLOW | {
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"o{next(NUMBERS)}-", engine=engine, flow=CONSENT_FLOW) as started:
+    async with Stack.start(lab, prefix=f"o{next(NUMBERS)}-", engine=engine, flow=OUT) as started:
         yield started
         started.server.wait_idle()
 
@@ -62,40 +62,46 @@ async def answered(phone: Phone) -> str:
     return rung.peer
 
 
-async def test_a_flow_and_a_queue_lead_out(stack: Stack) -> None:
-    await stack.api.ask("PUT", "flows/main", {"graph": OUT})
-    await stack.synced()
+async def test_callers_are_led_out_and_parked(stack: Stack) -> None:
+    """On one stack, for each costs ten seconds."""
     async with outside(stack) as far:
-        async with stack.caller("first", tone_hz=CALLER_HZ) as caller:
-            assert DID in await answered(far)
-            call_id = await stack.call_id(caller)
-            await hear_each_other(caller, far)
-            await far.hang_up()
-            cdr = await stack.record(call_id)
-            [forward] = cdr["forwards"]
-            assert (forward["why"], forward["number"], forward["outcome"]) == ("flow", NUMBER, "answered")
-            assert (cdr["end_reason"], cdr["recordings"]) == ("outside_hung_up", [])
-
-        action = {"type": "overflow_number", "number": NUMBER, "ring_s": 5, "show_caller": True}
-        queue = {"name": "Support", "steps": [{"after_s": 1, "action": action}]}
-        await stack.api.ask("PUT", "queues/support", queue)
-        await stack.api.ask("PUT", "flows/main", {"graph": QUEUE_FLOW})
-        await stack.synced()
-        number = "+491701112233"
-        async with stack.caller("second", number, tone_hz=CALLER_HZ) as caller:
-            assert number in await answered(far)
-            call_id = await stack.call_id(caller)
-            await hear_each_other(caller, far)
-            await caller.hang_up()
-            cdr = await stack.record(call_id)
-            assert [(f["why"], f["outcome"]) for f in cdr["forwards"]] == [("queue", "answered")]
-            assert (cdr["end_reason"], cdr["abandoned"]) == ("caller_hung_up", False)
-            assert 0.9 < cdr["wait_s"] < 6
+        await flow_and_queue_lead_out(stack, far)
+        await live_call_is_handed_out_and_parked(stack, far)
 
 
-async def test_a_live_call_is_handed_out_and_parked(stack: Stack) -> None:
+async def flow_and_queue_lead_out(stack: Stack, far: Phone) -> None:
+    async with stack.caller("first", tone_hz=CALLER_HZ) as caller:
+        assert DID in await answered(far)
+        call_id = await stack.call_id(caller)
+        await hear_each_other(caller, far)
+        await far.hang_up()
+        cdr = await stack.record(call_id)
+        [forward] = cdr["forwards"]
+        assert (forward["why"], forward["number"], forward["outcome"]) == ("flow", NUMBER, "answered")
+        assert (cdr["end_reason"], cdr["recordings"]) == ("outside_hung_up", [])
+
+    action = {"type": "overflow_number", "number": NUMBER, "ring_s": 5, "show_caller": True}
+    queue = {"name": "Support", "steps": [{"after_s": 1, "action": action}]}
+    await stack.api.ask("PUT", "queues/support", queue)
+    await stack.api.ask("PUT", "flows/main", {"graph": QUEUE_FLOW})
+    await stack.synced()
+    number = "+491701112233"
+    async with stack.caller("second", number, tone_hz=CALLER_HZ) as caller:
+        assert number in await answered(far)
+        call_id = await stack.call_id(caller)
+        await hear_each_other(caller, far)
+        await caller.hang_up()
+        cdr = await stack.record(call_id)
+        assert [(f["why"], f["outcome"]) for f in cdr["forwards"]] == [("queue", "answered")]
+        assert (cdr["end_reason"], cdr["abandoned"]) == ("caller_hung_up", False)
+        assert 0.9 < cdr["wait_s"] < 6
+
+
+async def live_call_is_handed_out_and_parked(stack: Stack, far: Phone) -> None:
+    queue = {"name": "Support", "skills": {"support": 1}, "ring_timeout_s": 5, "wrap_up_s": 1}
+    await stack.api.ask("PUT", "queues/support", queue)
+    await stack.api.ask("PUT", "flows/main", {"graph": CONSENT_FLOW})
     async with AsyncExitStack() as phones:
-        far = await phones.enter_async_context(outside(stack))
         anna = await phones.enter_async_context(stack.agent("anna", tone_hz=ANNA_HZ))
         bela = await phones.enter_async_context(stack.agent("bela", tone_hz=BELA_HZ, available=False))
         caller = await phones.enter_async_context(stack.caller(tone_hz=CALLER_HZ))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -440,6 +441,7 @@ async def test_an_agent_is_not_kept_for_a_customer_who_ponders(tmp_path: Path) -
 
 
 async def scheduled(world: World, **changes: Any) -> wire.CommandReply:
+    world.config.dialling = replace(world.config.dialling, trunk="outside")
     command = wire.ScheduleCallback(**({"did": DID, "queue_id": "support", "number": CALLER} | changes))
     return await world.pop.command(wire.CommandRequest(idempotency_key="k", deadline_at=9e9, command=command))
 
@@ -477,6 +479,13 @@ async def test_the_centre_schedules_a_callback_for_later(tmp_path: Path) -> None
 async def test_what_cannot_be_scheduled_is_refused(tmp_path: Path, changes: dict[str, str], error_id: str) -> None:
     async with World(tmp_path, FLOW, **QUEUE) as world:
         assert (await scheduled(world, **changes)).error_id == error_id
+        assert not world.pop.callbacks.promises.open
+
+
+async def test_without_a_trunk_of_its_own_a_pop_calls_nobody_who_has_not_called(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        command = wire.ScheduleCallback(did=DID, queue_id="support", number=CALLER)
+        assert await world.command(command) == "no_trunk"
         assert not world.pop.callbacks.promises.open
 
 

@@ -310,6 +310,49 @@ async def test_in_vain_the_place_is_kept_and_the_number_is_rung_once(tmp_path: P
         assert (await world.ended(second)).abandoned
 
 
+@pytest.mark.parametrize("closing", ["serve", "end"])
+async def test_who_comes_back_waits_on_as_the_same_customer(tmp_path: Path, closing: str) -> None:
+    """The queue has closed meanwhile, which ends a wait only where the queue says so."""
+    wait = SHORT_FLOW["nodes"]["wait"] | {"value": 4}
+    flow = {**SHORT_FLOW, "nodes": SHORT_FLOW["nodes"] | {"wait": wait}}
+    rules: dict[str, Any] = {"steps": (step(ring_s=20),), "value_weight": 2.0, "last_agent_s": 3600.0}
+    async with World(tmp_path, flow, **rules) as world:
+        callee(world)
+        anna = world.agent("anna")
+        before = await world.call()
+        await world.until(lambda: before.hears == "talk")
+        before.hang_up()
+        await world.ended(before)
+        world.status("anna", "NOT_READY", "LUNCH")
+        caller = await world.call()
+        call_id, acd = world.call_id(caller), world.pop.router.acd
+        first = acd._waiting[call_id]
+        assert first.preferred == "anna"
+        await world.until(lambda: "ForwardStarted" in world.kinds(caller))
+        hours = wire.HoursConfig(time_zone="Europe/Berlin", weekly={})
+        closed = wire.QueueConfig(
+            queue_id="support", name="Support", skills={"support": 1}, hours=hours, closing=closing, **rules
+        )
+        world.configure("queue.support", closed)
+        await world.until(lambda: "ForwardEnded" in world.kinds(caller))
+        await world.run(1)
+        if closing == "end":
+            assert (await world.ended(caller)).nodes == ["wait", "full"]
+            return
+        back = acd._waiting[call_id]
+        assert back.line.closed
+        assert (
+            (back.value, back.caller, back.pop_id) == (first.value, first.caller, first.pop_id) == (4.0, CALLER, None)
+        )
+        assert back.place == first.place
+        assert back.preferred is None  # anna has been waited for
+        world.agent("bela")
+        await world.until(lambda: caller.hears == "talk")
+        assert anna.rung == 1
+        caller.hang_up()
+        await world.ended(caller)
+
+
 async def test_a_second_number_follows_the_first(tmp_path: Path) -> None:
     other = "+49305550888"
     async with World(tmp_path, SHORT_FLOW, steps=(step(10), step(60, other))) as world:
@@ -450,6 +493,25 @@ async def test_who_comes_back_is_not_sent_off_at_once(tmp_path: Path) -> None:
             ("queue", other, "no_answer"),
             ("transfer", NUMBER, "busy"),
         ]
+
+
+async def test_who_is_handed_to_a_colleague_is_not_sent_off_instead(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW, wrap_up_s=5, steps=(step(20),)) as world:
+        callee(world, HangupCause.USER_BUSY)
+        caller = await world.call()
+        await world.run(30)
+        world.agent("anna")
+        await world.until(lambda: caller.hears == "talk")
+        bela = world.agent("bela", available=False)
+        world.status("bela", "NOT_READY", "LUNCH")
+        to_bela = wire.TransferCall(call_id=world.call_id(caller), agent_id="bela")
+        assert await world.command(to_bela) is None
+        await world.run(20)
+        world.status("bela", "AVAILABLE")
+        await world.until(lambda: world.hears(caller.leg_id) == {"bela"})
+        assert bela.rung == 1
+        caller.hang_up()
+        assert [f.why for f in (await world.ended(caller)).forwards] == ["queue"]
 
 
 async def test_after_a_while_anybody_may_take_the_caller_back(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ change nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 
-from pbx.domain import called_back
+from pbx.domain import called_back, leaving
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.agent_leg import AgentLegStep
@@ -20,17 +19,15 @@ from pbx.domain.call_recording import CallRecording
 from pbx.domain.call_steps import Connected, End, Go, Outcome, Step, ToStep
 from pbx.domain.callback_step import CallbackStep
 from pbx.domain.called_back import CalledBack
-from pbx.domain.conversation import PREFERRED_S, Asked, Conversation, HandOn, HandOut, Park
+from pbx.domain.conversation import Asked, Conversation
 from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
-from pbx.domain.flow import EnterQueue
-from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, CallId, LegId, RecordingId
+from pbx.domain.ids import CallId, LegId, RecordingId
+from pbx.domain.leaving import HandOn
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
-from pbx.domain.queue_rules import overdue_numbers
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.seat import Seat
 from pbx.domain.step_makers import make_step
@@ -43,9 +40,6 @@ CUT_S = 1.0
 
 MAX_NODES = 500
 """A call that walks more nodes than this is in a loop of its flow and is ended."""
-
-
-_RESERVED = "reserved"
 
 
 class Phase(Enum):
@@ -180,7 +174,7 @@ class Call:
             if self.phase is Phase.ANSWERING:
                 self.phase = Phase.IN_FLOW
                 if self.called_back is not None:
-                    self._reached(self.called_back, now)
+                    self.called_back.answered(self.context, now)
                 self._advance(Go(self.config.flow.start), now)
             return
         step = self.step
@@ -194,13 +188,6 @@ class Call:
         elif leg_id in self.legs:  # answered after its offer was over
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
 
-    def _reached(self, promise: CalledBack, now: float) -> None:
-        promise.reached = True
-        reached = ev.CallbackReached(at=now, callback_id=promise.callback_id, attempt=promise.attempt)
-        self.context.record(reached)
-        # Not one of the context's timers, which end with each node.
-        self.context.do(cmd.SetTimer(_RESERVED, called_back.RESERVED_S))
-
     def _let_in(self, now: float) -> None:
         """Who has answered hears the caller, once nothing is recorded any more."""
         if isinstance(self.step, LegStep) and self.recording.running is None:
@@ -213,6 +200,8 @@ class Call:
                 self._end(outcome.reason, outcome.cause, now)
                 return
             if isinstance(outcome, Connected):
+                if isinstance(self.step, QueueStep):
+                    self.waited_s = now - self.step.entered_at
                 self._converse(outcome.seat, now)
                 return
             if isinstance(outcome, ToStep):
@@ -229,11 +218,6 @@ class Call:
             self.context.record(ev.NodeEntered(at=now, node=outcome.node))
             self.step = make_step(self.context, outcome.node)
             outcome = self.step.enter(now)
-            self._know_agent_leg()
-
-    def _know_agent_leg(self) -> None:
-        if isinstance(self.step, QueueStep) and self.step.agent_leg is not None:
-            self.legs.add(self.step.agent_leg)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
         if event.completed:
@@ -245,7 +229,7 @@ class Call:
             self.context.set_timer("cut", CUT_S)
 
     def _timer(self, name: str, now: float) -> None:
-        if name == _RESERVED and self.called_back is not None:
+        if name == called_back.RESERVED and self.called_back is not None:
             self.called_back.let_go(self.context, ev.OfferOutcome.WITHDRAWN, now)
             return
         purpose = self.context.timer_fired(name)
@@ -277,35 +261,7 @@ class Call:
                 )
                 self.context.do(cmd.EndOffer(event.offer_id, event.agent_id, gone))
             return
-        match event:
-            case ev.QueueJoined(position=position):
-                self._advance(step.joined(position, now), now)
-            case ev.QueueRefused():
-                self._advance(step.refused(), now)
-            case ev.QueueOverflowed(queue_id=queue_id):
-                step.overflowed(queue_id)
-            case ev.WaitEnded():
-                self._advance(step.wait_ended(event), now)
-            case ev.PositionTold(position=position):
-                step.told_position(position)
-            case ev.OfferMade():
-                step.offered(event, now)
-                self._know_agent_leg()
-            case ev.CallbackOffered():
-                step.callback_offered(event)
-            case ev.OfferWithdrawn(offer_id=offer_id):
-                if step.offer is not None and step.offer.offer_id == offer_id:
-                    step.withdrawn(now)
-            case ev.LegRinging(leg_id=leg_id):
-                if leg_id == step.agent_leg:
-                    step.rings()
-            case ev.LegsBridged(bridge_id=bridge_id):
-                if bridge_id == step.bridge_id:
-                    offer = step.offer
-                    step.bridged(now)
-                    self._talk(step, offer, now)
-            case _:
-                return
+        self._advance(step.told(event, now), now)
 
     def _callback_answered(self, event: ev.CallbackPromised | ev.CallbackRefused, now: float) -> None:
         step = self.step
@@ -313,29 +269,12 @@ class Call:
             promised = isinstance(event, ev.CallbackPromised)
             self._advance(step.promised() if promised else step.not_promised(now), now)
 
-    def _talk(self, step: QueueStep, offer: ev.OfferMade | None, now: float) -> None:
-        if offer is None or step.agent_leg is None or step.bridge_id is None or not step.connected:
-            return
-        self.waited_s = now - step.entered_at
-        seat = Seat(
-            agent_id=offer.agent_id,
-            agent_country=offer.agent_country,
-            queue_id=offer.queue_id,
-            queue=step.queue,
-            leg=step.agent_leg,
-            bridge_id=step.bridge_id,
-            node=step.node,
-        )
-        self._converse(seat, now)
-
     def _converse(self, seat: Seat, now: float) -> None:
         self.context.cancel_timers()
         self.phase, self.step = Phase.TALKING, None
         self.talk = Conversation(self.context, self.legs, self.recording, self.cli, seat, now)
         if self.called_back is not None and not self.called_back.talked:
-            self.called_back.talked = True
-            done = ev.CallbackDone(at=now, callback_id=self.called_back.callback_id, agent_id=seat.agent_id)
-            self.context.record(done)
+            self.called_back.talks(self.context, seat.agent_id, now)
 
     def _asked(self, event: Asked, now: float) -> None:
         if isinstance(event, ev.RetrieveAsked):
@@ -358,46 +297,18 @@ class Call:
     def _talk_outcome(self, outcome: TalkOutcome, now: float) -> None:
         if isinstance(outcome, End):
             self._end(outcome.reason, outcome.cause, now)
-        elif isinstance(outcome, HandOn) and self.talk is not None:
-            former = self.talk.seat.agent_id
-            self.step = step = self._queue_again(self.talk.seat, outcome.node, outcome.preferred)
+        elif outcome is not None and self.talk is not None:
+            seat = self.talk.seat
             self.phase, self.talk = Phase.IN_FLOW, None
-            entered = step.enter(now)
-            # Only now, or the former agent could be offered the call before the one it is for.
-            self.context.do(cmd.ReleaseAgent(former))
-            self._advance(entered, now)
-        elif isinstance(outcome, HandOut | Park) and self.talk is not None:
-            self._set_aside(outcome, self.talk.seat, now)
-
-    def _queue_again(self, seat: Seat, node: EnterQueue, preferred: AgentId | None) -> QueueStep:
-        """With the age it has. Whom the flow prefers may be the one who hands the caller on."""
-        step = QueueStep(
-            self.context,
-            replace(node, preferred=None, preferred_s=0.0),
-            self.cli,
-            waited_s=self.waited_s,
-            preferred=preferred,
-            preferred_s=PREFERRED_S,
-        )
-        if seat.queue is not None and seat.queue_id == node.queue_id:
-            step.queue = seat.queue  # with the floor of those it overflowed from
-            step.tried = overdue_numbers(seat.queue.steps, self.waited_s)
-        return step
-
-    def _set_aside(self, outcome: HandOut | Park, seat: Seat, now: float) -> None:
-        """Out to a number, or into a slot; and if nobody comes, back to the queue and first to the same agent."""
-        self.phase, self.talk = Phase.IN_FLOW, None
-        to_queue = self._queue_again(
-            seat, replace(seat.node, queue_id=seat.queue_id, welcome_prompt=None), seat.agent_id
-        )
-        if isinstance(outcome, HandOut):
-            music = seat.queue.music_class if seat.queue is not None else "default"
-            outside = Outside(number=outcome.number, why="transfer", music_class=music)
-            aside: Step = ForwardStep(self.context, outside, ToStep(to_queue))
-        else:
-            aside = ParkStep(self.context, seat, outcome.slot, outcome.timeout_s, ToStep(to_queue))
-        self.context.do(cmd.ReleaseAgent(seat.agent_id))
-        self._advance(ToStep(aside), now)
+            self.step = step = leaving.next_step(self.context, outcome, seat, self.waited_s)
+            if isinstance(outcome, HandOn):
+                entered = step.enter(now)
+                # Only now, or the former agent could be offered the call before the one it is for.
+                self.context.do(cmd.ReleaseAgent(seat.agent_id))
+                self._advance(entered, now)
+            else:
+                self.context.do(cmd.ReleaseAgent(seat.agent_id))
+                self._advance(ToStep(step), now)
 
     # --- the end --------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ a word that says why, and changes nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -14,14 +14,11 @@ from pbx.domain.call_steps import End
 from pbx.domain.consultation import Consultation
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.errors import BadValue
-from pbx.domain.flow import EnterQueue
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, LegId, derive
+from pbx.domain.ids import BridgeId, LegId, derive
+from pbx.domain.leaving import HandOn, HandOut, Park
 from pbx.domain.seat import Seat
 from pbx.domain.supervision import Stage, Watch
-
-PREFERRED_S = 30.0
-"""How long a caller who was handed to one agent waits for nobody else."""
 
 Asked = (
     ev.SupervisionAsked
@@ -36,27 +33,6 @@ Asked = (
     | ev.ParkAsked
     | ev.RetrieveAsked
 )
-
-
-@dataclass(frozen=True, slots=True)
-class HandOn:
-    """The caller leaves the conversation for a queue."""
-
-    node: EnterQueue
-    preferred: AgentId | None
-
-
-@dataclass(frozen=True, slots=True)
-class HandOut:
-    """The caller leaves the conversation for an outside number."""
-
-    number: E164
-
-
-@dataclass(frozen=True, slots=True)
-class Park:
-    slot: int
-    timeout_s: float
 
 
 Outcome = End | HandOn | HandOut | Park | None

@@ -8,7 +8,7 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import BaseStep, End, Go, Outcome, ToStep
+from pbx.domain.call_steps import BaseStep, Connected, End, Go, Outcome, ToStep
 from pbx.domain.called_back import CalledBack
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.flow import EnterQueue, SkillNeed, position_prompt
@@ -18,6 +18,7 @@ from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.leg_step import OUTCOMES
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import MAX_VALUE, Need
+from pbx.domain.seat import Seat
 from pbx.domain.variables import Read, evaluate, fill, number_of, text_of
 
 
@@ -47,7 +48,7 @@ def needs_of(asked: tuple[SkillNeed, ...], read: Read) -> tuple[Need, ...]:
 
 
 class QueueStep(BaseStep):
-    """``agent`` and ``bridge_id`` are for the conversation that follows; ``connected`` says that it may begin."""
+    """``agent_leg`` is the leg of the agent who is being rung; ``bridge_id`` the bridge that is being made."""
 
     def __init__(
         self,
@@ -78,8 +79,37 @@ class QueueStep(BaseStep):
         self.offer: ev.OfferMade | None = None
         self.agent_leg: LegId | None = None
         self.bridge_id: BridgeId | None = None
-        self.connected = False
         self.callback_digit: str | None = None
+
+    def told(self, event: ev.Event, now: float) -> Outcome:
+        """What the router says, and the media server of the agent's leg."""
+        match event:
+            case ev.QueueJoined(position=position):
+                return self.joined(position, now)
+            case ev.QueueRefused():
+                return self.refused()
+            case ev.QueueOverflowed(queue_id=queue_id):
+                self.overflowed(queue_id)
+            case ev.WaitEnded():
+                return self.wait_ended(event)
+            case ev.PositionTold(position=position):
+                self.told_position(position)
+            case ev.OfferMade():
+                self.offered(event, now)
+            case ev.CallbackOffered():
+                self.callback_offered(event)
+            case ev.OfferWithdrawn(offer_id=offer_id):
+                if self.offer is not None and self.offer.offer_id == offer_id:
+                    self.withdrawn(now)
+            case ev.LegRinging(leg_id=leg_id):
+                if leg_id == self.agent_leg:
+                    self.rings()
+            case ev.LegsBridged(bridge_id=bridge_id):
+                if bridge_id == self.bridge_id:
+                    return self.bridged(now)
+            case _:
+                pass
+        return None
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
@@ -297,6 +327,7 @@ class QueueStep(BaseStep):
         self.phase = Phase.OFFERED
         self.offer = offer
         self.agent_leg = LegId(derive(now, "leg", self.context.call_id, offer.offer_id))
+        self.context.legs.add(self.agent_leg)
         self.context.do(
             cmd.OriginateLeg(
                 leg_id=self.agent_leg,
@@ -320,10 +351,21 @@ class QueueStep(BaseStep):
         self.bridge_id = BridgeId(derive(now, "bridge", self.context.call_id, self.agent_leg))
         self.context.do(cmd.BridgeLegs(self.bridge_id, (self.context.leg_id, self.agent_leg)))
 
-    def bridged(self, now: float) -> None:
-        if self.phase is Phase.BRIDGING:
-            self.end_offer(ev.OfferOutcome.ANSWERED, now)
-            self.connected = True
+    def bridged(self, now: float) -> Outcome:
+        offer, leg, bridge_id = self.offer, self.agent_leg, self.bridge_id
+        if self.phase is not Phase.BRIDGING or offer is None or leg is None or bridge_id is None:
+            return None
+        self.end_offer(ev.OfferOutcome.ANSWERED, now)
+        seat = Seat(
+            agent_id=offer.agent_id,
+            agent_country=offer.agent_country,
+            queue_id=offer.queue_id,
+            queue=self.queue,
+            leg=leg,
+            bridge_id=bridge_id,
+            node=self.node,
+        )
+        return Connected(seat)
 
     def agent_leg_ended(self, cause: HangupCause, now: float) -> None:
         """Before the bridge: the offer came to nothing; the call keeps its place."""

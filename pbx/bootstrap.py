@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from dialplans import calling, days_off, numbering, pack, prompts
+from dialplans import dialling as outside_numbers
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.http.lookups import HttpLookups
@@ -20,9 +21,11 @@ from pbx.adapters.link.nats import NatsLink
 from pbx.adapters.vault.disk import DiskVault
 from pbx.config import PopSettings
 from pbx.controller.config_store import ConfigStore
+from pbx.controller.parking_lot import ParkingLot
 from pbx.controller.pop import Pop
 from pbx.domain.calling_hours import CallingHours
 from pbx.domain.consent import RegimeTable, regime_of
+from pbx.domain.dialling import Dialling, OutsideNumber
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import PopId
@@ -88,6 +91,19 @@ def _interval(window: tuple[int, int]) -> Interval:
     return Interval(*window)
 
 
+def dialling_of(country: pack.CountryPack, prefixes: Sequence[str] = (), trunk: str | None = None) -> Dialling:
+    """How a POP of this country calls outside numbers; see ``dialplans.dialling``."""
+
+    def number_of(text: str) -> OutsideNumber:
+        try:
+            found = outside_numbers.outside(text, country, prefixes=prefixes)
+        except outside_numbers.MayNotDial as error:
+            raise BadValue("number", error.reason) from None
+        return OutsideNumber(E164(found.number), found.kind)
+
+    return Dialling(number_of, trunk)
+
+
 def build_engine(settings: PopSettings) -> MediaEngine:
     """The adapter of the POP's media server, not started. Raises BadValue naming the setting that is missing."""
     if settings.engine == "freeswitch":
@@ -139,11 +155,13 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     except BadValue as error:
         raise BadValue("CALLPLANE_POP_LOOKUP_ORIGINS", error.reason) from error
     engine = build_engine(settings)
-    config = ConfigStore(regimes(), prompt_index(settings.prompt_dir), holidays_of)
+    dialling = dialling_of(country, settings.outside_prefixes, settings.outside_trunk)
+    config = ConfigStore(regimes(), prompt_index(settings.prompt_dir), holidays_of, dialling)
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
     languages = (*country.languages, "en")
+    parking = ParkingLot(settings.park_first_slot, settings.park_slots, settings.park_timeout_s)
     pop = Pop(
         PopId(settings.id),
         engine,
@@ -156,7 +174,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         lookups=lookups,
         keyed_codes=settings.keyed_codes,
         numbers=PlannedNumbers(settings.callback_hours),
-        outbound_trunk=settings.outbound_trunk,
+        parking=parking,
     )
     link: Link | None = None
     if settings.bus_url:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,12 +50,20 @@ class PopSettings(BaseSettings):
     list). Without this only https to public addresses."""
     keyed_codes: bool = False
     """Agents can key in codes while they talk (``*1`` holds). Off: their keys only sound at the other side."""
-    outbound_trunk: str = ""
-    """By which numbers are called back that have not called; empty: they are not."""
     callback_hours: str = Field(
         default="08:00-21:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
     )
     """When customers are called back, in their local time, in countries whose pack has no rule."""
+    outside_trunk: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    """Over which trunk outside numbers are called, those called back among them; none: the one by which the caller
+    came, and nobody is called back who has not called. On Asterisk a trunk with a password goes by its user name."""
+    outside_prefixes: list[Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]] = []
+    """What numbers in E.164 begin with that callers may be led out to: ``["+49", "+4315"]`` (JSON list). Without any,
+    those of the POP's country. Emergency, short, premium and unknown numbers never may be."""
+    park_first_slot: int = Field(default=701, ge=100, le=9900)
+    park_slots: int = Field(default=20, ge=0, le=99)
+    park_timeout_s: float = Field(default=120.0, ge=10, le=3600)
+    """After it a parked caller whom nobody retrieves goes back to the queue."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("callback_hours")

@@ -185,7 +185,7 @@ class Talk(BaseModel):
     started_at: At
     ended_at: At | None
     ended: str | None
-    """``taken_over``, ``transferred``; null: with the call, or not yet."""
+    """``taken_over``, ``transferred``, ``parked``; null: with the call, or not yet."""
 
 
 class SupervisionRecord(BaseModel):
@@ -206,6 +206,41 @@ class ConsultationRecord(BaseModel):
     ended: str | None
     """``completed``: this agent got the caller; ``cancelled``, ``hung_up``, ``not_answered``, ``call_ended``,
     ``engine_failed``."""
+
+
+class Forward(BaseModel):
+    """An outside number that was rung for the caller, or refused."""
+
+    why: str
+    """``flow``, ``queue``, ``transfer``."""
+    started_at: At
+    number: str | None
+    """E.164; null for one that was refused."""
+    kind: str | None
+    """``fixed``, ``mobile``, ``fixed_or_mobile``, ``toll_free``, ``voip``, ``uan``."""
+    answered_at: At | None
+    ended_at: At | None
+    outcome: str | None
+    """``answered``, ``no_answer``, ``busy``, ``rejected``, ``unreachable``, ``caller_gone``, ``failed``; ``refused``:
+    it may not be called."""
+    reason: str | None
+    """Why it was refused."""
+
+
+class Park(BaseModel):
+    slot: int
+    parked_by: str
+    """The agent's id."""
+    started_at: At
+    ended_at: At | None
+    ended: str | None
+    """``retrieved``, ``timed_out``, ``call_ended``; null: still parked."""
+    retrieved_by: str | None
+
+
+class ParkedIn(BaseModel):
+    slot: int
+    """What agents dial ``*7`` and this number for."""
 
 
 class Call(BaseModel):
@@ -247,6 +282,9 @@ class Call(BaseModel):
     """One for each agent who had the caller; ``agent_id`` is the last of them."""
     supervisions: list[SupervisionRecord] = []
     consultations: list[ConsultationRecord] = []
+    forwards: list[Forward] = []
+    """Outside numbers, in the order in which they were rung."""
+    parks: list[Park] = []
 
 
 def call_of(row: CallRow) -> Call:

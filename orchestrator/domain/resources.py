@@ -110,6 +110,17 @@ class OverflowToQueue(Strict):
     queue_id: Slug
 
 
+class OverflowToNumber(Strict):
+    """The outside number is rung, once a wait; when nobody answers, the caller waits on at the same place. Meanwhile no
+    agent is offered the call."""
+
+    type: Literal["overflow_number"]
+    number: E164Text
+    ring_s: float = Field(default=30.0, ge=5, le=120)
+    show_caller: bool = False
+    """Show it the caller's own number instead of the DID; a caller who withholds the own one stays withheld."""
+
+
 class EndWithPrompt(Strict):
     """The wait ends: the caller hears the prompt, and the flow goes on at the node's ``on_timeout``."""
 
@@ -137,7 +148,7 @@ class QueueStep(Strict):
     after_s: float = Field(ge=0, le=86_400)
     """Since the call entered the queue."""
     action: Annotated[
-        RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt | WidenSites | OfferCallback,
+        RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | WidenSites | OfferCallback,
         Field(discriminator="type"),
     ]
 
@@ -276,18 +287,31 @@ class CallbackSpec(Strict):
 
 
 class TransferTarget(Strict):
-    """Exactly one of both."""
+    """Exactly one of them."""
 
     queue_id: Slug | None = None
     """The caller waits there with the age it had."""
     agent_id: AgentId | None = None
     """The caller waits in the present queue, first for this agent alone."""
+    number: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    """The caller is connected with this outside number, E.164 or as it is dialled in the POP's country; when nobody
+    answers within 30 s, the caller waits in the present queue with the age it had, first for the agent who had it."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.queue_id is None) == (self.agent_id is None):
-            raise PydanticCustomError("target", "exactly one of queue_id and agent_id is given")
+        if sum(target is not None for target in (self.queue_id, self.agent_id, self.number)) != 1:
+            raise PydanticCustomError("target", "exactly one of queue_id, agent_id and number is given")
         return self
+
+
+class ParkSpec(Strict):
+    slot: int | None = Field(default=None, ge=100, le=9999)
+    """Any that is free where none is given."""
+
+
+class RetrievalSpec(Strict):
+    agent_id: AgentId
+    """An agent with a phone at the call's POP, whatever the status; wrap-up ends for it."""
 
 
 class AgentStatus(Strict):

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestrator.adapters.db.models import AgentRow, CallRow, QueueRow
-from orchestrator.domain.problems import Conflict, NotFound
-from orchestrator.domain.resources import Consulted, SupervisionSpec, TransferTarget
+from dialplans import dialling
+from dialplans.pack import PackError, load_pack
+from orchestrator.adapters.db.models import AgentRow, CallRow, PopRow, QueueRow
+from orchestrator.domain.problems import Conflict, NotFound, one
+from orchestrator.domain.resources import Consulted, ParkSpec, RetrievalSpec, SupervisionSpec, TransferTarget
 from orchestrator.services import commands
 from orchestrator.services.context import Services
-from pbx.wire.messages import CommandReply, ConsultAgent, PopCommand, SuperviseCall, TransferCall
+from pbx.wire.messages import (
+    CommandReply,
+    ConsultAgent,
+    ParkCall,
+    PopCommand,
+    RetrieveCall,
+    SuperviseCall,
+    TransferCall,
+)
 
 
 async def get(session: AsyncSession, call_id: str) -> CallRow:
@@ -54,7 +64,34 @@ async def transfer(services: Services, call_id: str, target: TransferTarget) -> 
         call = await get(session, call_id)
         if target.agent_id is not None:
             await _same_site(session, call, target.agent_id)
-        elif await session.get(QueueRow, target.queue_id) is None:
+        elif target.number is None and await session.get(QueueRow, target.queue_id) is None:
             raise NotFound("queue", target.queue_id or "")
-    command = TransferCall(call_id=call_id, queue_id=target.queue_id, agent_id=target.agent_id)
+        site = await session.get(PopRow, call.pop_id)
+    number = None if target.number is None else _outside(target.number, site)
+    command = TransferCall(call_id=call_id, queue_id=target.queue_id, agent_id=target.agent_id, number=number)
     await commands.send(services.bus, call.pop_id, command)
+
+
+def _outside(number: str, site: PopRow | None) -> str:
+    """In E.164, as the country of the POP reads it. Whether that POP may call it, the POP says."""
+    if site is None:
+        raise Conflict("unknown_pop", "the call's POP is no longer configured")
+    try:
+        return dialling.outside(number, load_pack(site.country), prefixes=("+",)).number
+    except (dialling.MayNotDial, PackError) as error:
+        raise one("number", str(error)) from None
+
+
+async def park(services: Services, call_id: str, spec: ParkSpec) -> int:
+    """The slot."""
+    reply = await tell(services, call_id, ParkCall(call_id=call_id, slot=spec.slot))
+    if reply.slot is None:
+        raise Conflict("not_supported", "the POP is older than parking")
+    return reply.slot
+
+
+async def retrieve(services: Services, call_id: str, spec: RetrievalSpec) -> None:
+    async with services.database.read() as session:
+        call = await get(session, call_id)
+        await _same_site(session, call, spec.agent_id)
+    await commands.send(services.bus, call.pop_id, RetrieveCall(call_id=call_id, agent_id=spec.agent_id))

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dialplans import dialling
 from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import DidRow, FlowRow, FlowVersionRow, QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
@@ -80,6 +81,11 @@ async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, froz
                 errors.append(FieldError(f"{place}.flow", problem))
         for queue_id in sorted(alone.queue_ids() - queues):
             errors.append(FieldError(f"{place}.queue", f"there is no queue {queue_id}"))
+        for number in sorted(alone.numbers()):
+            try:
+                dialling.check(number)
+            except dialling.MayNotDial as error:
+                errors.append(FieldError(f"{place}.number", error.reason))
         for prompt in sorted(alone.prompt_ids()):
             if prompt not in anywhere:
                 errors.append(FieldError(place, f"there is no prompt {prompt} in any language"))

@@ -7,10 +7,18 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from dialplans import dialling
 from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
-from orchestrator.domain.resources import EndWithPrompt, OfferCallback, OverflowToQueue, QueueChange, QueueSpec
+from orchestrator.domain.resources import (
+    EndWithPrompt,
+    OfferCallback,
+    OverflowToNumber,
+    OverflowToQueue,
+    QueueChange,
+    QueueSpec,
+)
 from orchestrator.services import flows
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
@@ -37,6 +45,11 @@ async def _check(
                     errors.append(FieldError(f"{place}.queue_id", "is this queue itself"))
                 elif await session.get(QueueRow, target) is None:
                     errors.append(FieldError(f"{place}.queue_id", f"there is no queue {target}"))
+            case OverflowToNumber(number=number):
+                try:
+                    dialling.check(number)
+                except dialling.MayNotDial as error:
+                    errors.append(FieldError(f"{place}.number", error.reason))
             case EndWithPrompt(prompt_id=prompt) | OfferCallback(prompt_id=prompt):
                 _check_prompt(prompt, f"{place}.prompt_id", catalogue, errors)
             case _:

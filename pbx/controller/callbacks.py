@@ -59,15 +59,14 @@ class CallbackDesk:
         numbers: Numbers,
         to_call: Callable[[CallId, ev.Event], None],
         dial: Callable[[CallId, ev.CallbackDialled, ev.OfferMade], bool],
-        trunk: str,
     ) -> None:
-        """``dial`` begins a call; False: there is no such DID. ``trunk``: for numbers that have not called."""
+        """``dial`` begins a call; False: there is no such DID."""
         self.promises = Callbacks(
             lambda queue: config.queues.get(queue), numbers.hours, numbers.callable, numbers.country
         )
         self._journal, self._clock, self._router = journal, clock, router
         self._to_call, self._dial = to_call, dial
-        self._config, self._trunk = config, trunk
+        self._config = config
         self._timers = Timers(self._timer)
         self._stopped = False
 
@@ -106,8 +105,9 @@ class CallbackDesk:
             return _refused("unknown_did", "the DID is not at this POP")
         if QueueId(asked.queue_id) not in self._config.queues:
             return _refused("unknown_queue", f"there is no queue {asked.queue_id} at this POP")
-        if not self._trunk:
-            return _refused("no_trunk", "the POP calls nobody of itself: set CALLPLANE_POP_OUTBOUND_TRUNK")
+        trunk = self._config.dialling.trunk
+        if trunk is None:
+            return _refused("no_trunk", "the POP calls nobody of itself: set CALLPLANE_POP_OUTSIDE_TRUNK")
         now = self._clock()
         answer = self.ask(
             None,
@@ -116,7 +116,7 @@ class CallbackDesk:
                 number=asked.number,
                 did=did.number,
                 country=did.country,
-                trunk=self._trunk,
+                trunk=trunk,
                 language=asked.language or did.language,
                 entered_at=max(now, asked.not_before or now),
                 priority=asked.priority,

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pbx.domain.call_context import CallConfig
 from pbx.domain.consent import RegimeTable, regime_of
+from pbx.domain.dialling import Dialling
 from pbx.domain.e164 import E164, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import Flow, parse
@@ -21,6 +22,7 @@ from pbx.domain.queue_rules import (
     EndWithPrompt,
     NoAgent,
     OfferCallback,
+    OverflowToNumber,
     OverflowToQueue,
     RaisePriority,
     RelaxSkill,
@@ -39,6 +41,7 @@ from pbx.wire.messages import (
     FlowConfig,
     HoursConfig,
     OfferCallbackStep,
+    OverflowToNumberStep,
     OverflowToQueueStep,
     QueueConfig,
     QueueStepConfig,
@@ -67,6 +70,8 @@ def _step(step: QueueStepConfig) -> WaitStep:
             action = RaisePriority(by)
         case OverflowToQueueStep(queue_id=queue_id):
             action = OverflowToQueue(QueueId(queue_id))
+        case OverflowToNumberStep(number=number, ring_s=ring_s, show_caller=show_caller):
+            action = OverflowToNumber(e164(number, "steps.number"), ring_s, show_caller)
         case EndWithPromptStep(prompt_id=prompt_id):
             action = EndWithPrompt(prompt_id)
         case WidenSitesStep(sites=sites):
@@ -128,9 +133,12 @@ class ConfigStore:
         regimes: RegimeTable,
         prompts: Mapping[tuple[str, str], str],
         public_holidays: Callable[[str], Container[date]] = no_holidays,
+        dialling: Dialling | None = None,
     ) -> None:
-        """``public_holidays`` gives those of a place or raises BadValue."""
+        """``public_holidays`` gives those of a place or raises BadValue. Without ``dialling`` nothing is called from
+        here."""
         self.regimes = regimes
+        self.dialling = dialling or Dialling()
         self._public_holidays = public_holidays
         self._holidays: dict[str, Container[date]] = {}
         self.prompts = prompts
@@ -239,6 +247,7 @@ class ConfigStore:
             regimes=self.regimes,
             flows=flows,
             holidays={country: self._holidays[country] for country in countries},
+            dialling=self.dialling,
         )
 
     def _run_by(self, flow: Flow) -> dict[FlowId, Flow]:

@@ -49,7 +49,10 @@ class FeatureCalls:
         prompts: Mapping[tuple[str, str], str],
         languages: Sequence[str],
         spawn: Callable[[Coroutine[None, None, None], str], None],
+        retrieve: Callable[[LegId, AgentId, int], bool],
     ) -> None:
+        """``retrieve`` hands the leg to the call parked in a slot; False where there is none."""
+        self._retrieve = retrieve
         self._engine, self._router, self._codes, self._supervise = engine, router, codes, supervise
         self._prompts, self._languages, self._spawn = prompts, tuple(languages), spawn
         self._calls: dict[LegId, _FeatureCall] = {}
@@ -63,6 +66,8 @@ class FeatureCalls:
             log.info("phone %s dialled a code that means nothing here", event.phone_id)
             self._do(self._engine.hang_up(event.leg_id, HangupCause.UNALLOCATED_NUMBER), event.leg_id)
             return
+        if dialled.slot is not None and self._retrieve(event.leg_id, agent_id, dialled.slot):
+            return  # the leg is the call's now
         prompt_id, then = self._carry_out(agent_id, dialled)
         limit = asyncio.get_running_loop().call_later(LONGEST_S, self._hang_up, event.leg_id)
         self._calls[event.leg_id] = _FeatureCall(agent_id, prompt_id, then, limit)
@@ -86,6 +91,8 @@ class FeatureCalls:
                 case Feature.EXTEND_WRAP_UP:
                     self._router.extend_wrap_up(agent_id, EXTENSION_S)
                     return "agent-wrap-up-extended", None
+                case Feature.RETRIEVE:
+                    return "agent-code-refused", None
                 case _:
                     supervision = self._codes.supervision(agent_id, dialled)
                     return "agent-code-refused" if supervision is None else "agent-will-be-rung", supervision

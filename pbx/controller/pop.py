@@ -7,24 +7,23 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 
-from pbx.controller import routing_commands
+from pbx.controller import routing_commands, talk_commands
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
 from pbx.controller.config_store import ConfigStore, phone_of, shifts_of
 from pbx.controller.feature_calls import FeatureCalls
+from pbx.controller.parking_lot import ParkingDesk, ParkingLot
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
 from pbx.controller.router import Router
 from pbx.domain import events as ev
-from pbx.domain.agent import Status
 from pbx.domain.call import Call
 from pbx.domain.conversation import Asked
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, QueueId, RecordingId, derive
+from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, derive
 from pbx.domain.queue import Did, Queue
-from pbx.domain.queue_rules import ShiftRule
 from pbx.ports.journal import Journal
 from pbx.ports.link import Link
 from pbx.ports.lookups import Lookups, NoLookups
@@ -56,7 +55,7 @@ class Pop:
         lookups: Lookups | None = None,
         keyed_codes: bool = False,
         numbers: Numbers | None = None,
-        outbound_trunk: str = "",
+        parking: ParkingLot | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
         while they talk."""
@@ -74,7 +73,17 @@ class Pop:
         self.router = Router(journal, clock, self._to_call)
         self.phones = PhoneBook(engine)
         self.codes = PhoneCodes(self.router, config, keyed_codes)
-        self.features = FeatureCalls(engine, self.router, self.codes, self._ask, config.prompts, languages, self._spawn)
+        self.parking = ParkingDesk(engine, self.calls, self._own_leg, self._spawn, clock, parking or ParkingLot())
+        self.features = FeatureCalls(
+            engine,
+            self.router,
+            self.codes,
+            self._ask,
+            config.prompts,
+            languages,
+            self._spawn,
+            self.parking.retrieved_on,
+        )
         self._lookups = lookups or NoLookups()
         self.callbacks = CallbackDesk(
             journal,
@@ -84,7 +93,6 @@ class Pop:
             numbers or UnknownNumbers(),
             self._to_call,
             self._call_back,
-            outbound_trunk,
         )
         self._services = Services(
             engine,
@@ -204,7 +212,7 @@ class Pop:
         actor = self.calls.get(CallId(command.call_id))
         if actor is None:
             return
-        asked = self._asked(derive(self.clock(), "code", command.call_id), command, actor)
+        asked = self._asked(derive(self.clock(), "code", command.call_id), command, actor.call)
         if isinstance(asked, wire.CommandReply):
             log.info("call %s: what was asked at the phone is refused: %s", command.call_id, asked.error_id)
         else:
@@ -335,6 +343,8 @@ class Pop:
                 return self._tell_call(CallId(call_id), ev.RecordingStopAsked(at=self.clock(), by=by))
             case wire.ReadRecording() as read:
                 return await self._read(read)
+            case wire.ParkCall() as park:
+                return await self.parking.park(request.idempotency_key, park)
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 
@@ -349,65 +359,15 @@ class Pop:
         actor = self.calls.get(CallId(command.call_id))
         if actor is None:
             return wire.CommandReply(error_id="unknown-call", detail=f"call {command.call_id} is not live at this POP")
-        asked = self._asked(key, command, actor)
+        asked = self._asked(key, command, actor.call)
         if isinstance(asked, wire.CommandReply):
             return asked
         answer = await actor.ask(asked)
         return wire.CommandReply(error_id=answer.error_id, detail=answer.detail)
 
-    def _asked(self, key: str, command: wire.TalkCommand, actor: CallActor) -> Asked | wire.CommandReply:
-        """The event of a command, or its refusal."""
-        now = self.clock()
-        match command:
-            case wire.SuperviseCall(agent_id=agent_id, mode=mode, take_over=take_over):
-                if mode not in {m.value for m in ev.Supervision}:
-                    return wire.CommandReply(error_id="bad_mode", detail="mode must be listen, whisper or barge")
-                if not self.engine.capabilities.supervision:
-                    return wire.CommandReply(error_id="not_supported", detail="this media server cannot do it")
-                supervision = ev.Supervision(mode)
-                return ev.SupervisionAsked(
-                    at=now, request=key, agent_id=AgentId(agent_id), mode=supervision, take_over=take_over
-                )
-            case wire.EndSupervision():
-                return ev.SupervisionEndAsked(at=now, request=key)
-            case wire.TakeOverCall():
-                return ev.TakeOverAsked(at=now, request=key)
-            case wire.HoldCall():
-                return ev.HoldAsked(at=now, request=key)
-            case wire.ResumeCall():
-                return ev.ResumeAsked(at=now, request=key)
-            case wire.MuteAgent(muted=muted):
-                return ev.MuteAsked(at=now, request=key, muted=muted)
-            case wire.ConsultAgent(agent_id=agent_id):
-                return ev.ConsultAsked(at=now, request=key, agent_id=AgentId(agent_id))
-            case wire.StepConsultation(step=step):
-                if step not in {s.value for s in ev.ConsultStep}:
-                    detail = "step must be swap, complete, cancel or conference"
-                    return wire.CommandReply(error_id="bad_step", detail=detail)
-                if step == "conference" and not self.engine.capabilities.supervision:
-                    return wire.CommandReply(error_id="not_supported", detail="this media server cannot do it")
-                return ev.ConsultStepAsked(at=now, request=key, step=ev.ConsultStep(step))
-            case wire.TransferCall(queue_id=queue_id, agent_id=None) if queue_id is not None:
-                return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
-            case wire.TransferCall(queue_id=None, agent_id=agent_id) if agent_id is not None:
-                refusal = self._may_be_handed_to(AgentId(agent_id), actor)
-                return refusal or ev.TransferAsked(at=now, request=key, agent_id=AgentId(agent_id))
-            case wire.TransferCall():
-                return wire.CommandReply(error_id="bad_target", detail="a queue or an agent, not both and not neither")
-
-    def _may_be_handed_to(self, agent_id: AgentId, actor: CallActor) -> wire.CommandReply | None:
-        """Why a caller cannot wait for this agent; what changes afterwards, the ACD sees to."""
-        agent, talk = self.router.agent(agent_id), actor.call.talk
-        if agent is None:
-            return wire.CommandReply(error_id="unknown_agent", detail=f"agent {agent_id} is not at this POP")
-        if agent.status is Status.LOGGED_OUT:
-            return wire.CommandReply(error_id="agent_logged_out", detail="the agent is not logged in")
-        if talk is not None and talk.seat.queue is not None and not talk.seat.queue.accepts(agent.skills):
-            return wire.CommandReply(error_id="agent_lacks_skills", detail="the agent cannot take calls of this queue")
-        queue = None if talk is None else talk.seat.queue
-        if queue is not None and queue.shift is ShiftRule.ONLY and not agent.on_shift:
-            return wire.CommandReply(error_id="agent_off_shift", detail="the queue is for agents on shift only")
-        return None
+    def _asked(self, key: str, command: wire.TalkCommand, call: Call) -> Asked | wire.CommandReply:
+        supervision = self.engine.capabilities.supervision
+        return talk_commands.asked(self.router, supervision, key, command, call, self.clock())
 
     async def _read(self, read: wire.ReadRecording) -> wire.CommandReply:
         from_byte, length = max(0, read.offset), min(max(0, read.length), MAX_READ)

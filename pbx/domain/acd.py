@@ -35,6 +35,9 @@ __all__ = ["HOLD_S", "Acd", "Changed", "Decision", "Remembered", "ToCall"]
 HOLD_S = 5.0
 """Pause before an agent whose phone the media server could not ring is offered another call."""
 
+_NO_QUEUE = Queue(queue_id=QueueId(""), requirement=frozenset())
+"""Its wrap-up follows a conversation that came from no queue, or from one that is no more."""
+
 _MISSED = {
     ev.OfferOutcome.NO_ANSWER: RONA,
     ev.OfferOutcome.BUSY: BUSY,
@@ -217,13 +220,16 @@ class Acd(Shifts):
         agent.wrap_up_since, agent.wrap_up_until = now, now + agent.wrap_up_s
         return [self._changed(agent, now), cmd.SetTimer(f"wrap_up:{agent_id}", agent.wrap_up_s)]
 
-    def _finish(self, agent: Agent, now: float) -> list[Decision]:
+    def _wrapped_up(self, agent: Agent, now: float) -> Changed:
         agent.step(Step.FINISH)
         agent.idle_since = now
         if agent.handling is not None:
             agent.handling.ended.append(now - agent.busy_since)
         agent.load = load_after(agent.load, agent.busy_since, now)
-        decisions: list[Decision] = [self._changed(agent, now)]
+        return self._changed(agent, now)
+
+    def _finish(self, agent: Agent, now: float) -> list[Decision]:
+        decisions: list[Decision] = [self._wrapped_up(agent, now)]
         if agent.removed:
             decisions += self._forget(agent)
         elif agent.can_be_offered:
@@ -233,19 +239,25 @@ class Acd(Shifts):
     # --- agents who are called to another's conversation --------------------------------------------------------
 
     def _engage(self, call_id: CallId, command: cmd.EngageAgent, now: float) -> list[Decision]:
-        """Whatever its status, an idle agent with a phone can be engaged; it is offered nothing until it is freed."""
+        """Whatever its status, unless the command asks for one who is ready, an idle agent with a phone can be engaged;
+        it is offered nothing until it is freed."""
         agent_id, request = command.agent_id, command.request
         agent = self.agents.get(agent_id)
         reason = None
         if agent is None or agent.removed:
             reason = "unknown_agent"
-        elif agent.state is not State.IDLE:
+        elif agent.state is not State.IDLE and not (command.from_wrap_up and agent.state is State.WRAP_UP):
             reason = "agent_busy"
         elif not agent.reachable:
             reason = "agent_unreachable"
+        elif command.ready and not agent.can_be_offered:
+            reason = "agent_not_ready"
         if agent is None or reason is not None:
             refused = ev.AgentNotEngaged(at=now, request=request, agent_id=agent_id, reason=reason or "")
             return [ToCall(call_id, refused)]
+        decisions: list[Decision] = []
+        if agent.state is State.WRAP_UP:
+            decisions = [cmd.CancelTimer(f"wrap_up:{agent_id}"), self._wrapped_up(agent, now)]
         agent.step(Step.ENGAGE)
         self._restamp(agent)
         agent.call_id = call_id
@@ -253,7 +265,7 @@ class Acd(Shifts):
         engaged = ev.AgentEngaged(
             at=now, request=request, agent_id=agent_id, phone_id=agent.phone_id, agent_country=agent.country
         )
-        return [self._changed(agent, now), ToCall(call_id, engaged)]
+        return [*decisions, self._changed(agent, now), ToCall(call_id, engaged)]
 
     def _disengage(self, call_id: CallId, agent_id: AgentId, now: float) -> list[Decision]:
         """The agent is what it was before, with its place among the idle."""
@@ -276,8 +288,8 @@ class Acd(Shifts):
         agent.step(Step.TAKE_OVER)
         agent.queue_id, agent.busy_since = command.queue_id, now
         line = self._lines.get(command.queue_id)
-        if line is not None:
-            agent.wrap_up_s, agent.wrap_up_max_s = line.queue.wrap_up_s, line.queue.wrap_up_max_s
+        queue = line.queue if line is not None else _NO_QUEUE
+        agent.wrap_up_s, agent.wrap_up_max_s = queue.wrap_up_s, queue.wrap_up_max_s
         return [self._changed(agent, now)]
 
     # --- what calls ask -----------------------------------------------------------------------------------------

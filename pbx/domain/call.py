@@ -8,24 +8,28 @@ change nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 
-from pbx.domain import called_back
+from pbx.domain import called_back, leaving
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
+from pbx.domain.agent_leg import AgentLegStep
 from pbx.domain.call_context import CallConfig, CallContext
 from pbx.domain.call_recording import CallRecording
-from pbx.domain.call_steps import End, Go, Outcome, Step
+from pbx.domain.call_steps import Connected, End, Go, Outcome, Step, ToStep
 from pbx.domain.callback_step import CallbackStep
 from pbx.domain.called_back import CalledBack
-from pbx.domain.conversation import PREFERRED_S, Asked, Conversation, HandOn, Seat
+from pbx.domain.conversation import Asked, Conversation
 from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId, RecordingId
+from pbx.domain.leaving import HandOn
+from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
+from pbx.domain.parking import ParkStep
 from pbx.domain.queue_step import QueueStep
+from pbx.domain.seat import Seat
 from pbx.domain.step_makers import make_step
 
 CLEANUP_S = 10.0
@@ -36,9 +40,6 @@ CUT_S = 1.0
 
 MAX_NODES = 500
 """A call that walks more nodes than this is in a loop of its flow and is ended."""
-
-
-_RESERVED = "reserved"
 
 
 class Phase(Enum):
@@ -69,8 +70,8 @@ class Call:
             )
         self.node: str | None = None
         self.step: Step | None = None
-        self.legs: set[LegId] = {offered.leg_id}
-        """Legs that live, as far as we know."""
+        self.legs = self.context.legs
+        self.legs.add(offered.leg_id)
         self.talk: Conversation | None = None
         self.waited_s = 0.0
         """How long the caller has waited in queues so far: the age that a transfer keeps."""
@@ -126,8 +127,7 @@ class Call:
             case ev.CommandFailed():
                 self._failed(event, now)
             case ev.RecordingEnded(recording_id=recording_id):
-                if self.recording.ended(recording_id, now) and self.talk is not None:
-                    self.talk.recording_ended(now)
+                self._recording_ended(recording_id, now)
             case ev.RecordingStopAsked(by=by):
                 self.recording.stop(discard=by == "caller")
             case ev.HangUpAsked():
@@ -142,6 +142,8 @@ class Call:
                 | ev.TransferAsked()
                 | ev.ConsultAsked()
                 | ev.ConsultStepAsked()
+                | ev.ParkAsked()
+                | ev.RetrieveAsked()
             ):
                 self._asked(event, now)
             case ev.CallbackPromised() | ev.CallbackRefused():
@@ -149,6 +151,8 @@ class Call:
             case ev.AgentEngaged() | ev.AgentNotEngaged():
                 if self.talk is not None:
                     self.talk.engaged(event, now)
+                elif isinstance(self.step, AgentLegStep):
+                    self._advance(self.step.engaged(event, now), now)
             case _:
                 self._queue_event(event, now)
         self._close_if_over(now)
@@ -170,23 +174,24 @@ class Call:
             if self.phase is Phase.ANSWERING:
                 self.phase = Phase.IN_FLOW
                 if self.called_back is not None:
-                    self._reached(self.called_back, now)
+                    self.called_back.answered(self.context, now)
                 self._advance(Go(self.config.flow.start), now)
             return
         step = self.step
         if isinstance(step, QueueStep) and leg_id == step.agent_leg:
             step.agent_answered(now)
+        elif isinstance(step, LegStep) and leg_id == step.leg:
+            step.answered = True
+            self._let_in(now)
         elif self.talk is not None and self.talk.leg_answered(leg_id, now):
             return
         elif leg_id in self.legs:  # answered after its offer was over
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
 
-    def _reached(self, promise: CalledBack, now: float) -> None:
-        promise.reached = True
-        reached = ev.CallbackReached(at=now, callback_id=promise.callback_id, attempt=promise.attempt)
-        self.context.record(reached)
-        # Not one of the context's timers, which end with each node.
-        self.context.do(cmd.SetTimer(_RESERVED, called_back.RESERVED_S))
+    def _let_in(self, now: float) -> None:
+        """Who has answered hears the caller, once nothing is recorded any more."""
+        if isinstance(self.step, LegStep) and self.recording.running is None:
+            self.step.let_in(now)
 
     def _advance(self, outcome: Outcome, now: float) -> None:
         """Follow the flow until a step has something to wait for."""
@@ -194,6 +199,16 @@ class Call:
             if isinstance(outcome, End):
                 self._end(outcome.reason, outcome.cause, now)
                 return
+            if isinstance(outcome, Connected):
+                if isinstance(self.step, QueueStep):
+                    self.waited_s = now - self.step.entered_at
+                self._converse(outcome.seat, now)
+                return
+            if isinstance(outcome, ToStep):
+                self.context.cancel_timers()
+                self.step = outcome.step
+                outcome = self.step.enter(now)
+                continue
             self.nodes_walked += 1
             if self.nodes_walked > MAX_NODES:
                 self._end(ev.EndReason.FLOW_ENDED, HangupCause.NORMAL_UNSPECIFIED, now)
@@ -203,11 +218,6 @@ class Call:
             self.context.record(ev.NodeEntered(at=now, node=outcome.node))
             self.step = make_step(self.context, outcome.node)
             outcome = self.step.enter(now)
-            self._know_agent_leg()
-
-    def _know_agent_leg(self) -> None:
-        if isinstance(self.step, QueueStep) and self.step.agent_leg is not None:
-            self.legs.add(self.step.agent_leg)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
         if event.completed:
@@ -219,7 +229,7 @@ class Call:
             self.context.set_timer("cut", CUT_S)
 
     def _timer(self, name: str, now: float) -> None:
-        if name == _RESERVED and self.called_back is not None:
+        if name == called_back.RESERVED and self.called_back is not None:
             self.called_back.let_go(self.context, ev.OfferOutcome.WITHDRAWN, now)
             return
         purpose = self.context.timer_fired(name)
@@ -236,6 +246,9 @@ class Call:
 
     def _queue_event(self, event: ev.Event, now: float) -> None:
         step = self.step
+        if isinstance(step, LegStep) and isinstance(event, ev.LegsBridged):
+            self._advance(step.bridged(event.bridge_id, now), now)
+            return
         if not isinstance(step, QueueStep):
             if isinstance(event, ev.LegsBridged) and self.talk is not None:
                 self.talk.bridged(event.bridge_id, now)
@@ -248,35 +261,7 @@ class Call:
                 )
                 self.context.do(cmd.EndOffer(event.offer_id, event.agent_id, gone))
             return
-        match event:
-            case ev.QueueJoined(position=position):
-                self._advance(step.joined(position, now), now)
-            case ev.QueueRefused():
-                self._advance(step.refused(), now)
-            case ev.QueueOverflowed(queue_id=queue_id):
-                step.overflowed(queue_id)
-            case ev.WaitEnded(reason=reason, target=target):
-                self._advance(step.wait_ended(reason, target), now)
-            case ev.PositionTold(position=position):
-                step.told_position(position)
-            case ev.OfferMade():
-                step.offered(event, now)
-                self._know_agent_leg()
-            case ev.CallbackOffered():
-                step.callback_offered(event)
-            case ev.OfferWithdrawn(offer_id=offer_id):
-                if step.offer is not None and step.offer.offer_id == offer_id:
-                    step.withdrawn(now)
-            case ev.LegRinging(leg_id=leg_id):
-                if leg_id == step.agent_leg:
-                    step.rings()
-            case ev.LegsBridged(bridge_id=bridge_id):
-                if bridge_id == step.bridge_id:
-                    offer = step.offer
-                    step.bridged(now)
-                    self._talk(step, offer, now)
-            case _:
-                return
+        self._advance(step.told(event, now), now)
 
     def _callback_answered(self, event: ev.CallbackPromised | ev.CallbackRefused, now: float) -> None:
         step = self.step
@@ -284,48 +269,46 @@ class Call:
             promised = isinstance(event, ev.CallbackPromised)
             self._advance(step.promised() if promised else step.not_promised(now), now)
 
-    def _talk(self, step: QueueStep, offer: ev.OfferMade | None, now: float) -> None:
-        if offer is None or step.agent_leg is None or step.bridge_id is None or not step.connected:
-            return
+    def _converse(self, seat: Seat, now: float) -> None:
+        self.context.cancel_timers()
         self.phase, self.step = Phase.TALKING, None
-        self.waited_s = now - step.entered_at
-        seat = Seat(
-            agent_id=offer.agent_id,
-            agent_country=offer.agent_country,
-            queue_id=offer.queue_id,
-            queue=step.queue,
-            leg=step.agent_leg,
-            bridge_id=step.bridge_id,
-            node=step.node,
-        )
         self.talk = Conversation(self.context, self.legs, self.recording, self.cli, seat, now)
         if self.called_back is not None and not self.called_back.talked:
-            self.called_back.talked = True
-            done = ev.CallbackDone(at=now, callback_id=self.called_back.callback_id, agent_id=offer.agent_id)
-            self.context.record(done)
+            self.called_back.talks(self.context, seat.agent_id, now)
 
     def _asked(self, event: Asked, now: float) -> None:
-        if self.talk is None or self.phase is not Phase.TALKING:
+        if isinstance(event, ev.RetrieveAsked):
+            self._retrieve(event, now)
+        elif self.talk is None or self.phase is not Phase.TALKING:
             why = "nobody talks to the caller now"
             self.context.do(cmd.Answer(event.request, "not_in_conversation", why))
         else:
             self._talk_outcome(self.talk.asked(event, now), now)
 
+    def _retrieve(self, event: ev.RetrieveAsked, now: float) -> None:
+        if isinstance(self.step, ParkStep):
+            self.step.retrieve(event, now)
+            return
+        self.context.do(cmd.Answer(event.request, "not_parked", "the caller is not parked"))
+        if event.leg_id is not None:
+            self.legs.add(event.leg_id)
+            self.context.do(cmd.HangUpLeg(event.leg_id, HangupCause.CALL_REJECTED))
+
     def _talk_outcome(self, outcome: TalkOutcome, now: float) -> None:
         if isinstance(outcome, End):
             self._end(outcome.reason, outcome.cause, now)
-        elif isinstance(outcome, HandOn) and self.talk is not None:
-            former = self.talk.seat.agent_id
+        elif outcome is not None and self.talk is not None:
+            seat = self.talk.seat
             self.phase, self.talk = Phase.IN_FLOW, None
-            # Whom the flow prefers may be the one who hands the caller on.
-            to, preferred = replace(outcome.node, preferred=None, preferred_s=0.0), outcome.preferred
-            self.step = step = QueueStep(
-                self.context, to, self.cli, waited_s=self.waited_s, preferred=preferred, preferred_s=PREFERRED_S
-            )
-            entered = step.enter(now)
-            # Only now, or the former agent could be offered the call before the one it is for.
-            self.context.do(cmd.ReleaseAgent(former))
-            self._advance(entered, now)
+            self.step = step = leaving.next_step(self.context, outcome, seat, self.waited_s)
+            if isinstance(outcome, HandOn):
+                entered = step.enter(now)
+                # Only now, or the former agent could be offered the call before the one it is for.
+                self.context.do(cmd.ReleaseAgent(seat.agent_id))
+                self._advance(entered, now)
+            else:
+                self.context.do(cmd.ReleaseAgent(seat.agent_id))
+                self._advance(ToStep(step), now)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -338,6 +321,8 @@ class Call:
             self._end(ev.EndReason.NOT_REACHED if missed else ev.EndReason.CALLER_HUNG_UP, cause, now)
         elif isinstance(self.step, QueueStep) and leg_id == self.step.agent_leg:
             self.step.agent_leg_ended(cause, now)
+        elif isinstance(self.step, LegStep) and leg_id == self.step.leg:
+            self._advance(self.step.leg_ended(cause, now), now)
         elif self.talk is not None:
             self._talk_outcome(self.talk.leg_ended(leg_id, now), now)
 
@@ -368,6 +353,12 @@ class Call:
         last = self._ended
         self.context.record(ev.CallEnded(at=now, reason=last.reason, cause=last.cause, ended_at=last.ended_at))
 
+    def _recording_ended(self, recording_id: RecordingId, now: float) -> None:
+        if self.recording.ended(recording_id, now):
+            if self.talk is not None:
+                self.talk.recording_ended(now)
+            self._let_in(now)
+
     # --- what went wrong --------------------------------------------------------------------------------------------
 
     def _failed(self, event: ev.CommandFailed, now: float) -> None:
@@ -377,6 +368,10 @@ class Call:
                 self._leg_ended(LegId(event.subject), HangupCause.TEMPORARY_FAILURE, now)
             case "HangUpLeg" if not event.unknown and event.error == "LegGone":
                 self._leg_ended(LegId(event.subject), HangupCause.NORMAL_CLEARING, now)
+            case "AnswerLeg" if event.subject != self.context.leg_id:
+                if event.error != "LegGone":
+                    self.context.do(cmd.HangUpLeg(LegId(event.subject), HangupCause.TEMPORARY_FAILURE))
+                self._leg_ended(LegId(event.subject), HangupCause.TEMPORARY_FAILURE, now)
             case "AnswerLeg" if event.error != "LegGone":
                 self._end(ev.EndReason.ENGINE_FAILED, HangupCause.TEMPORARY_FAILURE, now)
             case "PlayPrompts" if event.subject == self.context.playing and self.step is not None:
@@ -386,11 +381,12 @@ class Call:
             case "BridgeLegs":
                 if isinstance(self.step, QueueStep) and self.step.bridge_id == event.subject:
                     self.step.bridge_failed(now)
+                elif isinstance(self.step, LegStep):
+                    self._advance(self.step.bridge_failed(event.subject, now), now)
                 elif self.talk is not None and self.phase is Phase.TALKING:
                     self._talk_outcome(self.talk.failed(event, now), now)
             case "StartRecording":
-                if self.recording.ended(RecordingId(event.subject), now) and self.talk is not None:
-                    self.talk.recording_ended(now)
+                self._recording_ended(RecordingId(event.subject), now)
             case "SuperviseLeg" | "HoldLeg" | "MuteLeg":
                 if self.talk is not None and self.phase is Phase.TALKING:
                     self._talk_outcome(self.talk.failed(event, now), now)

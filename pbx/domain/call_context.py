@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pbx.domain import commands as cmd
 from pbx.domain.consent import ConsentEvidence, RegimeTable
+from pbx.domain.dialling import Dialling
 from pbx.domain.e164 import UNKNOWN, Cli
 from pbx.domain.events import Event
 from pbx.domain.flow import Flow
@@ -35,6 +36,7 @@ class CallConfig:
     """The flows that ``flow`` runs, and those that they run, in the versions of the call's beginning."""
     holidays: Mapping[str, Container[date]] = field(default_factory=dict)
     """Country, or part of one -> its public holidays."""
+    dialling: Dialling = field(default_factory=Dialling)
 
 
 @dataclass(slots=True)
@@ -46,6 +48,11 @@ class CallContext:
     caller_country: str | None
     cli: Cli = UNKNOWN
     trunk: str = ""
+    """By which the caller came."""
+    legs: set[LegId] = field(default_factory=set)
+    """Legs that live, as far as we know."""
+    rung: int = 0
+    """Legs that were rung outside of a queue."""
     out: list[cmd.Command] = field(default_factory=list)
     evidence: ConsentEvidence | None = None
     asked_for_consent: bool = False
@@ -75,6 +82,11 @@ class CallContext:
     def flow(self, flow: Flow) -> None:
         self._flow = flow
 
+    @property
+    def outside_trunk(self) -> str:
+        """Over which numbers are called for this caller."""
+        return self.config.dialling.trunk or self.trunk
+
     def read(self, name: str) -> Value | None:
         """The value of a variable, or of what every call has; None where there is none."""
         match name:
@@ -102,10 +114,19 @@ class CallContext:
     def callback_request(
         self, queue_id: QueueId, number: str, entered_at: float, priority: int, needs: tuple[Need, ...], by: str
     ) -> cmd.RequestCallback:
-        """For a callback in this call's language, with its DID as CLI, by the trunk it came in by."""
+        """For a callback in this call's language, with its DID as CLI."""
         did = self.config.did
         return cmd.RequestCallback(
-            queue_id, number, did.number, did.country, self.trunk, self.language, entered_at, priority, needs, by
+            queue_id=queue_id,
+            number=number,
+            did=did.number,
+            country=did.country,
+            trunk=self.outside_trunk,
+            language=self.language,
+            entered_at=entered_at,
+            priority=priority,
+            needs=needs,
+            by=by,
         )
 
     def record(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from pbx.domain.call_context import CallContext
 from pbx.domain.consent import ConsentEvidence, Regime
 from pbx.domain.flow import AskConsent, ChooseLanguage, HangUp, Menu, Say
 from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.seat import Seat
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,21 @@ class End:
     reason: ev.EndReason
 
 
-Outcome = Go | End | None
+@dataclass(frozen=True, slots=True)
+class ToStep:
+    """On in a step that is no node's, or back in one that was left."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The caller talks to an agent."""
+
+    seat: Seat
+
+
+Outcome = Go | End | ToStep | Connected | None
 """None: stay in this step."""
 
 

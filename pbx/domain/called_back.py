@@ -10,9 +10,11 @@ from pbx.domain import events as ev
 from pbx.domain.call_context import CallConfig, CallContext
 from pbx.domain.e164 import Cli, CliKind
 from pbx.domain.flow import AskConsent, EnterQueue, Flow, HangUp, Node, Say, SkillNeed
-from pbx.domain.ids import CallbackId, FlowId, QueueId
+from pbx.domain.ids import AgentId, CallbackId, FlowId, QueueId
 
 FLOW_ID = FlowId("callback")
+RESERVED = "reserved"
+"""The timer that ends it."""
 RESERVED_S = 45.0
 """How long an agent stays reserved after the customer has answered, while the customer hears who calls and is asked for
 consent. After that the customer waits like any caller, at the place kept."""
@@ -30,6 +32,18 @@ class CalledBack:
     """The ACD has the call, and no step of the call has taken that over yet."""
     reached: bool = False
     talked: bool = False
+
+    def answered(self, context: CallContext, now: float) -> None:
+        """The customer has."""
+        self.reached = True
+        context.record(ev.CallbackReached(at=now, callback_id=self.callback_id, attempt=self.attempt))
+        # Not one of the context's timers, which end with each node.
+        context.do(cmd.SetTimer(RESERVED, RESERVED_S))
+
+    def talks(self, context: CallContext, agent_id: AgentId, now: float) -> None:
+        """The promise is kept."""
+        self.talked = True
+        context.record(ev.CallbackDone(at=now, callback_id=self.callback_id, agent_id=agent_id))
 
     def let_go(self, context: CallContext, outcome: ev.OfferOutcome, now: float) -> None:
         """Out of the queue; the agent, who did nothing wrong, is free."""

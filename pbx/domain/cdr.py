@@ -51,7 +51,8 @@ class RecordingRecord:
 
 @dataclass(slots=True)
 class TalkRecord:
-    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, or None: with the call."""
+    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, ``parked``, or None: with the
+    call."""
 
     agent_id: str
     queue_id: str
@@ -80,6 +81,36 @@ class ConsultationRecord:
     conference_at: float | None = None
     ended_at: float | None = None
     ended: str | None = None
+
+
+@dataclass(slots=True)
+class ForwardRecord:
+    """An outside number that was rung, or refused. Personal data, as ``cli`` is."""
+
+    why: str
+    """``flow``, ``queue``, ``transfer``."""
+    started_at: float
+    number: str | None = None
+    """E.164; None for one that was refused."""
+    kind: str | None = None
+    leg_id: str | None = None
+    answered_at: float | None = None
+    ended_at: float | None = None
+    outcome: str | None = None
+    """A value of ``OfferOutcome``, or ``refused``."""
+    reason: str | None = None
+    """Why it was refused."""
+
+
+@dataclass(slots=True)
+class ParkRecord:
+    slot: int
+    parked_by: str
+    started_at: float
+    ended_at: float | None = None
+    ended: str | None = None
+    """``retrieved``, ``timed_out``, ``call_ended``."""
+    retrieved_by: str | None = None
 
 
 @dataclass(slots=True)
@@ -118,13 +149,17 @@ class Cdr:
     """One for each agent who had the caller, in order; ``agent_id`` and ``queue_id`` above are those of the last."""
     supervisions: list[SupervisionRecord] = field(default_factory=list)
     consultations: list[ConsultationRecord] = field(default_factory=list)
+    forwards: list[ForwardRecord] = field(default_factory=list)
+    parks: list[ParkRecord] = field(default_factory=list)
 
     @property
     def wait_s(self) -> float | None:
-        """From entering the queue to the first agent, or to the end of a call that never reached one."""
+        """From entering the queue to the first agent or outside number who answered, or to the end of a call that never
+        reached one."""
         if self.queued_at is None:
             return None
-        until = self.talk_started_at if self.talk_started_at is not None else self.ended_at
+        answered = (self.talk_started_at, *(forward.answered_at for forward in self.forwards))
+        until = next((at for at in answered if at is not None), self.ended_at)
         return None if until is None else until - self.queued_at
 
     @property
@@ -137,8 +172,13 @@ class Cdr:
 
     @property
     def abandoned(self) -> bool:
-        """The caller hung up while waiting in a queue, the first time or after a transfer."""
-        waited = self.queued_at is not None and (not self.talks or self.talks[-1].ended == "transferred")
+        """The caller hung up while waiting in a queue, the first time or after a transfer, or while an outside number
+        was rung instead; not in a parking slot, nor with a callback promised."""
+        left = self.talks[-1].ended if self.talks else "transferred"
+        if left == "parked" and self.parks and self.parks[-1].ended == "timed_out":
+            left = "transferred"
+        answered = any(forward.answered_at is not None for forward in self.forwards)
+        waited = self.queued_at is not None and left == "transferred" and not answered
         promised = self.direction == "inbound" and self.callback_id is not None
         return waited and not promised and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
 
@@ -175,7 +215,7 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
             cdr.language = event.language
         case ev.QueueJoined():
             cdr.queue_id = event.queue_id
-            if cdr.talk_started_at is None:
+            if cdr.talk_started_at is None and not event.again:
                 cdr.queued_at = event.at
         case ev.OfferMade():
             cdr.offers.append(OfferRecord(event.offer_id, event.agent_id, event.at))
@@ -184,7 +224,7 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
                 if offer.offer_id == event.offer_id:
                     offer.outcome, offer.ended_at = event.outcome.value, event.at
         case ev.TalkStarted():
-            cdr.agent_id, cdr.queue_id = event.agent_id, event.queue_id
+            cdr.agent_id, cdr.queue_id = event.agent_id, event.queue_id or cdr.queue_id
             cdr.talk_started_at = event.at if cdr.talk_started_at is None else cdr.talk_started_at
             cdr.talks.append(TalkRecord(event.agent_id, event.queue_id, event.at))
         case ev.TalkEnded():
@@ -194,6 +234,13 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
             _supervision(cdr, event)
         case ev.ConsultationStarted() | ev.ConferenceStarted() | ev.ConsultationEnded():
             _consultation(cdr, event)
+        case ev.ForwardStarted() | ev.ForwardAnswered() | ev.ForwardEnded() | ev.ForwardRefused():
+            _forward(cdr, event)
+        case ev.CallParked():
+            cdr.parks.append(ParkRecord(event.slot, event.agent_id, event.at))
+        case ev.ParkEnded():
+            for park in cdr.parks[-1:]:
+                park.ended_at, park.ended, park.retrieved_by = event.at, event.reason, event.agent_id
         case ev.ConsentGranted() | ev.ConsentRefused():
             cdr.consents.append(_consent(event))
         case ev.RecordingStarted():
@@ -236,6 +283,19 @@ def _consultation(cdr: Cdr, event: ev.ConsultationStarted | ev.ConferenceStarted
             record.conference_at = event.at
         case ev.ConsultationEnded():
             record.ended_at, record.ended = event.at, event.reason
+
+
+def _forward(cdr: Cdr, event: ev.ForwardStarted | ev.ForwardAnswered | ev.ForwardEnded | ev.ForwardRefused) -> None:
+    match event:
+        case ev.ForwardStarted():
+            cdr.forwards.append(ForwardRecord(event.why, event.at, event.number, event.kind, event.leg_id))
+        case ev.ForwardRefused():
+            refused = ForwardRecord(event.why, event.at, ended_at=event.at, outcome="refused", reason=event.reason)
+            cdr.forwards.append(refused)
+        case ev.ForwardAnswered():
+            cdr.forwards[-1].answered_at = event.at
+        case ev.ForwardEnded():
+            cdr.forwards[-1].ended_at, cdr.forwards[-1].outcome = event.at, event.outcome
 
 
 def _consent(event: ev.ConsentGranted | ev.ConsentRefused) -> ConsentRecord:

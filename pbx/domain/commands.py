@@ -204,6 +204,10 @@ class JoinQueue:
     """Let in outside the queue's hours, unless closing ends waits: somebody hands the caller to a colleague."""
     callback: bool = False
     """Promised or called back: the queue's limits, and whatever ends a wait, do not count."""
+    tried: tuple[E164, ...] = ()
+    """Numbers that this wait has overflowed to in vain; they are not tried again."""
+    again: bool = False
+    """Back from such a number: the call waits on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,10 @@ class EngageAgent:
 
     request: str
     agent_id: AgentId
+    ready: bool = False
+    """Only an agent who is AVAILABLE."""
+    from_wrap_up: bool = False
+    """An agent in wrap-up ends it for this."""
 
 
 @dataclass(frozen=True, slots=True)

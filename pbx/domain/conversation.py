@@ -4,7 +4,7 @@ a word that says why, and changes nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -12,15 +12,13 @@ from pbx.domain.call_context import CallContext
 from pbx.domain.call_recording import CallRecording, Parties
 from pbx.domain.call_steps import End
 from pbx.domain.consultation import Consultation
-from pbx.domain.e164 import Cli
-from pbx.domain.flow import EnterQueue
+from pbx.domain.e164 import E164, Cli
+from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
-from pbx.domain.queue import Queue
+from pbx.domain.ids import BridgeId, LegId, derive
+from pbx.domain.leaving import HandOn, HandOut, Park
+from pbx.domain.seat import Seat
 from pbx.domain.supervision import Stage, Watch
-
-PREFERRED_S = 30.0
-"""How long a caller who was handed to one agent waits for nobody else."""
 
 Asked = (
     ev.SupervisionAsked
@@ -32,31 +30,12 @@ Asked = (
     | ev.TransferAsked
     | ev.ConsultAsked
     | ev.ConsultStepAsked
+    | ev.ParkAsked
+    | ev.RetrieveAsked
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """Who serves the caller, for which queue, on which leg and bridge; ``node`` is where the flow goes on."""
-
-    agent_id: AgentId
-    agent_country: str | None
-    queue_id: QueueId
-    queue: Queue | None
-    leg: LegId
-    bridge_id: BridgeId
-    node: EnterQueue
-
-
-@dataclass(frozen=True, slots=True)
-class HandOn:
-    """The caller leaves the conversation for a queue."""
-
-    node: EnterQueue
-    preferred: AgentId | None
-
-
-Outcome = End | HandOn | None
+Outcome = End | HandOn | HandOut | Park | None
 """None: the conversation goes on."""
 
 
@@ -137,8 +116,17 @@ class Conversation:
                     self._context.record(ev.MuteChanged(at=now, agent_id=self.seat.agent_id, muted=muted))
                     self._context.do(cmd.MuteLeg(self.seat.leg, muted))
                 self._answer(request)
-            case ev.TransferAsked():
+            case ev.TransferAsked(number=None):
                 return self._transfer(event, now)
+            case ev.TransferAsked(number=number):
+                return self._transfer_out(event.request, number or E164(""), now)
+            case ev.ParkAsked(request=request, slot=slot, timeout_s=timeout_s):
+                self._context.record(ev.CallParked(at=now, slot=slot, agent_id=self.seat.agent_id))
+                self._leave("parked", now)
+                self._answer(request)
+                return Park(slot, timeout_s)
+            case ev.RetrieveAsked(request=request):
+                return self._refuse(request, "not_parked", "an agent talks to the caller")
         return None
 
     def _answer(self, request: str) -> None:
@@ -336,14 +324,28 @@ class Conversation:
         context.record(
             ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=queue_id, agent_id=event.agent_id)
         )
-        self.end_watch("transferred", now)
-        if self.held:
-            self.resumed(now)
-        context.record(ev.TalkEnded(at=now, agent_id=seat.agent_id, reason="transferred"))
-        self._recording.finish()
-        context.do(cmd.DestroyBridge(seat.bridge_id), cmd.HangUpLeg(seat.leg, HangupCause.NORMAL_CLEARING))
+        self._leave("transferred", now)
         self._answer(event.request)
         return HandOn(replace(seat.node, queue_id=queue_id, welcome_prompt=None), event.agent_id)
+
+    def _transfer_out(self, request: str, number: E164, now: float) -> Outcome:
+        try:
+            self._context.config.dialling.number_of(number)
+        except BadValue as error:
+            return self._refuse(request, "number_refused", f"number: {error.reason}")
+        self._leave("transferred", now)
+        self._answer(request)
+        return HandOut(number)
+
+    def _leave(self, reason: str, now: float) -> None:
+        """The agent's part is over and the caller stays: no supervisor, no hold, no recording goes on."""
+        seat, context = self.seat, self._context
+        self.end_watch(reason, now)
+        if self.held:
+            self.resumed(now)
+        context.record(ev.TalkEnded(at=now, agent_id=seat.agent_id, reason=reason))
+        self._recording.finish()
+        context.do(cmd.DestroyBridge(seat.bridge_id), cmd.HangUpLeg(seat.leg, HangupCause.NORMAL_CLEARING))
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from pbx.domain import events as ev
 from pbx.domain.call_context import CallConfig
 from pbx.domain.call_steps import ConsentStep, LanguageStep, MenuStep, Step
 from pbx.domain.collect_step import CollectStep
+from pbx.domain.forwarding import ForwardStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
 
@@ -23,6 +24,8 @@ def for_journal(event: ev.Event, step: Step | None, secrets: bool) -> ev.Event:
     callers type ahead of the question and on after its answer, and read card numbers to agents with their keys.
     """
     match event:
+        case ev.DigitPressed() if isinstance(step, ForwardStep):
+            return replace(event, digit=ev.HIDDEN)  # keyed in for somebody else
         case ev.DigitPressed() if secrets:
             chooses = isinstance(step, MenuStep | LanguageStep | ConsentStep)
             chooses = chooses or (isinstance(step, QueueStep) and step.callback_digit == event.digit)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pbx.domain import callback_events, consult_events, talk_events
+from pbx.domain import callback_events, consult_events, outside_events, talk_events
 from pbx.domain.callback_events import *  # noqa: F403  and those of a callback
 from pbx.domain.consult_events import *  # noqa: F403
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.outside_events import *  # noqa: F403
 from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
 
@@ -138,6 +139,8 @@ class QueueJoined(Event):
 
     queue_id: QueueId
     position: int
+    again: bool = False
+    """It waited before; an outside number was rung in vain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +169,9 @@ class WaitEnded(Event):
     queue_id: QueueId
     reason: str
     target: str = ""
+    ring_s: float = 30.0
+    show_caller: bool = False
+    """How the number is to be rung."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,6 +354,8 @@ class EndReason(Enum):
     AGENT_HUNG_UP = "agent_hung_up"
     FLOW_ENDED = "flow_ended"
     OVERFLOWED = "overflowed"
+    OUTSIDE_HUNG_UP = "outside_hung_up"
+    """The outside number to which the caller was forwarded."""
     UNKNOWN_DID = "unknown_did"
     ENGINE_FAILED = "engine_failed"
     ASKED = "asked"
@@ -380,12 +388,12 @@ FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
-    *talk_events.FACTS, *consult_events.FACTS, *callback_events.FACTS,
+    *talk_events.FACTS, *outside_events.FACTS, *consult_events.FACTS, *callback_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
     CustomerValueIgnored,
-    *talk_events.FINDINGS, *consult_events.FINDINGS, *callback_events.FINDINGS,
+    *talk_events.FINDINGS, *outside_events.FINDINGS, *consult_events.FINDINGS, *callback_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -1,4 +1,4 @@
-"""What an agent may dial at the own phone instead of a number. ``*`` and two digits, for some of them more."""
+"""What an agent may dial at the own phone instead of a number: ``*`` and two digits, for some of them more."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Feature(Enum):
     WHISPER = "22"
     BARGE = "23"
     TAKE_OVER = "24"
+    RETRIEVE = "7"
+    """With the slot of a parked call behind it: ``*7701``."""
 
 
 EXTENSION_S = 60.0
@@ -36,6 +38,7 @@ MODES = {
     Feature.TAKE_OVER: Supervision.LISTEN,
 }
 
+_RETRIEVE = re.compile(r"\*7(\d{3,4})", re.ASCII)
 _CODE = re.compile(r"\*(\d\d)(\d{0,6})", re.ASCII)
 _LONGEST_REASON = 3
 
@@ -45,10 +48,13 @@ class Dialled:
     feature: Feature
     reason: str | None = None
     extension: str = ""
+    slot: int | None = None
 
 
 def read(code: str) -> Dialled | None:
     """What ``*11`` and the like ask for; None for a code that means nothing."""
+    if retrieve := _RETRIEVE.fullmatch(code):
+        return Dialled(Feature.RETRIEVE, slot=int(retrieve[1]))
     found = _CODE.fullmatch(code)
     if found is None or found[1] not in {one.value for one in Feature}:
         return None

@@ -30,6 +30,7 @@ from pbx.domain.flow_nodes import (
     Say,
     SetVariables,
     SkillNeed,
+    Transfer,
 )
 from pbx.domain.flow_parse import NODES
 from pbx.domain.flow_reader import DIGITS, Reader
@@ -57,6 +58,7 @@ __all__ = [
     "Say",
     "SetVariables",
     "SkillNeed",
+    "Transfer",
     "parse",
     "position_prompt",
 ]
@@ -79,7 +81,13 @@ class Flow:
     """Every prompt of the flow must exist in each of them."""
 
     def queue_ids(self) -> frozenset[QueueId]:
-        return frozenset(node.queue_id for node in self.nodes.values() if isinstance(node, EnterQueue | Callback))
+        found = (node.queue_id for node in self.nodes.values() if isinstance(node, EnterQueue | Callback | Transfer))
+        return frozenset(queue_id for queue_id in found if queue_id is not None)
+
+    def numbers(self) -> frozenset[str]:
+        """The outside numbers that the flow names; those that come out of variables nobody knows before."""
+        found = (node.number for node in self.nodes.values() if isinstance(node, Transfer))
+        return frozenset(number for number in found if number is not None and "{" not in number)
 
     def prompt_ids(self) -> frozenset[str]:
         return frozenset(prompt for node in self.nodes.values() for prompt in _prompts(node))
@@ -120,7 +128,7 @@ def _prompts(node: Node) -> tuple[str, ...]:
             welcome = (node.welcome_prompt,) if node.welcome_prompt else ()
             positions = tuple(position_prompt(n) for n in range(1, POSITION_PROMPTS + 2))
             return (*welcome, *(positions if node.announce_position else ()))
-        case SetVariables() | Branch() | CheckHours() | LookUp() | RunFlow() | Return():
+        case SetVariables() | Branch() | CheckHours() | LookUp() | RunFlow() | Return() | Transfer():
             return ()
 
 
@@ -140,6 +148,8 @@ def _targets(node: Node) -> dict[str, str | None]:
             return {"open": node.open, "closed": node.closed, "holiday": node.holiday}
         case EnterQueue():
             return {"on_refused": node.on_refused, "on_timeout": node.on_timeout}
+        case Transfer():
+            return {"on_failure": node.on_failure}
         case HangUp() | Return():
             return {}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pbx.domain import flow_graph
 from pbx.domain.errors import BadValue
-from pbx.domain.flow import AskConsent, Callback, EnterQueue, Flow, parse
+from pbx.domain.flow import AskConsent, Callback, EnterQueue, Flow, Transfer, parse
 from pbx.domain.flow_schema import fields_of
 from pbx.domain.ids import FlowId
 
@@ -59,7 +59,7 @@ def examine(graph: Any) -> Examined:
 def loops(flow: Flow) -> list[Problem]:
     """Loops without a way out, and loops that neither play anything nor wait for the caller."""
     edges = flow.edges()
-    ends = {name for name, node in flow.nodes.items() if not edges[name] or isinstance(node, EnterQueue)}
+    ends = {name for name, node in flow.nodes.items() if not edges[name] or isinstance(node, EnterQueue | Transfer)}
     ends |= {to for targets in edges.values() for to in targets.values()} - edges.keys()
     found = []
     for loop in flow_graph.dead_ends(edges, ends):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pbx.domain.e164 import e164
 from pbx.domain.errors import BadValue
 from pbx.domain.flow_nodes import (
     Branch,
@@ -17,10 +18,11 @@ from pbx.domain.flow_nodes import (
     Return,
     RunFlow,
     SetVariables,
+    Transfer,
 )
 from pbx.domain.flow_reader import Reader, literal
 from pbx.domain.hours_parse import opening_hours, place
-from pbx.domain.ids import FlowId
+from pbx.domain.ids import FlowId, QueueId
 from pbx.domain.variables import Value, template, variable_name
 
 MAX_DIGITS = 32
@@ -161,6 +163,28 @@ def _paths(r: Reader) -> Mapping[str, str]:
 
 def run_flow(r: Reader) -> Node:
     return RunFlow(flow_id=FlowId(r.text("flow")), next=r.text("next"))
+
+
+def transfer(r: Reader) -> Node:
+    given = [name for name in ("number", "queue", "agent") if name in r.data]
+    if len(given) != 1:
+        raise BadValue(r.field, "must have exactly one of number, queue and agent")
+    [target] = given
+    text = template(r.text(target), f"{r.field}.{target}")
+    if target == "number" and "{" not in text:
+        e164(text, f"{r.field}.number")
+    if target != "number" and "show_caller" in r.data:
+        raise BadValue(f"{r.field}.show_caller", "goes with number only")
+    if target == "queue" and "ring_s" in r.data:
+        raise BadValue(f"{r.field}.ring_s", "goes with number and agent only")
+    return Transfer(
+        on_failure=r.text("on_failure"),
+        number=text if target == "number" else None,
+        queue_id=QueueId(text) if target == "queue" else None,
+        agent=text if target == "agent" else None,
+        ring_s=float(r.seconds("ring_s", 30.0, 5, 120)),
+        show_caller=r.flag("show_caller", False),
+    )
 
 
 def return_(r: Reader) -> Node:

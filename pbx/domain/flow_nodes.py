@@ -213,6 +213,23 @@ class Return:
     """Back to the flow that ran this one; a call that was not in another flow before ends."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """On to exactly one of an outside number, a queue and an agent. Music until somebody answers; where the caller does
+    not get through, the flow goes on at ``on_failure``."""
+
+    on_failure: str
+    number: str | None = None
+    """A template: E.164, or as it is dialled in the POP's country."""
+    queue_id: QueueId | None = None
+    agent: str | None = None
+    """A template for the agent's id."""
+    ring_s: float = 30.0
+    """Of a number and of an agent."""
+    show_caller: bool = False
+    """Show a number the caller's own instead of the DID."""
+
+
 Node = (
     Say
     | Menu
@@ -228,4 +245,5 @@ Node = (
     | LookUp
     | RunFlow
     | Return
+    | Transfer
 )

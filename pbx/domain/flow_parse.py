@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from pbx.domain.errors import BadValue
-from pbx.domain.flow_logic_parse import branch, collect, hours, look_up, return_, run_flow, set_variables
+from pbx.domain.flow_logic_parse import branch, collect, hours, look_up, return_, run_flow, set_variables, transfer
 from pbx.domain.flow_nodes import AskConsent, Callback, ChooseLanguage, EnterQueue, HangUp, Menu, Node, Say, SkillNeed
 from pbx.domain.flow_reader import Reader
 from pbx.domain.hangup_cause import HangupCause
@@ -149,4 +149,5 @@ NODES: dict[str, Callable[[Reader], Node]] = {
     "lookup": look_up,
     "flow": run_flow,
     "return": return_,
+    "transfer": transfer,
 }

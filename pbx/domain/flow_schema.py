@@ -261,6 +261,17 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
         "Run another flow, and go on at next when it returns.",
         {"flow": {**_TEXT, "description": "id of a flow"}, "next": _NODE},
     ),
+    "transfer": (
+        "On to exactly one of an outside number, a queue and an agent; the call ends with the conversation.",
+        {
+            "number": {**_TEXT, "description": "E.164, or a text with {variable}", "examples": ["+493055501234"]},
+            "queue": {**_TEXT, "description": "id of a queue"},
+            "agent": {**_TEXT, "description": "id of an agent, may hold {variable}", "examples": ["{manager}"]},
+            "on_failure": _NODE,
+            "ring_s": {**_seconds(5, 120, 30.0), "description": "seconds; of a number and of an agent"},
+            "show_caller": {**_flag(False), "description": "show the number the caller's own instead of the DID"},
+        },
+    ),
     "return": ("Back to the flow that ran this one; the call ends where none did.", {}),
 }
 _REQUIRED = {
@@ -277,6 +288,7 @@ _REQUIRED = {
     "hours": ["time_zone", "weekly", "open", "closed"],
     "lookup": ["url", "next", "on_failure", "take"],
     "flow": ["flow", "next"],
+    "transfer": ["on_failure"],
     "return": [],
 }
 _TOP = ("start", "languages", "nodes")
@@ -304,6 +316,10 @@ def schema() -> dict[str, Any]:
         if kind == "queue":
             pairs = (("on_timeout", "max_wait_s"), ("preferred", "preferred_s"))
             node["dependentRequired"] = {one: [other] for pair in pairs for one, other in (pair, pair[::-1])}
+        if kind == "transfer":
+            node["oneOf"] = [{"required": [target]} for target in ("number", "queue", "agent")]
+            no_queue = {"properties": {"queue": False}}
+            node["dependentSchemas"] = {"show_caller": {"required": ["number"]}, "ring_s": no_queue}
         kinds.append(node)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

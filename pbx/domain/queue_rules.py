@@ -105,7 +105,12 @@ class OverflowToQueue:
 
 @dataclass(frozen=True, slots=True)
 class OverflowToNumber:
+    """An outside number is rung for ``ring_s``; when nobody answers, the call waits on at its place. Once a wait."""
+
     number: E164
+    ring_s: float = 30.0
+    show_caller: bool = False
+    """Show the caller's own number instead of the DID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,13 @@ class WaitStep:
     def __post_init__(self) -> None:
         if not self.after_s >= 0:
             raise BadValue("steps.after_s", "must not be negative")
+
+
+def overdue_numbers(steps: tuple[WaitStep, ...], waited_s: float) -> tuple[E164, ...]:
+    """Numbers to which a call of this age should have overflowed. One that comes back from a conversation waits for an
+    agent, and is not sent off at once."""
+    due = (step.action for step in steps if step.after_s <= waited_s)
+    return tuple(action.number for action in due if isinstance(action, OverflowToNumber))
 
 
 def _check_least(skill: str, least: int, lowest: int) -> None:

@@ -8,27 +8,18 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import BaseStep, End, Go, Outcome
+from pbx.domain.call_steps import BaseStep, Connected, End, Go, Outcome, ToStep
 from pbx.domain.called_back import CalledBack
-from pbx.domain.e164 import Cli
+from pbx.domain.e164 import E164, Cli
 from pbx.domain.flow import EnterQueue, SkillNeed, position_prompt
+from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
+from pbx.domain.leg_step import OUTCOMES
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import MAX_VALUE, Need
+from pbx.domain.seat import Seat
 from pbx.domain.variables import Read, evaluate, fill, number_of, text_of
-
-_OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
-    HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
-    HangupCause.USER_BUSY: ev.OfferOutcome.BUSY,
-    HangupCause.CALL_REJECTED: ev.OfferOutcome.REJECTED,
-    HangupCause.NO_USER_RESPONSE: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.SUBSCRIBER_ABSENT: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.NO_ROUTE: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.UNALLOCATED_NUMBER: ev.OfferOutcome.UNREACHABLE,
-    HangupCause.DESTINATION_OUT_OF_ORDER: ev.OfferOutcome.UNREACHABLE,
-}
-"""How an agent's leg that never answered ended -> outcome of the offer; any other cause is FAILED."""
 
 
 class Phase(Enum):
@@ -57,7 +48,7 @@ def needs_of(asked: tuple[SkillNeed, ...], read: Read) -> tuple[Need, ...]:
 
 
 class QueueStep(BaseStep):
-    """``agent`` and ``bridge_id`` are for the conversation that follows; ``connected`` says that it may begin."""
+    """``agent_leg`` is the leg of the agent who is being rung; ``bridge_id`` the bridge that is being made."""
 
     def __init__(
         self,
@@ -75,13 +66,50 @@ class QueueStep(BaseStep):
         self.cli = cli
         self.waited_s, self.preferred, self.preferred_s = waited_s, preferred, preferred_s
         self.entered_at = 0.0
+        self.value = 0.0
+        """Of the customer."""
+        self.tried: tuple[E164, ...] = ()
+        """Outside numbers that this wait does not overflow to: it has in vain, or their time was before it began."""
+        self.again = False
+        """Back from such a number."""
+        self.patient_until: float | None = None
+        """When the node's longest wait is over."""
         self.queue: Queue | None = context.config.queues.get(node.queue_id)
         self.phase = Phase.JOINING
         self.offer: ev.OfferMade | None = None
         self.agent_leg: LegId | None = None
         self.bridge_id: BridgeId | None = None
-        self.connected = False
         self.callback_digit: str | None = None
+
+    def told(self, event: ev.Event, now: float) -> Outcome:
+        """What the router says, and the media server of the agent's leg."""
+        match event:
+            case ev.QueueJoined(position=position):
+                return self.joined(position, now)
+            case ev.QueueRefused():
+                return self.refused()
+            case ev.QueueOverflowed(queue_id=queue_id):
+                self.overflowed(queue_id)
+            case ev.WaitEnded():
+                return self.wait_ended(event)
+            case ev.PositionTold(position=position):
+                self.told_position(position)
+            case ev.OfferMade():
+                self.offered(event, now)
+            case ev.CallbackOffered():
+                self.callback_offered(event)
+            case ev.OfferWithdrawn(offer_id=offer_id):
+                if self.offer is not None and self.offer.offer_id == offer_id:
+                    self.withdrawn(now)
+            case ev.LegRinging(leg_id=leg_id):
+                if leg_id == self.agent_leg:
+                    self.rings()
+            case ev.LegsBridged(bridge_id=bridge_id):
+                if bridge_id == self.bridge_id:
+                    return self.bridged(now)
+            case _:
+                pass
+        return None
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
@@ -92,29 +120,40 @@ class QueueStep(BaseStep):
         called_back = self.context.called_back
         if called_back is not None and called_back.waits:
             return self._take_up(called_back, now)
-        owed = called_back is not None and not called_back.talked
-        if called_back is not None and owed:
+        if self.again:
+            self._join(self.queue.queue_id)
+            return None
+        if called_back is not None and not called_back.talked:
             self.waited_s = now - called_back.entered_at
         self.entered_at = now - self.waited_s
         agent, preferred_s = self.preferred, self.preferred_s
         if agent is None and self.node.preferred:
             # Handed to an agent by somebody comes before what the flow prefers.
             agent, preferred_s = AgentId(text_of(self.context.read(self.node.preferred))) or None, self.node.preferred_s
+        self.value = self._value(now)
+        self._join(self.node.queue_id, agent, preferred_s)
+        return None
+
+    def _join(self, queue_id: QueueId, preferred: AgentId | None = None, preferred_s: float = 0.0) -> None:
+        """The same age, priority and value make the same place again when an outside number did not answer. Such a
+        caller has waited all the time: hours that ended meanwhile matter only where they end waits."""
+        called_back = self.context.called_back
         self.context.do(
             cmd.JoinQueue(
-                self.node.queue_id,
+                queue_id,
                 entered_at=self.entered_at,
                 priority=self.node.priority,
                 needs=self._needs(),
-                preferred=agent,
-                preferred_s=preferred_s if agent else 0.0,
+                preferred=preferred,
+                preferred_s=preferred_s if preferred else 0.0,
                 caller=self.cli.number,
-                value=self._value(now),
-                while_closed=self.preferred is not None,
-                callback=owed,
+                value=self.value,
+                while_closed=self.again or self.preferred is not None,
+                callback=called_back is not None and not called_back.talked,
+                tried=self.tried,
+                again=self.again,
             )
         )
-        return None
 
     def _value(self, now: float) -> float:
         """What does not come to a number from 0 to 10 counts as 0, and the record says so; nothing set is no value."""
@@ -149,7 +188,11 @@ class QueueStep(BaseStep):
             return None
         self.phase = Phase.WAITING
         if self.node.max_wait_s is not None:
-            self.context.set_timer("max_wait", self.node.max_wait_s)
+            self.patient_until = self.patient_until or now + self.node.max_wait_s
+            self.context.set_timer("max_wait", max(0.0, self.patient_until - now))
+        if self.again:
+            self._music()
+            return None
         prompts = [self.node.welcome_prompt] if self.node.welcome_prompt else []
         if self.node.announce_position:
             prompts.append(position_prompt(position))
@@ -170,16 +213,28 @@ class QueueStep(BaseStep):
             floor = max(former.consent_floor, other.consent_floor)
             self.queue = replace(other, recorded=recorded, consent_floor=floor)
 
-    def wait_ended(self, reason: str, target: str) -> Outcome:
-        """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused."""
+    def wait_ended(self, event: ev.WaitEnded) -> Outcome:
+        """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused; or out
+        to a number, and back here when nobody answers."""
         if self.phase is not Phase.JOINING and self.phase is not Phase.WAITING:
             return None
         self.context.silence()
         self.context.cancel_timers()
-        if reason in ("prompt", "closed") and target:
+        if event.reason in ("prompt", "closed") and event.target:
             self.phase = Phase.LEAVING
-            self.context.play(self.context.prompt(target))
+            self.context.play(self.context.prompt(event.target))
             return None
+        if event.reason == "number":
+            self.tried, self.again, self.phase = (*self.tried, E164(event.target)), True, Phase.JOINING
+            music = self.queue.music_class if self.queue is not None else "default"
+            outside = Outside(
+                number=event.target,
+                why="queue",
+                ring_s=event.ring_s,
+                show_caller=event.show_caller,
+                music_class=music,
+            )
+            return ToStep(ForwardStep(self.context, outside, ToStep(self)))
         return Go(self.node.on_timeout or self.node.on_refused)
 
     def played(self, played_ms: int, completed: bool, now: float) -> Outcome:
@@ -272,6 +327,7 @@ class QueueStep(BaseStep):
         self.phase = Phase.OFFERED
         self.offer = offer
         self.agent_leg = LegId(derive(now, "leg", self.context.call_id, offer.offer_id))
+        self.context.legs.add(self.agent_leg)
         self.context.do(
             cmd.OriginateLeg(
                 leg_id=self.agent_leg,
@@ -295,15 +351,26 @@ class QueueStep(BaseStep):
         self.bridge_id = BridgeId(derive(now, "bridge", self.context.call_id, self.agent_leg))
         self.context.do(cmd.BridgeLegs(self.bridge_id, (self.context.leg_id, self.agent_leg)))
 
-    def bridged(self, now: float) -> None:
-        if self.phase is Phase.BRIDGING:
-            self.end_offer(ev.OfferOutcome.ANSWERED, now)
-            self.connected = True
+    def bridged(self, now: float) -> Outcome:
+        offer, leg, bridge_id = self.offer, self.agent_leg, self.bridge_id
+        if self.phase is not Phase.BRIDGING or offer is None or leg is None or bridge_id is None:
+            return None
+        self.end_offer(ev.OfferOutcome.ANSWERED, now)
+        seat = Seat(
+            agent_id=offer.agent_id,
+            agent_country=offer.agent_country,
+            queue_id=offer.queue_id,
+            queue=self.queue,
+            leg=leg,
+            bridge_id=bridge_id,
+            node=self.node,
+        )
+        return Connected(seat)
 
     def agent_leg_ended(self, cause: HangupCause, now: float) -> None:
         """Before the bridge: the offer came to nothing; the call keeps its place."""
         failed = self.phase is Phase.BRIDGING
-        outcome = ev.OfferOutcome.FAILED if failed else _OUTCOMES.get(cause, ev.OfferOutcome.FAILED)
+        outcome = ev.OfferOutcome.FAILED if failed else OUTCOMES.get(cause, ev.OfferOutcome.FAILED)
         self.give_up_offer(outcome, now)
 
     def withdrawn(self, now: float) -> None:

@@ -21,10 +21,12 @@ from pbx.domain.flow_nodes import (
     RunFlow,
     Say,
     SetVariables,
+    Transfer,
 )
 from pbx.domain.logic_steps import BranchStep, HoursStep, ReturnStep, RunFlowStep, SetStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
+from pbx.domain.transfer_step import transfer_step
 
 
 def make_step(context: CallContext, name: str) -> Step:
@@ -57,5 +59,7 @@ def make_step(context: CallContext, name: str) -> Step:
             return LookupStep(context, node)
         case RunFlow():
             return RunFlowStep(context, node)
+        case Transfer():
+            return transfer_step(context, node)
         case Return():
             return ReturnStep(context, node)

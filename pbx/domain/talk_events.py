@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pbx.domain.e164 import E164
 from pbx.domain.event_base import Event
 from pbx.domain.ids import AgentId, PhoneId, QueueId
 
@@ -86,11 +87,13 @@ class MuteAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferAsked(Event):
-    """Hand the caller on: to ``queue_id``, or back into the present queue with ``agent_id`` before all others."""
+    """Hand the caller on: to ``queue_id``, back into the present queue with ``agent_id`` before all others, or to the
+    outside ``number``."""
 
     request: str
     queue_id: QueueId | None = None
     agent_id: AgentId | None = None
+    number: E164 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,7 @@ class AgentEngaged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentNotEngaged(Event):
-    """``reason``: ``unknown_agent``, ``agent_busy``, ``agent_unreachable``."""
+    """``reason``: ``unknown_agent``, ``agent_busy``, ``agent_unreachable``, ``agent_not_ready``."""
 
     request: str
     agent_id: AgentId
@@ -117,7 +120,7 @@ class AgentNotEngaged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TalkEnded(Event):
-    """This agent's part is over and the call goes on: ``taken_over``, ``transferred``."""
+    """This agent's part is over and the call goes on: ``taken_over``, ``transferred``, ``parked``."""
 
     agent_id: AgentId
     reason: str
@@ -164,8 +167,8 @@ class SupervisionChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisionEnded(Event):
-    """``reason``: ``not_answered``, ``hung_up``, ``asked``, ``took_over``, ``transferred``, ``consultation``,
-    ``call_ended``, ``engine_failed``."""
+    """``reason``: ``not_answered``, ``hung_up``, ``asked``, ``took_over``, ``transferred``, ``parked``,
+    ``consultation``, ``call_ended``, ``engine_failed``."""
 
     agent_id: AgentId
     reason: str

@@ -22,7 +22,6 @@ from pbx.domain.queue_rules import (
     Action,
     EndWithPrompt,
     Need,
-    OverflowToNumber,
     RelaxSkill,
     Requirement,
     ShiftRule,
@@ -48,7 +47,7 @@ class GiveUp:
 
 
 Change = Action | Widen | GiveUp
-ENDS = (OverflowToNumber, EndWithPrompt, GiveUp)
+ENDS = (EndWithPrompt, GiveUp)
 
 
 @dataclass(frozen=True, slots=True)

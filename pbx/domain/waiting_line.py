@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pbx.domain.e164 import E164
 from pbx.domain.ids import AgentId, CallId, OfferId, PopId, QueueId
 from pbx.domain.measured import Handling, Patience
 from pbx.domain.pools import Pool
@@ -74,6 +75,8 @@ class Waiting:
     pop_id: PopId | None = None
     callback: bool = False
     """Nobody holds the line: it is never given up."""
+    tried: tuple[E164, ...] = ()
+    """Numbers it has overflowed to in vain."""
 
     @property
     def effective_priority(self) -> float:

@@ -13,6 +13,7 @@ from pbx.domain import events as ev
 from pbx.domain import wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
+from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import AgentId, CallId, PopId
 from pbx.domain.matching import Matching
@@ -64,7 +65,7 @@ class Waits(Matching):
             return [self._refused(call_id, command, "bad_needs", now)]
         queue = line.queue
         strict = queue.no_agent is not NoAgent.WAIT and not command.callback
-        if strict and not self._helps(line, plan, 0, plan.pools, command.needs):
+        if strict and not self._helps(line, plan, 0, plan.pools, command.needs, tried=command.tried):
             return [self._refused(call_id, command, "no_agent", now)]
         entered_at, value = command.entered_at, command.value
         priority = command.priority + queue.priority + (value * queue.value_weight if value else 0)
@@ -73,17 +74,20 @@ class Waits(Matching):
             call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
         )
         waiting.value, waiting.caller, waiting.pop_id = value, command.caller, command.pop_id
-        waiting.callback = command.callback
+        waiting.callback, waiting.tried = command.callback, command.tried
         self._waiting[call_id] = waiting
         line.all.add(place)
         line.callbacks += command.callback
         position = line.all.rank(place) + 1
         decisions: list[Decision] = [
-            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
+            ToCall(
+                call_id,
+                ev.QueueJoined(at=now, queue_id=command.queue_id, position=position, again=command.again),
+            )
         ]
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
-        elif queue.last_agent_s and command.caller is not None:
+        elif queue.last_agent_s and command.caller is not None and not command.again:
             self._prefer_last(waiting, command.caller, decisions, now)
         if not plan.stages and queue.no_agent is NoAgent.WAIT:
             return decisions + self._serve(waiting, now)  # nothing to settle: the common case
@@ -222,7 +226,7 @@ class Waits(Matching):
     def _apply(self, waiting: Waiting, stage: Stage, now: float, decisions: list[Decision]) -> bool:
         """Whether the wait is over."""
         waiting.pools = stage.pools
-        if waiting.callback and isinstance(stage.change, (*ENDS, OfferCallback)):
+        if waiting.callback and isinstance(stage.change, (*ENDS, OverflowToNumber, OfferCallback)):
             return False
         match stage.change:
             case RaisePriority(by=by):
@@ -235,8 +239,18 @@ class Waits(Matching):
                 target = self._lines.get(queue_id)
                 if target is not None and self._may_overflow(waiting.line, target, waiting.needs, waiting.hops):
                     decisions.append(self._move(waiting, target, now))
-            case OverflowToNumber(number=number):
-                return self._end(waiting, "number", number, now, decisions)
+            case OverflowToNumber() as out if out.number not in waiting.tried:
+                decisions += self._drop(waiting)
+                ended = ev.WaitEnded(
+                    at=now,
+                    queue_id=waiting.queue_id,
+                    reason="number",
+                    target=out.number,
+                    ring_s=out.ring_s,
+                    show_caller=out.show_caller,
+                )
+                decisions.append(ToCall(waiting.call_id, ended))
+                return True
             case EndWithPrompt(prompt_id=prompt_id):
                 return self._end(waiting, "prompt", prompt_id, now, decisions)
             case GiveUp():
@@ -273,10 +287,28 @@ class Waits(Matching):
 
     def _brings_somebody(self, waiting: Waiting) -> bool:
         """Whether a stage to come does."""
-        return self._helps(waiting.line, waiting.plan, waiting.step, (), waiting.needs, waiting.hops)
+        return self._helps(
+            waiting.line,
+            waiting.plan,
+            waiting.step,
+            (),
+            waiting.needs,
+            waiting.hops,
+            tried=waiting.tried,
+            callback=waiting.callback,
+        )
 
     def _helps(
-        self, line: Line, plan: Plan, step: int, pools: tuple[Pool, ...], needs: tuple[Need, ...], hops: int = 0
+        self,
+        line: Line,
+        plan: Plan,
+        step: int,
+        pools: tuple[Pool, ...],
+        needs: tuple[Need, ...],
+        hops: int = 0,
+        *,
+        tried: tuple[E164, ...] = (),
+        callback: bool = False,
     ) -> bool:
         """Whether somebody logged in could take the call in ``pools`` or in a later stage, before the wait ends."""
         if _anybody(pools):
@@ -284,6 +316,8 @@ class Waits(Matching):
         for stage in plan.stages[step:]:
             if isinstance(stage.change, ENDS):
                 return False
+            if isinstance(stage.change, OverflowToNumber) and not callback and stage.change.number not in tried:
+                return False  # it is not dialled before its time for what comes after it
             if _anybody(stage.pools):
                 return True
             if isinstance(stage.change, OverflowToQueue):

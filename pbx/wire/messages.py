@@ -44,6 +44,14 @@ class OverflowToQueueStep(Wire, frozen=True, tag="overflow_queue"):
     queue_id: str
 
 
+class OverflowToNumberStep(Wire, frozen=True, tag="overflow_number"):
+    number: str
+    """E.164."""
+    ring_s: float = 30.0
+    show_caller: bool = False
+    """Whether it is shown the caller's own number, and not the DID."""
+
+
 class EndWithPromptStep(Wire, frozen=True, tag="end_with_prompt"):
     prompt_id: str
 
@@ -66,6 +74,7 @@ class QueueStepConfig(Wire, frozen=True):
         RelaxSkillStep
         | RaisePriorityStep
         | OverflowToQueueStep
+        | OverflowToNumberStep
         | EndWithPromptStep
         | WidenSitesStep
         | OfferCallbackStep
@@ -278,11 +287,12 @@ class MuteAgent(Wire, frozen=True, tag="mute_agent"):
 
 
 class TransferCall(Wire, frozen=True, tag="transfer_call"):
-    """To another queue, or to an agent of the present one: exactly one is given."""
+    """To another queue, to an agent of the present one, or to an outside number in E.164: exactly one is given."""
 
     call_id: str
     queue_id: str | None = None
     agent_id: str | None = None
+    number: str | None = None
 
 
 class ConsultAgent(Wire, frozen=True, tag="consult_agent"):
@@ -296,6 +306,20 @@ class StepConsultation(Wire, frozen=True, tag="step_consultation"):
     call_id: str
     step: str
     """``swap``, ``complete``, ``cancel``, ``conference``."""
+
+
+class ParkCall(Wire, frozen=True, tag="park_call"):
+    """The reply says in which slot; any that is free where none is asked for."""
+
+    call_id: str
+    slot: int | None = None
+
+
+class RetrieveCall(Wire, frozen=True, tag="retrieve_call"):
+    """Ring the agent for a parked call."""
+
+    call_id: str
+    agent_id: str
 
 
 class ScheduleCallback(Wire, frozen=True, tag="schedule_callback"):
@@ -326,11 +350,12 @@ TalkCommand = (
     | TransferCall
     | ConsultAgent
     | StepConsultation
+    | RetrieveCall
 )
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""
-PopCommand = RoutingCommand | CallbackCommand | HangUpCall | StopCallRecording | ReadRecording | TalkCommand
+PopCommand = RoutingCommand | CallbackCommand | HangUpCall | StopCallRecording | ReadRecording | ParkCall | TalkCommand
 
 
 class CommandRequest(Wire, frozen=True):
@@ -389,3 +414,5 @@ class CommandReply(Wire, frozen=True):
     wait: WaitExplained | None = None
     callback_id: str | None = None
     existing: bool = False
+    slot: int | None = None
+    """Of a call that was parked."""

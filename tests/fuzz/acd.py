@@ -279,6 +279,8 @@ class Model:
             c.choice((0.0, 0.0, 4.0, 10.0)),
             c.choice((None, *POPS)),
             callback=self.calls % 5 == 0,
+            tried=(E164("+493012345678"),) if c.random() < 0.3 else (),
+            again=c.random() < 0.3,
         )
         if join.callback:
             self.callbacks.add(call_id)
@@ -301,8 +303,13 @@ class Model:
             return
         call_id = self.chance.choice(sorted(self.talking))
         if call_id not in self.engaged:
-            engage = cmd.EngageAgent("r", self.chance.choice(AGENTS))
+            ready, wrapped = self.chance.choice(((False, False), (False, True), (True, False)))
+            engage = cmd.EngageAgent("r", self.chance.choice(AGENTS), ready, wrapped)
+            wraps_up = {engage.agent_id} & self.wrapping if wrapped else set[AgentId]()
+            self.wrapping -= wraps_up
             self.do(lambda: self.acd.handle(call_id, engage, self.now))
+            if self.engaged.get(call_id) != engage.agent_id:
+                self.wrapping |= wraps_up
         elif self.chance.random() < 0.6:
             self._let_go(call_id)
         else:

@@ -6,11 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from dialplans.pack import load_pack
 from dialplans.prompts import texts_of
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import PlannedNumbers, holidays_of
+from pbx.bootstrap import PlannedNumbers, dialling_of, holidays_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
@@ -84,7 +85,7 @@ class World:
         vault = DiskVault(self.vault_root, frozenset({"eu"}))
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
         self.prompts = prompts
-        self.config = ConfigStore(regimes, prompts, holidays_of)
+        self.config = ConfigStore(regimes, prompts, holidays_of, dialling_of(load_pack("DE")))
         self.lookups = ScriptedLookups()
         self.pop = Pop(
             PopId("de-1"),
@@ -97,7 +98,6 @@ class World:
             languages=("de", "en"),
             lookups=self.lookups,
             numbers=PlannedNumbers("08:00-21:00"),
-            outbound_trunk="carrier",
         )
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pbx.adapters.memory.engine import Answer, Callee, Caller, Phone
 from pbx.domain.cdr import Cdr
 from pbx.domain.errors import JournalError
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import CallId
+from pbx.domain.ids import CallId, QueueId
 from pbx.wire import messages as wire
 from tests.support.world import CALLER, DID, World
 
@@ -439,7 +440,51 @@ async def test_an_agent_is_not_kept_for_a_customer_who_ponders(tmp_path: Path) -
         assert [offer.outcome for offer in record.offers] == ["withdrawn", "answered"]
 
 
+async def test_who_is_promised_a_callback_is_led_out_to_no_number(tmp_path: Path) -> None:
+    """Not while the promise waits, nor once the customer has answered; after the conversation the rules are any
+    caller's."""
+    number = "+49305550999"
+    out = wire.QueueStepConfig(after_s=30, action=wire.OverflowToNumberStep(number=number))
+    async with World(tmp_path, FLOW, **{**QUEUE, "steps": (OFFER, out)}) as world:
+        await morning(world)
+        world.engine.callees[number] = far = Callee(number, None)
+        desk = Desk(world)
+        await desk.promised()
+        await world.run(600)
+        [call_id] = world.pop.router.acd.waiting_calls(QueueId("support"))
+        assert world.pop.router.acd._waiting[call_id].tried == ()
+        anna = world.agent("anna")
+        anna.behaviour = Answer.REJECT
+        await desk.rung()
+        desk.answer()
+        await world.until(lambda: anna.rung == 1, "anna's phone")
+        await world.run(120)
+        assert desk.events("ForwardStarted") == []
+        world.agent("bela")
+        await world.until(lambda: desk.customer == {"bela"}, "the conversation")
+        call = CallId(desk.events("CallbackDialled")[-1]["in_call"])
+        assert await world.command(wire.TransferCall(call_id=call, number=number)) is None
+        await world.until(lambda: far.leg_id is not None, "the number")
+        desk.hang_up()
+        assert [forward.why for forward in (await desk.over()).forwards] == ["transfer"]
+
+
+@pytest.mark.parametrize(("trunk", "used"), [(None, "carrier"), ("outside", "outside")])
+async def test_a_callback_goes_over_the_trunk_for_numbers_outside(tmp_path: Path, trunk: str | None, used: str) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        world.config.dialling = replace(world.config.dialling, trunk=trunk)
+        await morning(world)
+        desk = Desk(world)
+        await desk.promised()
+        world.agent("anna")
+        await desk.rung()
+        assert desk.events("CallbackDialled")[0]["trunk"] == used
+        desk.hang_up()
+        await desk.over()
+
+
 async def scheduled(world: World, **changes: Any) -> wire.CommandReply:
+    world.config.dialling = replace(world.config.dialling, trunk="outside")
     command = wire.ScheduleCallback(**({"did": DID, "queue_id": "support", "number": CALLER} | changes))
     return await world.pop.command(wire.CommandRequest(idempotency_key="k", deadline_at=9e9, command=command))
 
@@ -477,6 +522,13 @@ async def test_the_centre_schedules_a_callback_for_later(tmp_path: Path) -> None
 async def test_what_cannot_be_scheduled_is_refused(tmp_path: Path, changes: dict[str, str], error_id: str) -> None:
     async with World(tmp_path, FLOW, **QUEUE) as world:
         assert (await scheduled(world, **changes)).error_id == error_id
+        assert not world.pop.callbacks.promises.open
+
+
+async def test_without_a_trunk_of_its_own_a_pop_calls_nobody_who_has_not_called(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW, **QUEUE) as world:
+        command = wire.ScheduleCallback(did=DID, queue_id="support", number=CALLER)
+        assert await world.command(command) == "no_trunk"
         assert not world.pop.callbacks.promises.open
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from pbx.adapters.memory.engine import Answer
+from pbx.adapters.memory.engine import Answer, Callee
 from pbx.domain.consent import Regime
 from pbx.domain.errors import EngineRefused
+from pbx.domain.hangup_cause import HangupCause
 from pbx.wire import messages as wire
 from tests.support.scene import Scene
 from tests.support.world import SHORT_FLOW, World
@@ -241,10 +242,14 @@ async def test_who_cannot_be_consulted_and_when(tmp_path: Path) -> None:
             wire.HoldCall(call_id=scene.call_id),
             wire.ResumeCall(call_id=scene.call_id),
             wire.TransferCall(call_id=scene.call_id, queue_id="support"),
+            wire.TransferCall(call_id=scene.call_id, number="+49305550999"),
+            wire.ParkCall(call_id=scene.call_id),
         )
         for command in barred:
             assert await world.command(command) == "consultation_under_way"
+        assert await world.command(wire.RetrieveCall(call_id=scene.call_id, agent_id="boss")) == "not_parked"
         assert world.hears(scene.caller.leg_id) == MUSIC
+        assert not {"CallParked", "ForwardStarted", "TalkEnded"} & set(world.kinds(scene.caller))
         assert (await scene.finish()).consultations[0].agent_id == "cora"
 
 
@@ -319,6 +324,51 @@ async def test_the_caller_goes_back_to_the_queue_with_the_age(tmp_path: Path, ho
         cdr = await world.ended(caller)
         assert [(t.agent_id, t.ended) for t in cdr.talks] == [("anna", "transferred"), ("cora", None)]
         assert not cdr.abandoned
+
+
+async def test_who_goes_back_to_the_queue_is_not_sent_off_to_a_number(tmp_path: Path) -> None:
+    """By its age the call would overflow: that was before it had an agent."""
+    out = wire.QueueStepConfig(after_s=30, action=wire.OverflowToNumberStep(number="+49305550999"))
+    async with World(tmp_path, SHORT_FLOW, wrap_up_s=600, steps=(out,)) as world:
+        world.engine.callees["+49305550999"] = Callee("+49305550999", HangupCause.USER_BUSY)
+        scene = Consulting(world)
+        scene.boss = world.agent("boss", available=False)
+        scene.boss.behaviour = Answer.NEVER
+        scene.caller = await world.call()
+        scene.call_id = world.call_id(scene.caller)
+        await world.run(40)
+        scene.anna = world.agent("anna")
+        await world.until(lambda: scene.caller.hears == "talk")
+        assert await scene.consult() is None
+        scene.hang_up(scene.anna)
+        await world.until(lambda: "CallTransferred" in world.kinds(scene.caller))
+        await world.run(60)
+        world.agent("cora")
+        await world.until(lambda: scene.caller.hears == "talk")
+        scene.caller.hang_up()
+        assert len((await world.ended(scene.caller)).forwards) == 1
+
+
+async def test_a_parked_caller_is_retrieved_and_the_next_agent_consults(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW, wrap_up_s=1) as world:
+        scene = Consulting(world)
+        await scene.begin()
+        assert await world.command(wire.ParkCall(call_id=scene.call_id)) is None
+        await world.until(lambda: scene.caller.hears == "music:default")
+        assert await scene.consult() == "not_in_conversation"
+        assert await world.command(wire.RetrieveCall(call_id=scene.call_id, agent_id="anna")) is None
+        await world.until(lambda: scene.caller.hears == "talk")
+        await scene.private()
+        assert await scene.step("complete") is None
+        assert scene.boss_has_the_caller()
+        assert await world.command(wire.ParkCall(call_id=scene.call_id)) is None
+        cdr = await scene.finish()
+        assert [(t.agent_id, t.ended) for t in cdr.talks] == [
+            ("anna", "parked"),
+            ("anna", "transferred"),
+            ("boss", "parked"),
+        ]
+        assert [park.ended for park in cdr.parks] == ["retrieved", "call_ended"]
 
 
 async def test_the_caller_gives_up_while_nobody_is_there(tmp_path: Path) -> None:

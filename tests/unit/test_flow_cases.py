@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from pbx.domain.flow import parse
+from pbx.domain.ids import FlowId
 from pbx.simulation.flows import cli, runner
 from pbx.simulation.flows.case_file import read_suite
+from pbx.simulation.flows.drawing import mermaid, svg
 from pbx.simulation.flows.files import Unusable
 from tests.support.world import FLOW, SHORT_FLOW
 
@@ -176,3 +179,55 @@ def test_a_file_that_is_refused_ends_with_2(tmp_path: Path, capsys: pytest.Captu
     path.write_text("flow: none.yml", encoding="utf-8")
     assert cli.main(["test", str(path)]) == 2
     assert "none.yml" in capsys.readouterr().err
+
+
+OUT: dict[str, Any] = {
+    "start": "out",
+    "languages": ["de"],
+    "nodes": {
+        "out": {"type": "transfer", "number": "+49305550999", "on_failure": "sorry"},
+        "sorry": {"type": "hang_up", "prompts": ["goodbye"]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "steps"),
+    [
+        ({}, [{"number_answers": "+49305550999"}, "hangs_up", {"ends": {"hung_up": "NORMAL_CLEARING"}}]),
+        ({"+49305550999": "busy"}, [{"hears": "goodbye"}, {"ends": {"hung_up": "NORMAL_CLEARING"}}]),
+        ({}, [{"waits": "29s"}, {"at": "out"}, {"hears": "goodbye"}, {"ends": {"at": "sorry"}}]),
+    ],
+)
+def test_outside_numbers(tmp_path: Path, numbers: dict[str, str], steps: list[Any]) -> None:
+    assert outcome(tmp_path, suite_of(*steps, flow=OUT, numbers=numbers)).failure is None
+
+
+def test_a_number_that_does_not_answer_the_case_fails(tmp_path: Path) -> None:
+    steps = [{"number_answers": "+49305550999"}]
+    failure = outcome(tmp_path, suite_of(*steps, flow=OUT, numbers={"+49305550999": "busy"})).failure
+    assert failure is not None
+    assert "expected number +49305550999 being rung" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"numbers": {"030": "rings"}}, "numbers.030"),
+        ({"numbers": {"+49305550999": "sings"}}, "numbers.+49305550999"),
+        ({"numbers": []}, "numbers"),
+        ({"cases": [{"name": "a", "steps": [{"number_answers": "+49305550111"}]}]}, "cases.0.steps.0.number_answers"),
+    ],
+)
+def test_bad_numbers_in_a_case_file(tmp_path: Path, change: dict[str, Any], place: str) -> None:
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps(suite_of("hangs_up", flow=OUT) | change), encoding="utf-8")
+    with pytest.raises(Unusable) as refused:
+        read_suite(path)
+    assert refused.value.place == place
+
+
+def test_a_transfer_is_drawn_with_where_it_leads() -> None:
+    flow = parse(FlowId("out"), 1, OUT)
+    assert "transfer +49305550999" in mermaid(flow, OUT)
+    assert "transfer +49305550999" in svg(flow, OUT)

@@ -77,6 +77,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     },
     "flow": {"flow": "opening", "next": "end"},
     "return": {},
+    "transfer": {"number": "{manager_phone}", "ring_s": 20, "show_caller": True, "on_failure": "end"},
     "queue": {
         "queue": "support",
         "on_refused": "end",
@@ -171,6 +172,17 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("set", {"values": {"a": "{b"}}, "values.a", "brace"),
     ("set", {"values": {"a": "{}"}}, "values.a", "variable's name"),
     ("set", {"next": ...}, "next", "is missing"),
+    ("transfer", {"number": ...}, "", "exactly one of number, queue and agent"),
+    ("transfer", {"agent": "anna"}, "", "exactly one of number, queue and agent"),
+    ("transfer", {"number": "030 555"}, "number", "E.164"),
+    ("transfer", {"number": "{a b}"}, "number", "variable's name"),
+    ("transfer", {"number": ..., "queue": "support"}, "show_caller", "goes with number only"),
+    ("transfer", {"number": ..., "agent": "anna"}, "show_caller", "goes with number only"),
+    ("transfer", {"number": ..., "show_caller": ..., "queue": "support"}, "ring_s", "number and agent only"),
+    ("transfer", {"ring_s": 121}, "ring_s", "from 5 to 120"),
+    ("transfer", {"show_caller": "yes"}, "show_caller", "true or false"),
+    ("transfer", {"on_failure": "gone"}, "on_failure", "names no node"),
+    ("transfer", {"on_failure": ...}, "on_failure", "is missing"),
     ("branch", {"conditions": []}, "conditions", "at least one"),
     ("branch", {"conditions": {}}, "conditions", "list of conditions"),
     ("branch", {"conditions": ["x"]}, "conditions.0", "must be an object"),
@@ -251,7 +263,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
 def test_refused(kind: str, change: dict[str, Any], field: str, reason: str) -> None:
     with pytest.raises(BadValue, match=reason) as refused:
         read(kind, **change)
-    assert refused.value.field == f"graph.nodes.node.{field}"
+    assert refused.value.field == ".".join(filter(None, ("graph.nodes.node", field)))
 
 
 json = st.recursive(

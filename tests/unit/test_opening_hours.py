@@ -171,7 +171,7 @@ def test_as_seen_by_somebody_who_watches_the_clock(
         latest_so_far[n] = max(latest_so_far[n], latest_so_far[n - 1])
         earliest_to_come[-n - 1] = min(earliest_to_come[-n - 1], earliest_to_come[-n])
     is_open = [False] * len(clock)
-    for day in [days[0] - timedelta(days=1), *days]:
+    for day in [days[0] - timedelta(days=2), days[0] - timedelta(days=1), *days]:
         pairs = special[1] if day == extra else [] if day == closed else week[day.weekday()]
         for begin, end in pairs:
             midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001  # what clocks show

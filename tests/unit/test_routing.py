@@ -320,6 +320,19 @@ def test_queues_that_overflow_into_each_other_end() -> None:
     floor.acd.check()
 
 
+@pytest.mark.parametrize("callback", [True, False])
+def test_a_number_is_waited_for_by_callers_and_not_by_callbacks(callback: bool) -> None:
+    """Nobody has x: what comes after the number counts at once for who is never led out."""
+    out, relax = OverflowToNumber(E164("+4930123456")), RelaxSkill("x", 0)
+    floor = Floor(queue(Q, steps=(WaitStep(30, out), WaitStep(60, relax))))
+    floor.agent("a", y=1)
+    assert floor.call("c", callback=callback) == ([("c", "a")] if callback else [])
+    floor.wait(100)
+    ended = [event.reason for _, event in floor.told if isinstance(event, ev.WaitEnded)]
+    assert ended == ([] if callback else ["number"])
+    floor.acd.check()
+
+
 @pytest.mark.parametrize(
     ("fields", "reason", "target"),
     [

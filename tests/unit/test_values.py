@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbx.domain import events as ev
-from pbx.domain.e164 import UNKNOWN, WITHHELD, Cli, CliKind, cli_of, e164
+from pbx.domain.e164 import E164, UNKNOWN, WITHHELD, Cli, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip, sip_status
-from pbx.domain.ids import AgentId, CallId, QueueId, derive, is_ulid, ulid
+from pbx.domain.ids import AgentId, CallId, LegId, QueueId, derive, is_ulid, ulid
 from pbx.domain.queue_rules import Need
 from pbx.domain.variables import Value
 from pbx.wire.codec import decode_event, encode_event
@@ -69,8 +69,7 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
         str: "text", float: 1.5, int: 7, bool: True, tuple[str, ...]: ("a", "b"), Cli: cli_of("+4930123456"),
         HangupCause: HangupCause.USER_BUSY, ev.OfferOutcome: ev.OfferOutcome.BUSY,
         ev.EndReason: ev.EndReason.ASKED, str | None: None, ev.Supervision: ev.Supervision.BARGE,
-        ev.ConsultStep: ev.ConsultStep.SWAP,
-        QueueId | None: "support", AgentId | None: None,
+        ev.ConsultStep: ev.ConsultStep.SWAP, E164 | None: e164("+4930123456"), LegId | None: "leg",
         QueueId | None: "support", AgentId | None: None, float | None: 1.5, CallId | None: "call",
         HangupCause | None: HangupCause.NO_ANSWER,
         tuple[Need, ...]: (Need("lang:de", 3, ((30.0, "lang:en", 2),)),),

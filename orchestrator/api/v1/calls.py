@@ -7,8 +7,15 @@ from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallRow
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import Call, PageOf, PageQuery, Wait, call_of, page_of, wait_of
-from orchestrator.domain.resources import Consulted, Strict, SupervisionSpec, TransferTarget
+from orchestrator.api.schemas import Call, PageOf, PageQuery, ParkedIn, Wait, call_of, page_of, wait_of
+from orchestrator.domain.resources import (
+    Consulted,
+    ParkSpec,
+    RetrievalSpec,
+    Strict,
+    SupervisionSpec,
+    TransferTarget,
+)
 from orchestrator.services import calls
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
@@ -113,8 +120,31 @@ async def unmute(services: Services, call_id: str) -> None:
 
 
 async def transfer(services: Services, call_id: str, body: TransferTarget) -> None:
-    """Hand the caller on, blind: to another queue, or to another agent of the present one."""
+    """Hand the caller on, blind: to another queue, to another agent of the present one, or to an outside number.
+
+    422 names ``number`` where it is none, or an emergency, short, premium or unknown one; 409 ``number_refused``: the
+    POP may not call it (its setting ``outside_prefixes``).
+    """
     await calls.transfer(services, call_id, body)
+
+
+async def park(services: Services, call_id: str, body: ParkSpec) -> ParkedIn:
+    """Put the caller into a parking slot, with music; the agent goes to wrap-up.
+
+    Agents retrieve the call by dialling ``*7`` and the slot, or by ``retrieve``; after the POP's ``park_timeout_s`` it
+    goes back to the queue with the age it had, first to the agent who parked it. 409 ``no_slot``: it is taken, there is
+    no such one, or all are taken.
+    """
+    return ParkedIn(slot=await calls.park(services, call_id, body))
+
+
+async def retrieve(services: Services, call_id: str, body: RetrievalSpec) -> None:
+    """Ring an agent's phone for a parked call.
+
+    409 ``not_parked``; ``retrieval_under_way``: another agent is being rung; ``agent_busy``, ``agent_unreachable``,
+    ``agent_elsewhere``: the agent cannot be rung.
+    """
+    await calls.retrieve(services, call_id, body)
 
 
 async def consult(services: Services, call_id: str, body: Consulted) -> None:
@@ -162,7 +192,8 @@ def routes(registry: Registry) -> None:
     registry.route("POST", supervision, tag="calls", status=204, problems=(409, 504))(supervise)
     registry.route("DELETE", supervision, tag="calls", status=204, problems=(409, 504))(end_supervision)
     registry.route("POST", supervision + "/take-over", tag="calls", status=204, problems=(409, 504))(take_over)
-    for verb in (hold, resume, mute, unmute, transfer):
+    registry.route("POST", one + "/park", tag="calls", problems=(409, 504))(park)
+    for verb in (hold, resume, mute, unmute, transfer, retrieve):
         registry.route("POST", f"{one}/{verb.__name__}", tag="calls", status=204, problems=(409, 504))(verb)
     registry.route("POST", one + "/consult", tag="calls", status=204, problems=(409, 504))(consult)
     for step in (swap, complete, conference, cancel):

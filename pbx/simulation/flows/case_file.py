@@ -46,6 +46,13 @@ class AgentAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberAnswers:
+    """The outside number that is being rung."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
 class HangsUp:
     """The caller does."""
 
@@ -65,7 +72,7 @@ class HungUp:
     cause: HangupCause
 
 
-Action = Hears | Presses | Waits | AgentAnswers | HangsUp | AtNode | InQueue | HungUp
+Action = Hears | Presses | Waits | AgentAnswers | NumberAnswers | HangsUp | AtNode | InQueue | HungUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +99,14 @@ class Suite:
     did: DidConfig
     cli: str
     country: str | None
+    numbers: Mapping[str, HangupCause | None]
+    """Outside numbers there are: the cause with which the carrier refuses each, None for one that rings."""
     cases: tuple[Case, ...]
 
 
 def read_suite(path: Path) -> Suite:
     """The cases in a file; a flow's path counts from the file's folder. Raises Unusable, naming the place."""
-    data = _object(read(path), "file", {"flow", "queues", "did", "caller", "cases"})
+    data = _object(read(path), "file", {"flow", "queues", "did", "caller", "numbers", "cases"})
     graph = _graph(data.get("flow"), path.parent)
     examined = examine(graph)
     if examined.problems or examined.flow is None:
@@ -106,19 +115,20 @@ def read_suite(path: Path) -> Suite:
     flow = examined.flow
     did = _did(data.get("did", {}), flow.languages)
     caller = _object(data.get("caller", {}), "caller", {"number", "country"})
+    numbers = _numbers(data.get("numbers", {}), flow.numbers())
     cases = data.get("cases")
     if not isinstance(cases, list) or not cases:
         raise Unusable("cases", "must be a list of at least one case")
-    read_cases = tuple(
-        _case(case, f"cases.{at}", set(flow.nodes), set(flow.queue_ids())) for at, case in enumerate(cases)
-    )
+    nodes, queue_ids, rung = set(flow.nodes), set[str](flow.queue_ids()), set(numbers)
+    read_cases = tuple(_case(case, f"cases.{at}", nodes, queue_ids, rung) for at, case in enumerate(cases))
     cli = _text(caller.get("number", "+4917012345678"), "caller.number")
     country = caller.get("country", "DE")
     if country is not None:
         country = _country(country, "caller.country")
     if cli not in ("withheld", "unknown"):
         cli = _value(lambda: e164(cli), "caller.number")
-    return Suite(graph, _queues(data.get("queues", {}), flow.queue_ids()), did, cli, country, read_cases)
+    queues = _queues(data.get("queues", {}), flow.queue_ids())
+    return Suite(graph, queues, did, cli, country, numbers, read_cases)
 
 
 def _graph(value: Any, folder: Path) -> Any:
@@ -171,6 +181,27 @@ def _did(value: Any, languages: tuple[str, ...]) -> DidConfig:
     )
 
 
+_REFUSALS = {
+    "rings": None,
+    "busy": HangupCause.USER_BUSY,
+    "rejects": HangupCause.CALL_REJECTED,
+    "unreachable": HangupCause.NO_ROUTE,
+}
+
+
+def _numbers(value: Any, named: frozenset[str]) -> dict[str, HangupCause | None]:
+    """What outside numbers do; those that the flow names and nobody else does ring."""
+    if not isinstance(value, dict):
+        raise Unusable("numbers", "must be an object of number to what it does")
+    found: dict[str, HangupCause | None] = dict.fromkeys(sorted(named))
+    for number, does in value.items():
+        _value(lambda number=number: e164(str(number)), f"numbers.{number}")  # type: ignore[misc]
+        if does not in _REFUSALS:
+            raise Unusable(f"numbers.{number}", f"must be one of {', '.join(_REFUSALS)}")
+        found[number] = _REFUSALS[does]
+    return found
+
+
 def _queues(value: Any, needed: frozenset[str]) -> tuple[QueueConfig, ...]:
     """Queues as the REST API takes them, all settings optional; each queue of the flow that is not named is usual."""
     known = set(QueueConfig.__struct_fields__) - {"queue_id", "skills"}
@@ -191,7 +222,7 @@ def _queues(value: Any, needed: frozenset[str]) -> tuple[QueueConfig, ...]:
     return tuple(made)
 
 
-def _case(value: Any, place: str, nodes: set[str], queues: set[str]) -> Case:
+def _case(value: Any, place: str, nodes: set[str], queues: set[str], numbers: set[str]) -> Case:
     case = _object(value, place, {"name", "steps"})
     name, steps = _text(case.get("name"), f"{place}.name"), case.get("steps")
     if not isinstance(steps, list) or not steps:
@@ -199,7 +230,7 @@ def _case(value: Any, place: str, nodes: set[str], queues: set[str]) -> Case:
     made = []
     for at, step in enumerate(steps):
         where = f"{place}.steps.{at}"
-        action = _step(step, where, nodes, queues)
+        action = _step(step, where, nodes, queues, numbers)
         made.append(Step(action, _shown(step), at + 1))
         ends = isinstance(step, dict) and "ends" in step
         if ends and at + 1 < len(steps):
@@ -216,7 +247,7 @@ def _shown(step: Any) -> str:
     return f"{word} {', '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
-def _step(step: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
+def _step(step: Any, place: str, nodes: set[str], queues: set[str], numbers: set[str]) -> Action:
     if step == "agent_answers":
         return AgentAnswers()
     if step == "hangs_up":
@@ -237,11 +268,13 @@ def _step(step: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
                 return _waits(value, where)
             case "at":
                 return AtNode(_one_of(value, nodes, "node", where))
+            case "number_answers":
+                return NumberAnswers(_one_of(value, numbers, "number", where))
             case "ends":
                 return _ends(value, where, nodes, queues)
             case _:
                 pass
-    known = "hears, presses, waits, at, ends (each with a value), agent_answers and hangs_up"
+    known = "hears, presses, waits, number_answers, at, ends (each with a value), agent_answers and hangs_up"
     raise Unusable(place, f"is not a step; known are {known}")
 
 

@@ -11,7 +11,14 @@ from pbx.simulation.flows.layout import BOX_HEIGHT, Arrow, lay_out
 
 LONGEST = 30
 """Characters of a line in a box; more is cut."""
-_COLOURS = {"hang_up": "#f8d7da", "queue": "#d1e7dd", "menu": "#fff3cd", "language": "#fff3cd", "consent": "#cfe2ff"}
+_COLOURS = {
+    "hang_up": "#f8d7da",
+    "queue": "#d1e7dd",
+    "transfer": "#d1e7dd",
+    "menu": "#fff3cd",
+    "language": "#fff3cd",
+    "consent": "#cfe2ff",
+}
 
 
 def _cut(text: str) -> str:
@@ -20,7 +27,8 @@ def _cut(text: str) -> str:
 
 def _lines(name: str, node: Mapping[str, Any]) -> tuple[str, str]:
     """Name; type and what it is about."""
-    about = node.get("queue") or node.get("prompt") or node.get("prompts") or ""
+    abouts = (node.get(field) for field in ("queue", "number", "agent", "prompt", "prompts"))
+    about = next(filter(None, abouts), "")
     words = ", ".join(map(str, about)) if isinstance(about, list) else str(about)
     return _cut(name), _cut(f"{node.get('type', '?')} {words}".strip())
 

@@ -9,16 +9,18 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from dialplans.pack import PackError, load_pack
 from pbx.adapters.journal.sqlite import SqliteJournal
-from pbx.adapters.memory.engine import Caller, SimulatedEngine
+from pbx.adapters.memory.engine import Callee, Caller, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import PlannedNumbers, regimes
+from pbx.bootstrap import PlannedNumbers, dialling_of, regimes
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
 from pbx.domain.call import Call
+from pbx.domain.dialling import Dialling
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
-from pbx.domain.ids import FlowId, PopId
+from pbx.domain.ids import FlowId, LegId, PopId
 from pbx.domain.queue_step import Phase, QueueStep
 from pbx.recording.recorder import Recorder
 from pbx.simulation.flows.case_file import (
@@ -30,6 +32,7 @@ from pbx.simulation.flows.case_file import (
     Hears,
     HungUp,
     InQueue,
+    NumberAnswers,
     Presses,
     Step,
     Suite,
@@ -89,6 +92,14 @@ def run_case(suite: Suite, case: Case) -> Outcome:
         return runner.run(_Run(suite, case, Path(directory)).run())
 
 
+def _dialling(country: str) -> Dialling:
+    """Any number that may be called at all may be called from a case, as from a POP of the DID's country."""
+    try:
+        return dialling_of(load_pack(country), prefixes=("+",))
+    except PackError:
+        return Dialling()
+
+
 class _Run:
     def __init__(self, suite: Suite, case: Case, directory: Path) -> None:
         self.suite, self.case, self.directory = suite, case, directory
@@ -129,7 +140,9 @@ class _Run:
         self.engine = SimulatedEngine(self.clock)
         vault = DiskVault(self.directory / "vault", frozenset({self.suite.did.region}))
         recorder = Recorder(self.engine, vault, recordings, self.clock)
-        config = ConfigStore(regimes(), prompts)
+        for number, refusal in self.suite.numbers.items():
+            self.engine.callees[number] = Callee(number, refusal)
+        config = ConfigStore(regimes(), prompts, dialling=_dialling(self.suite.did.country))
         journal = SqliteJournal(self.directory / "journal.sqlite")
         numbers = PlannedNumbers("00:00-24:00")
         self.pop = Pop(PopId("simulated"), self.engine, journal, recorder, vault, config, self.clock, numbers=numbers)
@@ -164,6 +177,11 @@ class _Run:
                 await asyncio.sleep(seconds)
             case AgentAnswers():
                 await self._agent_answers()
+            case NumberAnswers(number=number):
+                rung = self.engine.callees[number]
+                await self._expect(lambda: rung.leg_id in self.engine.legs, f"number {number} being rung")
+                self.engine.pick_up(rung.leg_id or LegId(""))
+                await self._expect(lambda: self.caller.hears == "talk", f"the caller talking to {number}")
             case HangsUp():
                 self._must_live("a call to hang up")
                 self.caller.hang_up()

@@ -211,6 +211,10 @@ STEPS = [
     {"after_s": 30, "action": {"type": "relax_skill", "skill": "lang:de", "least": 1}},
     {"after_s": 60, "action": {"type": "raise_priority", "by": 3}},
     {"after_s": 90, "action": {"type": "overflow_queue", "queue_id": "backup"}},
+    {
+        "after_s": 120,
+        "action": {"type": "overflow_number", "number": "+49305550777", "ring_s": 25.0, "show_caller": True},
+    },
     {"after_s": 300, "action": {"type": "end_with_prompt", "prompt_id": "hello"}},
 ]
 
@@ -251,6 +255,14 @@ async def test_a_queue_with_rules_is_made_and_holds_on_to_the_queue_it_overflows
         (
             {"steps": [{"after_s": 1, "action": {"type": "end_with_prompt", "prompt_id": "no"}}]},
             "steps.0.action.prompt_id",
+        ),
+        (
+            {"steps": [{"after_s": 1, "action": {"type": "overflow_number", "number": "0305550777"}}]},
+            "steps.0.action.overflow_number.number",
+        ),
+        (
+            {"steps": [{"after_s": 1, "action": {"type": "overflow_number", "number": "+499001123456"}}]},
+            "steps.0.action.number",
         ),
         ({"steps": [STEPS[0]] * 33}, "steps"),
     ],

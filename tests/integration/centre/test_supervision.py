@@ -18,8 +18,10 @@ from pbx.wire.messages import (
     EndSupervision,
     HoldCall,
     MuteAgent,
+    ParkCall,
     PopCommand,
     ResumeCall,
+    RetrieveCall,
     StepConsultation,
     SuperviseCall,
     TakeOverCall,
@@ -70,11 +72,23 @@ async def test_every_request_becomes_its_command(api: Api, settings: CentreSetti
                 ("POST", f"/consult/{step}", {}, StepConsultation(call_id=call, step=step))
                 for step in ("swap", "complete", "conference", "cancel")
             ),
+            ("POST", "/transfer", {"number": "030 5550777"}, TransferCall(call_id=call, number="+49305550777")),
+            ("POST", "/transfer", {"number": "+14155550100"}, TransferCall(call_id=call, number="+14155550100")),
+            ("POST", "/retrieve", {"agent_id": boss}, RetrieveCall(call_id=call, agent_id=boss)),
         ]
         for method, path, body, _ in asked:
             answer = await api.ask(method, f"/calls/{call}{path}", body)
             assert answer.status == 204, (path, answer.body)
         assert [c.command for c in site.handler.commands] == [command for *_, command in asked]
+
+
+async def test_a_parked_call_comes_with_its_slot(api: Api, settings: CentreSettings, tmp_path: Path) -> None:
+    async with live_call(api, settings, tmp_path) as (site, call, _boss):
+        site.handler.answer = lambda _request: CommandReply(slot=703)
+        for body, command in [({}, ParkCall(call_id=call)), ({"slot": 703}, ParkCall(call_id=call, slot=703))]:
+            answer = await api.post(f"/calls/{call}/park", body)
+            assert (answer.status, answer.body) == (200, {"slot": 703})
+            assert site.handler.commands[-1].command == command
 
 
 @pytest.mark.parametrize(
@@ -110,9 +124,18 @@ async def test_what_the_centre_refuses_does_not_reach_the_pop(
             ("transfer", {"agent_id": away}, 409, "agent_elsewhere"),
             ("transfer", {"agent_id": nobody}, 404, "unknown_agent"),
             ("transfer", {"queue_id": "nothing"}, 404, "unknown_queue"),
+            ("transfer", {"queue_id": "sales", "number": "+49305550777"}, 422, "invalid"),
+            ("transfer", {"number": "112"}, 422, "invalid"),
+            ("transfer", {"number": "+499001123456"}, 422, "invalid"),
+            ("transfer", {"number": "5550777"}, 422, "invalid"),
+            ("park", {"slot": 7}, 422, "invalid"),
+            ("retrieve", {}, 422, "invalid"),
+            ("retrieve", {"agent_id": away}, 409, "agent_elsewhere"),
         ]:
             answer = await api.post(f"/calls/{call}/{path}", body)
             assert (answer.status, answer.error_id) == (status, error_id), body
+        refused = await api.post(f"/calls/{call}/transfer", {"number": "112"})
+        assert refused.fields == {"number": "is an emergency number"}
         for path, body in (
             ("supervision", {"agent_id": boss, "mode": "listen"}),
             ("transfer", {"queue_id": "sales"}),

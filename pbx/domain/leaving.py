@@ -1,0 +1,63 @@
+"""Where a caller goes who leaves a conversation: to a queue, out to a number, into a parking slot; and from the
+last two, when nobody comes, back to the queue, first to the same agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pbx.domain.call_context import CallContext
+from pbx.domain.call_steps import Step, ToStep
+from pbx.domain.e164 import E164
+from pbx.domain.flow import EnterQueue
+from pbx.domain.forwarding import ForwardStep, Outside
+from pbx.domain.ids import AgentId
+from pbx.domain.parking import ParkStep
+from pbx.domain.queue_rules import overdue_numbers
+from pbx.domain.queue_step import QueueStep
+from pbx.domain.seat import Seat
+
+PREFERRED_S = 30.0
+"""How long a caller who was handed to one agent waits for nobody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """To a queue."""
+
+    node: EnterQueue
+    preferred: AgentId | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """To an outside number."""
+
+    number: E164
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    slot: int
+    timeout_s: float
+
+
+def next_step(context: CallContext, leaves: HandOn | HandOut | Park, seat: Seat, waited_s: float) -> Step:
+    """``waited_s``: the age of the call, which it keeps in a queue."""
+    if isinstance(leaves, HandOn):
+        return _to_queue(context, leaves, seat, waited_s)
+    node = replace(seat.node, queue_id=seat.queue_id, welcome_prompt=None)
+    back = ToStep(_to_queue(context, HandOn(node, seat.agent_id), seat, waited_s))
+    if isinstance(leaves, Park):
+        return ParkStep(context, seat, leaves.slot, leaves.timeout_s, back)
+    music = seat.queue.music_class if seat.queue is not None else "default"
+    return ForwardStep(context, Outside(number=leaves.number, why="transfer", music_class=music), back)
+
+
+def _to_queue(context: CallContext, to: HandOn, seat: Seat, waited_s: float) -> QueueStep:
+    # Whom the flow prefers may be the one who hands the caller on.
+    node = replace(to.node, preferred=None, preferred_s=0.0)
+    step = QueueStep(context, node, context.cli, waited_s=waited_s, preferred=to.preferred, preferred_s=PREFERRED_S)
+    if seat.queue is not None and seat.queue_id == node.queue_id:
+        step.queue = seat.queue  # with the floor of those it overflowed from
+        step.tried = overdue_numbers(seat.queue.steps, waited_s)
+    return step

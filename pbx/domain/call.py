@@ -15,8 +15,8 @@ from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallConfig, CallContext
 from pbx.domain.call_recording import CallRecording
-from pbx.domain.call_steps import End, Go, Outcome, Step
-from pbx.domain.conversation import PREFERRED_S, Asked, Conversation, HandOn, Seat
+from pbx.domain.call_steps import End, Go, Outcome, Step, Turn
+from pbx.domain.conversation import PREFERRED_S, Asked, Conversation, GoOn, HandOn, Seat
 from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.hangup_cause import HangupCause
@@ -24,6 +24,7 @@ from pbx.domain.ids import CallId, LegId, RecordingId
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.step_makers import make_step
+from pbx.domain.voicemail_step import VoicemailStep
 
 CLEANUP_S = 10.0
 """How long an ending call waits for its legs and its recording before it is closed without their word."""
@@ -62,6 +63,10 @@ class Call:
         self.waited_s = 0.0
         """How long the caller has waited in queues so far: the age that a transfer keeps."""
         self.recording = CallRecording(self.context)
+        self.voicemail: VoicemailStep | None = None
+        """The last one the call came to; it may still wait for its recording when the caller is gone."""
+        self._after: str | None = None
+        """The node after a conversation whose recording is being closed."""
         self.nodes_walked = 0
         self._secrets = has_secrets(config)
         self._cut_ms = 0
@@ -100,10 +105,17 @@ class Call:
                 self._timer(timer, now)
             case ev.CommandFailed():
                 self._failed(event, now)
+            case ev.RecordingStarted(recording_id=recording_id):
+                if self.voicemail is not None:
+                    self.voicemail.started(recording_id, now)
             case ev.RecordingEnded(recording_id=recording_id):
-                if self.recording.ended(recording_id, now) and self.talk is not None:
-                    self.talk.recording_ended(now)
+                if self.voicemail is not None and self.voicemail.running == recording_id:
+                    self._advance(self.voicemail.stored(event, now), now)
+                else:
+                    self._recording_ended(recording_id, now)
             case ev.RecordingStopAsked(by=by):
+                if self.voicemail is not None:
+                    self.voicemail.stop_asked(now)
                 self.recording.stop(discard=by == "caller")
             case ev.HangUpAsked():
                 self._end(ev.EndReason.ASKED, HangupCause.NORMAL_CLEARING, now)
@@ -160,14 +172,19 @@ class Call:
                 self._end(ev.EndReason.FLOW_ENDED, HangupCause.NORMAL_UNSPECIFIED, now)
                 return
             self.context.cancel_timers()
-            self.node = outcome.node
-            self.context.record(ev.NodeEntered(at=now, node=outcome.node))
-            self.step = make_step(self.context, outcome.node)
+            if isinstance(outcome, Turn):
+                self.step = outcome.step
+            else:
+                self.node = outcome.node
+                self.context.record(ev.NodeEntered(at=now, node=outcome.node))
+                self.step = make_step(self.context, outcome.node)
+            if isinstance(self.step, VoicemailStep):
+                self.voicemail = self.step
             outcome = self.step.enter(now)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
-        if event.completed:
-            self._advance(step.played(event.played_ms, True, now), now)
+        if event.completed or (isinstance(step, VoicemailStep) and step.waits_for_cut):
+            self._advance(step.played(event.played_ms, event.completed, now), now)
         else:
             # Cut by nobody here: the caller has hung up, and LegEnded is on its way, or the media server could not
             # play. Only if the leg is still there after a moment does the flow go on without the prompt.
@@ -182,6 +199,7 @@ class Call:
         if purpose == "cleanup":
             self.legs.clear()
             self.recording.give_up()
+            self.voicemail = None
         elif purpose is not None and self.step is not None:
             self._advance(self.step.timer(purpose, now), now)
 
@@ -206,8 +224,8 @@ class Call:
                 self._advance(step.refused(), now)
             case ev.QueueOverflowed(queue_id=queue_id):
                 step.overflowed(queue_id)
-            case ev.WaitEnded(reason=reason, target=target):
-                self._advance(step.wait_ended(reason, target), now)
+            case ev.WaitEnded(reason=reason, target=target, prompt_id=prompt_id):
+                self._advance(step.wait_ended(reason, target, prompt_id), now)
             case ev.PositionTold(position=position):
                 step.told_position(position)
             case ev.OfferMade():
@@ -254,6 +272,10 @@ class Call:
     def _talk_outcome(self, outcome: TalkOutcome, now: float) -> None:
         if isinstance(outcome, End):
             self._end(outcome.reason, outcome.cause, now)
+        elif isinstance(outcome, GoOn) and self.talk is not None:
+            self.context.do(cmd.ReleaseAgent(self.talk.seat.agent_id))
+            self.phase, self.talk, self._after = Phase.IN_FLOW, None, outcome.node
+            self._go_on(now)
         elif isinstance(outcome, HandOn) and self.talk is not None:
             former = self.talk.seat.agent_id
             self.phase, self.talk = Phase.IN_FLOW, None
@@ -266,6 +288,17 @@ class Call:
             # Only now, or the former agent could be offered the call before the one it is for.
             self.context.do(cmd.ReleaseAgent(former))
             self._advance(entered, now)
+
+    def _recording_ended(self, recording_id: RecordingId, now: float) -> None:
+        if self.recording.ended(recording_id, now) and self.talk is not None:
+            self.talk.recording_ended(now)
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        """To what comes after a conversation, once its recording is over."""
+        if self._after is not None and self.phase is Phase.IN_FLOW and self.recording.running is None:
+            node, self._after = self._after, None
+            self._advance(Go(node), now)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -300,6 +333,8 @@ class Call:
     def _close_if_over(self, now: float) -> None:
         if self.phase is not Phase.ENDING or self.legs or self.recording.running is not None or self._ended is None:
             return
+        if self.voicemail is not None and self.voicemail.running is not None:
+            return
         self.phase = Phase.ENDED
         self.context.cancel_timers()
         last = self._ended
@@ -326,8 +361,10 @@ class Call:
                 elif self.talk is not None and self.phase is Phase.TALKING:
                     self._talk_outcome(self.talk.failed(event, now), now)
             case "StartRecording":
-                if self.recording.ended(RecordingId(event.subject), now) and self.talk is not None:
-                    self.talk.recording_ended(now)
+                if self.voicemail is not None and self.voicemail.running == event.subject:
+                    self._advance(self.voicemail.not_started(event.unknown, now), now)
+                else:
+                    self._recording_ended(RecordingId(event.subject), now)
             case "SuperviseLeg" | "HoldLeg" | "MuteLeg":
                 if self.talk is not None and self.phase is Phase.TALKING:
                     self._talk_outcome(self.talk.failed(event, now), now)

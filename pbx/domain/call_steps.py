@@ -24,7 +24,14 @@ class End:
     reason: ev.EndReason
 
 
-Outcome = Go | End | None
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """On with a step that is no node of the flow."""
+
+    step: Step
+
+
+Outcome = Go | End | Turn | None
 """None: stay in this step."""
 
 
@@ -98,7 +105,7 @@ class HangUpStep(BaseStep):
         return End(self.node.cause, ev.EndReason.FLOW_ENDED)
 
 
-class _Choice(BaseStep):
+class ChoiceStep(BaseStep):
     """A prompt, then one digit; wrong digits and silence count against ``tries``. A digit cuts the prompt short."""
 
     tries: int
@@ -149,7 +156,7 @@ class _Choice(BaseStep):
     no_input_prompt = "no-input"
 
 
-class MenuStep(_Choice):
+class MenuStep(ChoiceStep):
     def __init__(self, context: CallContext, node: Menu, name: str) -> None:
         super().__init__(context)
         self.node, self.name = node, name
@@ -171,7 +178,7 @@ class MenuStep(_Choice):
         return Go(self.node.on_failure)
 
 
-class LanguageStep(_Choice):
+class LanguageStep(ChoiceStep):
     def __init__(self, context: CallContext, node: ChooseLanguage) -> None:
         super().__init__(context)
         self.node = node

@@ -47,11 +47,44 @@ class RecordingRecord:
     size_bytes: int | None = None
     sha256: str | None = None
     discarded: bool = False
+    kind: str = "conversation"
+    """Or ``voicemail``."""
+
+
+@dataclass(slots=True)
+class VoicemailRecord:
+    """A message and its evidence. ``left_at`` is None when there is none; ``failed`` says why, as far as known."""
+
+    mailbox: str
+    recording_id: str | None = None
+    granted_at: float | None = None
+    regime: str | None = None
+    jurisdictions: tuple[str, ...] = ()
+    prompt_ids: tuple[str, ...] = ()
+    prompt_sha256s: tuple[str, ...] = ()
+    language: str | None = None
+    played_ms: int = 0
+    digit: str | None = None
+    left_at: float | None = None
+    ended_by: str | None = None
+    failed: str | None = None
+
+
+@dataclass(slots=True)
+class SurveyRecord:
+    """One answer. ``agent_id``: who talked to the caller last."""
+
+    node: str
+    question: str
+    digit: str
+    at: float
+    agent_id: str | None = None
 
 
 @dataclass(slots=True)
 class TalkRecord:
-    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, or None: with the call."""
+    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, ``agent_hung_up`` when the
+    call went on after it, or None: with the call."""
 
     agent_id: str
     queue_id: str
@@ -112,6 +145,8 @@ class Cdr:
     """One for each agent who had the caller, in order; ``agent_id`` and ``queue_id`` above are those of the last."""
     supervisions: list[SupervisionRecord] = field(default_factory=list)
     consultations: list[ConsultationRecord] = field(default_factory=list)
+    voicemails: list[VoicemailRecord] = field(default_factory=list)
+    survey: list[SurveyRecord] = field(default_factory=list)
 
     @property
     def wait_s(self) -> float | None:
@@ -131,8 +166,9 @@ class Cdr:
 
     @property
     def abandoned(self) -> bool:
-        """The caller hung up while waiting in a queue, the first time or after a transfer."""
+        """The caller hung up while waiting in a queue, the first time or after a transfer, and left no message."""
         waited = self.queued_at is not None and (not self.talks or self.talks[-1].ended == "transferred")
+        waited = waited and not any(message.left_at is not None for message in self.voicemails)
         return waited and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
 
 
@@ -182,13 +218,22 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
         case ev.ConsentGranted() | ev.ConsentRefused():
             cdr.consents.append(_consent(event))
         case ev.RecordingStarted():
-            cdr.recordings.append(RecordingRecord(event.recording_id, event.at))
+            message = any(one.recording_id == event.recording_id for one in cdr.voicemails)
+            kind = "voicemail" if message else "conversation"
+            cdr.recordings.append(RecordingRecord(event.recording_id, event.at, kind=kind))
         case ev.RecordingEnded():
             for recording in cdr.recordings:
                 if recording.recording_id == event.recording_id:
                     recording.region, recording.sha256 = event.region, event.sha256
                     recording.duration_ms, recording.size_bytes = event.duration_ms, event.size_bytes
                     recording.discarded = event.discarded
+        case ev.RecordingErased():
+            for recording in cdr.recordings:
+                recording.discarded = recording.discarded or recording.recording_id == event.recording_id
+        case ev.VoicemailGranted() | ev.VoicemailLeft() | ev.VoicemailFailed():
+            _voicemail(cdr, event)
+        case ev.SurveyAnswered():
+            cdr.survey.append(SurveyRecord(event.node, event.question, event.digit, event.at, cdr.agent_id))
         case ev.CallEnded():
             cdr.ended_at, cdr.end_reason, cdr.cause = event.ended_at, event.reason.value, int(event.cause)
             if cdr.talks and cdr.talks[-1].ended_at is None:
@@ -221,6 +266,34 @@ def _consultation(cdr: Cdr, event: ev.ConsultationStarted | ev.ConferenceStarted
             record.conference_at = event.at
         case ev.ConsultationEnded():
             record.ended_at, record.ended = event.at, event.reason
+
+
+def _voicemail(cdr: Cdr, event: ev.VoicemailGranted | ev.VoicemailLeft | ev.VoicemailFailed) -> None:
+    if isinstance(event, ev.VoicemailGranted):
+        cdr.voicemails.append(
+            VoicemailRecord(
+                mailbox=event.mailbox,
+                recording_id=event.recording_id,
+                granted_at=event.at,
+                regime=event.regime,
+                jurisdictions=event.jurisdictions,
+                prompt_ids=event.prompt_ids,
+                prompt_sha256s=event.prompt_sha256s,
+                language=event.language,
+                played_ms=event.played_ms,
+                digit=event.digit,
+            )
+        )
+        return
+    granted = [one for one in cdr.voicemails if one.recording_id == event.recording_id]
+    if event.recording_id is None or not granted:
+        granted = [VoicemailRecord(event.mailbox, event.recording_id)]
+        cdr.voicemails += granted
+    record = granted[-1]
+    if isinstance(event, ev.VoicemailLeft):
+        record.left_at, record.ended_by = event.at, event.ended_by
+    else:
+        record.failed = event.reason
 
 
 def _consent(event: ev.ConsentGranted | ev.ConsentRefused) -> ConsentRecord:

@@ -56,7 +56,14 @@ class HandOn:
     preferred: AgentId | None
 
 
-Outcome = End | HandOn | None
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The agent is out, and the caller goes on in the flow at ``node``."""
+
+    node: str
+
+
+Outcome = End | HandOn | GoOn | None
 """None: the conversation goes on."""
 
 
@@ -274,7 +281,7 @@ class Conversation:
         self._refuse(request, "engine_failed", "the media server could not join the legs")
         self.end_watch("engine_failed", now)
         if self._agent_gone:
-            return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
+            return self._agent_left("agent_hung_up", now)
         self._reunite(BridgeId(derive(now, "bridge", self._context.call_id, failed)))
         return None
 
@@ -361,9 +368,26 @@ class Conversation:
             if consultation is not None and consultation.leg is not None:
                 self._deserted(consultation, now)
             elif self._take_over is None:
-                return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
+                return self._agent_left("agent_hung_up", now)
             self._agent_gone = True
         return None
+
+    def _agent_left(self, reason: str, now: float) -> Outcome:
+        """Nobody serves the caller any more: the call ends, or goes on where the flow says."""
+        if self.seat.node.after is None:
+            return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
+        context = self._context
+        self.end_watch("talk_ended", now)
+        if self.consultation is not None:
+            self.consultation.end("talk_ended", now)
+            self.consultation = None
+        if self.held:
+            self.resumed(now)
+            context.do(cmd.StopMusic(context.leg_id))
+        context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason=reason))
+        self._recording.finish()
+        context.do(cmd.DestroyBridge(self.seat.bridge_id))
+        return GoOn(self.seat.node.after)
 
     def failed(self, event: ev.CommandFailed, now: float) -> Outcome:
         """The media server did not do it."""

@@ -9,6 +9,7 @@ from pbx.domain.call_context import CallConfig
 from pbx.domain.call_steps import ConsentStep, LanguageStep, MenuStep, Step
 from pbx.domain.collect_step import CollectStep
 from pbx.domain.lookup_step import LookupStep
+from pbx.domain.survey_step import SurveyStep
 
 
 def has_secrets(config: CallConfig) -> bool:
@@ -24,6 +25,7 @@ def for_journal(event: ev.Event, step: Step | None, secrets: bool) -> ev.Event:
     match event:
         case ev.DigitPressed() if secrets:
             chooses = isinstance(step, MenuStep | LanguageStep | ConsentStep)
+            chooses = chooses or (isinstance(step, SurveyStep) and not step.thanking)
             kept = chooses or (isinstance(step, CollectStep) and not step.hides_digits)
             return event if kept else replace(event, digit=ev.HIDDEN)
         case ev.LookupEnded():

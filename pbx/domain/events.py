@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pbx.domain import consult_events, talk_events
+from pbx.domain import caller_events, consult_events, talk_events
+from pbx.domain.caller_events import *  # noqa: F403
 from pbx.domain.consult_events import *  # noqa: F403
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
@@ -158,12 +159,13 @@ class QueueOverflowed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitEnded(Event):
-    """A step of the queue ended the wait: ``max_wait``, ``prompt`` or ``number``; ``target`` is the prompt's id or the
-    number in E.164."""
+    """A step of the queue ended the wait: ``max_wait``, ``prompt``, ``number`` or ``voicemail``; ``target`` is the
+    prompt's id, the number in E.164 or the mailbox, whose greeting is ``prompt_id``."""
 
     queue_id: QueueId
     reason: str
     target: str = ""
+    prompt_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,11 +371,11 @@ FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
-    *talk_events.FACTS, *consult_events.FACTS,
+    *talk_events.FACTS, *consult_events.FACTS, *caller_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
-    *talk_events.FINDINGS, *consult_events.FINDINGS,
+    *talk_events.FINDINGS, *consult_events.FINDINGS, *caller_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -90,7 +90,16 @@ class EndWithPrompt:
     prompt_id: str
 
 
-Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt
+@dataclass(frozen=True, slots=True)
+class ToVoicemail:
+    """The call leaves for a mailbox; after the message it ends."""
+
+    mailbox: str
+    prompt_id: str | None = None
+    """The greeting; None: the usual one."""
+
+
+Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | ToVoicemail
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import BaseStep, Go, Outcome
+from pbx.domain.call_steps import BaseStep, Go, HangUpStep, Outcome, Turn
 from pbx.domain.e164 import Cli
-from pbx.domain.flow import EnterQueue, position_prompt
+from pbx.domain.flow import EnterQueue, HangUp, position_prompt
+from pbx.domain.flow_nodes import Mailbox
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Need
 from pbx.domain.variables import fill, text_of
+from pbx.domain.voicemail_step import VoicemailStep
 
 _OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
     HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
@@ -126,7 +128,7 @@ class QueueStep(BaseStep):
             floor = max(former.consent_floor, other.consent_floor)
             self.queue = replace(other, recorded=recorded, consent_floor=floor)
 
-    def wait_ended(self, reason: str, target: str) -> Outcome:
+    def wait_ended(self, reason: str, target: str, prompt_id: str = "") -> Outcome:
         """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused."""
         if self.phase is not Phase.JOINING and self.phase is not Phase.WAITING:
             return None
@@ -136,7 +138,12 @@ class QueueStep(BaseStep):
             self.phase = Phase.LEAVING
             self.context.play(self.context.prompt(target))
             return None
-        return Go(self.node.on_timeout or self.node.on_refused)
+        failed = Go(self.node.on_timeout or self.node.on_refused)
+        if reason == "voicemail":
+            mailbox = Mailbox(name=target, prompts=(prompt_id or "voicemail-greeting",))
+            thanked = Turn(HangUpStep(self.context, HangUp(prompts=("voicemail-thanks",))))
+            return Turn(VoicemailStep(self.context, mailbox, thanked, failed))
+        return failed
 
     def played(self, played_ms: int, completed: bool, now: float) -> Outcome:
         if self.phase is Phase.LEAVING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import ConsentStep, HangUpStep, LanguageStep, MenuStep, SayStep, Step
+from pbx.domain.call_steps import ConsentStep, Go, HangUpStep, LanguageStep, MenuStep, SayStep, Step
 from pbx.domain.collect_step import CollectStep
 from pbx.domain.flow_nodes import (
     AskConsent,
@@ -19,10 +19,14 @@ from pbx.domain.flow_nodes import (
     RunFlow,
     Say,
     SetVariables,
+    Survey,
+    Voicemail,
 )
 from pbx.domain.logic_steps import BranchStep, HoursStep, ReturnStep, RunFlowStep, SetStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
+from pbx.domain.survey_step import SurveyStep
+from pbx.domain.voicemail_step import VoicemailStep
 
 
 def make_step(context: CallContext, name: str) -> Step:
@@ -55,3 +59,7 @@ def make_step(context: CallContext, name: str) -> Step:
             return RunFlowStep(context, node)
         case Return():
             return ReturnStep(context, node)
+        case Voicemail():
+            return VoicemailStep(context, node.mailbox, Go(node.next), Go(node.on_failure))
+        case Survey():
+            return SurveyStep(context, node, name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pbx.domain.errors import BadValue
 from pbx.domain.pools import Pool, Pools, normal
 from pbx.domain.queue import Queue
-from pbx.domain.queue_rules import Action, EndWithPrompt, Need, OverflowToNumber, RelaxSkill, Requirement
+from pbx.domain.queue_rules import Action, EndWithPrompt, Need, OverflowToNumber, RelaxSkill, Requirement, ToVoicemail
 
 MAX_ALTERNATIVES = 16
 
@@ -35,7 +35,7 @@ class GiveUp:
 
 
 Change = Action | Widen | GiveUp
-ENDS = (OverflowToNumber, EndWithPrompt, GiveUp)
+ENDS = (OverflowToNumber, EndWithPrompt, GiveUp, ToVoicemail)
 
 
 @dataclass(frozen=True, slots=True)

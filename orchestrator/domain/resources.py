@@ -120,10 +120,25 @@ class EndWithPrompt(Strict):
     prompt_id: Slug
 
 
+MailboxName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+
+
+class ToVoicemail(Strict):
+    """The caller leaves the queue for a mailbox; after the message the call ends. Where nothing may be recorded the
+    flow goes on at the node's ``on_timeout``."""
+
+    type: Literal["voicemail"]
+    mailbox: MailboxName
+    prompt_id: Slug | None = None
+    """The greeting; without it the usual one."""
+
+
 class QueueStep(Strict):
     after_s: float = Field(ge=0, le=86_400)
     """Since the call entered the queue."""
-    action: Annotated[RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt, Field(discriminator="type")]
+    action: Annotated[
+        RelaxSkill | RaisePriority | OverflowToQueue | EndWithPrompt | ToVoicemail, Field(discriminator="type")
+    ]
 
 
 class QueueChange(Strict):
@@ -200,17 +215,19 @@ class Consulted(Strict):
 
 
 class TransferTarget(Strict):
-    """Exactly one of both."""
+    """Exactly one of the three."""
 
     queue_id: Slug | None = None
     """The caller waits there with the age it had."""
     agent_id: AgentId | None = None
     """The caller waits in the present queue, first for this agent alone."""
+    after: bool = Field(default=False, strict=True)
+    """The caller goes on where the flow says for after the conversation: a survey, say."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.queue_id is None) == (self.agent_id is None):
-            raise PydanticCustomError("target", "exactly one of queue_id and agent_id is given")
+        if [self.queue_id is not None, self.agent_id is not None, self.after].count(True) != 1:
+            raise PydanticCustomError("target", "exactly one of queue_id, agent_id and after is given")
         return self
 
 

@@ -54,7 +54,7 @@ async def transfer(services: Services, call_id: str, target: TransferTarget) -> 
         call = await get(session, call_id)
         if target.agent_id is not None:
             await _same_site(session, call, target.agent_id)
-        elif await session.get(QueueRow, target.queue_id) is None:
-            raise NotFound("queue", target.queue_id or "")
-    command = TransferCall(call_id=call_id, queue_id=target.queue_id, agent_id=target.agent_id)
+        elif target.queue_id is not None and await session.get(QueueRow, target.queue_id) is None:
+            raise NotFound("queue", target.queue_id)
+    command = TransferCall(call_id=call_id, queue_id=target.queue_id, agent_id=target.agent_id, after=target.after)
     await commands.send(services.bus, call.pop_id, command)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
-from orchestrator.domain.resources import EndWithPrompt, OverflowToQueue, QueueChange, QueueSpec
+from orchestrator.domain.resources import EndWithPrompt, OverflowToQueue, QueueChange, QueueSpec, ToVoicemail
 from orchestrator.services import flows
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
@@ -36,7 +36,7 @@ async def _check(
                     errors.append(FieldError(f"{place}.queue_id", "is this queue itself"))
                 elif await session.get(QueueRow, target) is None:
                     errors.append(FieldError(f"{place}.queue_id", f"there is no queue {target}"))
-            case EndWithPrompt(prompt_id=prompt):
+            case EndWithPrompt(prompt_id=prompt) | ToVoicemail(prompt_id=str() as prompt):
                 if lacking := sorted(language for language, there in catalogue.items() if prompt not in there):
                     shown = ", ".join(lacking[:5]) + (" and others" if len(lacking) > 5 else "")
                     errors.append(FieldError(f"{place}.prompt_id", f"there is no prompt {prompt} in {shown}"))

@@ -22,6 +22,7 @@ from pbx.domain.queue_rules import (
     RaisePriority,
     RelaxSkill,
     Strategy,
+    ToVoicemail,
     WaitStep,
 )
 from pbx.ports.media_engine import PhoneAccount
@@ -36,6 +37,7 @@ from pbx.wire.messages import (
     QueueStepConfig,
     RaisePriorityStep,
     RelaxSkillStep,
+    ToVoicemailStep,
 )
 
 Member = TypeVar("Member", bound=Enum)
@@ -60,6 +62,8 @@ def _step(step: QueueStepConfig) -> WaitStep:
             action = OverflowToQueue(QueueId(queue_id))
         case EndWithPromptStep(prompt_id=prompt_id):
             action = EndWithPrompt(prompt_id)
+        case ToVoicemailStep(mailbox=mailbox, prompt_id=prompt_id):
+            action = ToVoicemail(mailbox, prompt_id)
     return WaitStep(step.after_s, action)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 
-from pbx.controller import routing_commands
+from pbx.controller import recording_commands, routing_commands
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.config_store import ConfigStore, phone_of
 from pbx.controller.feature_calls import FeatureCalls
@@ -287,6 +287,8 @@ class Pop:
                 return self._tell_call(CallId(call_id), ev.RecordingStopAsked(at=self.clock(), by=by))
             case wire.ReadRecording() as read:
                 return await self._read(read)
+            case wire.EraseRecording() as erasing:
+                return await recording_commands.erase(self._vault, self.journal, self.clock, erasing)
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 
@@ -339,6 +341,8 @@ class Pop:
                 if step == "conference" and not self.engine.capabilities.supervision:
                     return wire.CommandReply(error_id="not_supported", detail="this media server cannot do it")
                 return ev.ConsultStepAsked(at=now, request=key, step=ev.ConsultStep(step))
+            case wire.TransferCall(queue_id=None, agent_id=None, after=True):
+                return ev.TransferAsked(at=now, request=key, after=True)
             case wire.TransferCall(queue_id=queue_id, agent_id=None) if queue_id is not None:
                 return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
             case wire.TransferCall(queue_id=None, agent_id=agent_id) if agent_id is not None:

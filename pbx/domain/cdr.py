@@ -83,8 +83,8 @@ class SurveyRecord:
 
 @dataclass(slots=True)
 class TalkRecord:
-    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, ``agent_hung_up`` when the
-    call went on after it, or None: with the call."""
+    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, ``agent_hung_up`` or
+    ``handed_to_flow`` where the flow went on, or None: with the call."""
 
     agent_id: str
     queue_id: str

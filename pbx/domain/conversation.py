@@ -334,6 +334,8 @@ class Conversation:
     # --- handing the caller on --------------------------------------------------------------------------------------
 
     def _transfer(self, event: ev.TransferAsked, now: float) -> Outcome:
+        if event.after:
+            return self._transfer_after(event, now)
         queue_id = event.queue_id or self.seat.queue_id
         if queue_id not in self._context.config.queues:
             return self._refuse(event.request, "unknown_queue", "this call knows no such queue")
@@ -351,6 +353,14 @@ class Conversation:
         context.do(cmd.DestroyBridge(seat.bridge_id), cmd.HangUpLeg(seat.leg, HangupCause.NORMAL_CLEARING))
         self._answer(event.request)
         return HandOn(replace(seat.node, queue_id=queue_id, welcome_prompt=None), event.agent_id)
+
+    def _transfer_after(self, event: ev.TransferAsked, now: float) -> Outcome:
+        if self.seat.node.after is None:
+            return self._refuse(event.request, "no_after", "the flow names no node for after the conversation")
+        gone_on = self._agent_left("handed_to_flow", now)
+        self._context.do(cmd.HangUpLeg(self.seat.leg, HangupCause.NORMAL_CLEARING))
+        self._answer(event.request)
+        return gone_on
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -86,11 +86,13 @@ class MuteAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferAsked(Event):
-    """Hand the caller on: to ``queue_id``, or back into the present queue with ``agent_id`` before all others."""
+    """Hand the caller on: to ``queue_id``, back into the present queue with ``agent_id`` before all others, or to where
+    the flow goes on ``after`` the conversation."""
 
     request: str
     queue_id: QueueId | None = None
     agent_id: AgentId | None = None
+    after: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

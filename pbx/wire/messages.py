@@ -48,11 +48,16 @@ class EndWithPromptStep(Wire, frozen=True, tag="end_with_prompt"):
     prompt_id: str
 
 
+class ToVoicemailStep(Wire, frozen=True, tag="voicemail"):
+    mailbox: str
+    prompt_id: str | None = None
+
+
 class QueueStepConfig(Wire, frozen=True):
     """What changes for a call that has waited ``after_s`` in the queue."""
 
     after_s: float
-    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep
+    action: RelaxSkillStep | RaisePriorityStep | OverflowToQueueStep | EndWithPromptStep | ToVoicemailStep
 
 
 class QueueConfig(Wire, frozen=True, tag="queue"):
@@ -200,6 +205,13 @@ class ReadRecording(Wire, frozen=True, tag="read_recording"):
     """At most 512 KiB are sent."""
 
 
+class EraseRecording(Wire, frozen=True, tag="erase_recording"):
+    """Destroy it at this POP. ``call_id``: whose record is to say so."""
+
+    recording_id: str
+    call_id: str
+
+
 class SuperviseCall(Wire, frozen=True, tag="supervise_call"):
     """Ring the agent as a supervisor of the call, or change the mode of the one who is."""
 
@@ -235,11 +247,13 @@ class MuteAgent(Wire, frozen=True, tag="mute_agent"):
 
 
 class TransferCall(Wire, frozen=True, tag="transfer_call"):
-    """To another queue, or to an agent of the present one: exactly one is given."""
+    """To another queue, to an agent of the present one, or to where the flow goes on after the conversation: exactly
+    one is given."""
 
     call_id: str
     queue_id: str | None = None
     agent_id: str | None = None
+    after: bool = False
 
 
 class ConsultAgent(Wire, frozen=True, tag="consult_agent"):
@@ -269,7 +283,7 @@ TalkCommand = (
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""
-PopCommand = RoutingCommand | HangUpCall | StopCallRecording | ReadRecording | TalkCommand
+PopCommand = RoutingCommand | HangUpCall | StopCallRecording | ReadRecording | EraseRecording | TalkCommand
 
 
 class CommandRequest(Wire, frozen=True):

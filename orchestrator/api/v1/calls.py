@@ -113,7 +113,8 @@ async def unmute(services: Services, call_id: str) -> None:
 
 
 async def transfer(services: Services, call_id: str, body: TransferTarget) -> None:
-    """Hand the caller on, blind: to another queue, or to another agent of the present one."""
+    """Hand the caller on, blind: to another queue, to another agent of the present one, or to where the flow goes on
+    after the conversation (409 ``no_after`` where it names no node)."""
     await calls.transfer(services, call_id, body)
 
 

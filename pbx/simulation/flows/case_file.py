@@ -46,6 +46,11 @@ class AgentAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentHangsUp:
+    """The agent who talks to the caller does."""
+
+
+@dataclass(frozen=True, slots=True)
 class HangsUp:
     """The caller does."""
 
@@ -65,7 +70,7 @@ class HungUp:
     cause: HangupCause
 
 
-Action = Hears | Presses | Waits | AgentAnswers | HangsUp | AtNode | InQueue | HungUp
+Action = Hears | Presses | Waits | AgentAnswers | AgentHangsUp | HangsUp | AtNode | InQueue | HungUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +224,8 @@ def _shown(step: Any) -> str:
 def _step(step: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
     if step == "agent_answers":
         return AgentAnswers()
+    if step == "agent_hangs_up":
+        return AgentHangsUp()
     if step == "hangs_up":
         return HangsUp()
     if isinstance(step, dict) and len(step) == 1:
@@ -241,7 +248,7 @@ def _step(step: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
                 return _ends(value, where, nodes, queues)
             case _:
                 pass
-    known = "hears, presses, waits, at, ends (each with a value), agent_answers and hangs_up"
+    known = "hears, presses, waits, at, ends (each with a value), agent_answers, agent_hangs_up and hangs_up"
     raise Unusable(place, f"is not a step; known are {known}")
 
 

@@ -18,12 +18,14 @@ from pbx.controller.pop import Pop
 from pbx.domain.call import Call
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
+from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import FlowId, PopId
 from pbx.domain.queue_step import Phase, QueueStep
 from pbx.recording.recorder import Recorder
 from pbx.simulation.flows.case_file import (
     FLOW_ID,
     AgentAnswers,
+    AgentHangsUp,
     AtNode,
     Case,
     HangsUp,
@@ -163,6 +165,8 @@ class _Run:
                 await asyncio.sleep(seconds)
             case AgentAnswers():
                 await self._agent_answers()
+            case AgentHangsUp():
+                await self._agent_hangs_up()
             case HangsUp():
                 self._must_live("a call to hang up")
                 self.caller.hang_up()
@@ -194,6 +198,13 @@ class _Run:
         if reply.error_id is not None:
             raise AssertionError(reply.detail)
         await self._expect(lambda: self.caller.hears == "talk", "the caller talking to the agent")
+
+    async def _agent_hangs_up(self) -> None:
+        talk = self.call.talk
+        if talk is None:
+            raise _Unmet("an agent who talks to the caller", self._state())
+        self.engine.end_leg(self.engine.legs[talk.seat.leg], HangupCause.NORMAL_CLEARING)
+        await self._settle()
 
     # --- what there is to see -----------------------------------------------------------------------------------------
 

@@ -343,13 +343,13 @@ class Pop:
                 return ev.ConsultStepAsked(at=now, request=key, step=ev.ConsultStep(step))
             case wire.TransferCall(queue_id=None, agent_id=None, after=True):
                 return ev.TransferAsked(at=now, request=key, after=True)
-            case wire.TransferCall(queue_id=queue_id, agent_id=None) if queue_id is not None:
+            case wire.TransferCall(queue_id=queue_id, agent_id=None, after=False) if queue_id is not None:
                 return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
-            case wire.TransferCall(queue_id=None, agent_id=agent_id) if agent_id is not None:
+            case wire.TransferCall(queue_id=None, agent_id=agent_id, after=False) if agent_id is not None:
                 refusal = self._may_be_handed_to(AgentId(agent_id), actor)
                 return refusal or ev.TransferAsked(at=now, request=key, agent_id=AgentId(agent_id))
             case wire.TransferCall():
-                return wire.CommandReply(error_id="bad_target", detail="a queue or an agent, not both and not neither")
+                return wire.CommandReply(error_id="bad_target", detail="exactly one of queue, agent and after")
 
     def _may_be_handed_to(self, agent_id: AgentId, actor: CallActor) -> wire.CommandReply | None:
         """Why a caller cannot wait for this agent; what changes afterwards, the ACD sees to."""

@@ -211,6 +211,7 @@ STEPS = [
     {"after_s": 30, "action": {"type": "relax_skill", "skill": "lang:de", "least": 1}},
     {"after_s": 60, "action": {"type": "raise_priority", "by": 3}},
     {"after_s": 90, "action": {"type": "overflow_queue", "queue_id": "backup"}},
+    {"after_s": 240, "action": {"type": "voicemail", "mailbox": "sales", "prompt_id": "hello"}},
     {"after_s": 300, "action": {"type": "end_with_prompt", "prompt_id": "hello"}},
 ]
 
@@ -252,6 +253,11 @@ async def test_a_queue_with_rules_is_made_and_holds_on_to_the_queue_it_overflows
             {"steps": [{"after_s": 1, "action": {"type": "end_with_prompt", "prompt_id": "no"}}]},
             "steps.0.action.prompt_id",
         ),
+        (
+            {"steps": [{"after_s": 1, "action": {"type": "voicemail", "mailbox": "m", "prompt_id": "no"}}]},
+            "steps.0.action.prompt_id",
+        ),
+        ({"steps": [{"after_s": 1, "action": {"type": "voicemail", "mailbox": ""}}]}, "steps.0.action"),
         ({"steps": [STEPS[0]] * 33}, "steps"),
     ],
 )

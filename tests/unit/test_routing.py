@@ -30,6 +30,7 @@ from pbx.domain.queue_rules import (
     RaisePriority,
     RelaxSkill,
     Strategy,
+    ToVoicemail,
     WaitStep,
 )
 from pbx.domain.sorted_blocks import BLOCK, Place, SortedBlocks
@@ -322,6 +323,7 @@ def test_queues_that_overflow_into_each_other_end() -> None:
     [
         ({"steps": (WaitStep(30, OverflowToNumber(E164("+4930123456"))),)}, "number", "+4930123456"),
         ({"steps": (WaitStep(30, EndWithPrompt("sorry")),)}, "prompt", "sorry"),
+        ({"steps": (WaitStep(30, ToVoicemail("sales")),)}, "voicemail", "sales"),
         ({"max_wait_s": 30.0}, "max_wait", ""),
     ],
 )

@@ -24,7 +24,7 @@ from tests.support.world import World, sha_of
 from tests.unit.test_call_nodes import digits, events, flow
 
 VOICEMAIL: dict[str, Any] = {"type": "voicemail", "mailbox": "sales", "max_s": 20, "next": "good", "on_failure": "bad"}
-ENDS = {
+ENDS: dict[str, Any] = {
     "good": {"type": "hang_up", "prompts": ["voicemail-thanks"]},
     "bad": {"type": "hang_up", "prompts": ["goodbye"]},
 }
@@ -210,7 +210,7 @@ def _full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _no_vault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The POP's vault takes recordings of other regions only."""
-    world.pop._services.recorder._vault = DiskVault(world.vault_root, frozenset({"us"}))  # type: ignore[attr-defined]
+    world.pop._services.recorder._vault = DiskVault(world.vault_root, frozenset({"us"}))
 
 
 @pytest.mark.parametrize("fault", [_full, _no_vault])

@@ -20,7 +20,7 @@ def _cut(text: str) -> str:
 
 def _lines(name: str, node: Mapping[str, Any]) -> tuple[str, str]:
     """Name; type and what it is about."""
-    about = node.get("queue") or node.get("prompt") or node.get("prompts") or ""
+    about = node.get("queue") or node.get("mailbox") or node.get("prompt") or node.get("prompts") or ""
     words = ", ".join(map(str, about)) if isinstance(about, list) else str(about)
     return _cut(name), _cut(f"{node.get('type', '?')} {words}".strip())
 

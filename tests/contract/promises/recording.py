@@ -165,7 +165,8 @@ class Recordings:
     async def test_a_leg_in_no_bridge_is_recorded_alone(
         self, backend: Backend, controller: Controller, hangs_up: bool
     ) -> None:
-        """Left what it says, right nothing, whether the recording or the leg ends first."""
+        """Left what it says, right nothing, whether the recording or the leg ends first. It is sent silence, by which
+        the far end knows that the call lives, and hears a prompt afterwards."""
         path = backend.recording_dir / f"alone-{hangs_up}.raw"
         async with backend.caller() as caller:
             leg = await controller.called_by(caller)
@@ -176,6 +177,9 @@ class Recordings:
                 await caller.hang_up()
                 await controller.outcome(leg)
             await controller.engine.stop_recording(recording, leg)
+            if not hangs_up:
+                await controller.play(leg, "long")
+                await caller.hears(PROMPT_HZ["long"])
         left, right = sides(path)
         path.unlink()
         assert len(left) > RATE

@@ -10,7 +10,7 @@ import pytest
 from pbx.adapters.memory.engine import Answer, Caller, Phone
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import LegId
+from pbx.domain.ids import LegId, PhoneId
 from pbx.wire import messages as wire
 from tests.support.world import World
 from tests.unit.test_call_nodes import digits, flow
@@ -207,24 +207,19 @@ async def test_nowhere_to_hand_the_caller_to(tmp_path: Path) -> None:
         await world.ended(caller)
 
 
-@pytest.mark.parametrize("beside", ["hold", "supervisor", "engaging"])
+@pytest.mark.parametrize("beside", ["hold", "supervisor"])
 async def test_the_agent_hangs_up_with_something_under_way(tmp_path: Path, beside: str) -> None:
-    """On hold, with a supervisor in the call, with a consulted agent whose phone rings."""
     async with World(tmp_path, FLOW) as world:
         talk = Talk(world)
         caller = await talk.begin()
-        boss = world.agent("boss", available=False)
+        world.agent("boss", available=False)
         world.status("boss", "NOT_READY", "SUPERVISING")
         call_id = world.call_id(caller)
         if beside == "hold":
             assert await world.command(wire.HoldCall(call_id=call_id)) is None
-        elif beside == "supervisor":
+        else:
             assert await world.command(wire.SuperviseCall(call_id=call_id, agent_id="boss", mode="listen")) is None
             await world.until(lambda: "SupervisionStarted" in world.kinds(caller))
-        else:
-            boss.behaviour = Answer.BUSY
-            assert await world.command(wire.ConsultAgent(call_id=call_id, agent_id="boss")) is None
-            await world.until(lambda: caller.hears == "talk")
         talk.hang_up(talk.anna)
         await talk.asked("survey-solved")
         await world.until(lambda: world.state("boss") == ("NOT_READY", "SUPERVISING", "IDLE"))
@@ -232,5 +227,34 @@ async def test_the_agent_hangs_up_with_something_under_way(tmp_path: Path, besid
         cdr = await world.ended(caller)
         assert [t.ended for t in cdr.talks] == ["agent_hung_up"]
         assert [s.ended for s in cdr.supervisions] == (["talk_ended"] if beside == "supervisor" else [])
+        assert not world.engine.legs
+        assert not world.engine.bridges
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_an_agent_who_hands_over_is_not_the_last_one(tmp_path: Path, answers: bool) -> None:
+    """The survey comes when the consulted agent hangs up; where that one does not answer, after the next agent."""
+    async with World(tmp_path, FLOW) as world:
+        talk = Talk(world)
+        caller = await talk.begin()
+        boss = world.agent("boss", available=False)
+        boss.behaviour = Answer.ANSWER if answers else Answer.NEVER
+        consult = wire.ConsultAgent(call_id=world.call_id(caller), agent_id="boss")
+        assert await world.command(consult) is None
+        if answers:
+            await world.until(lambda: "ConsultationStarted" in world.kinds(caller))
+        else:
+            world.agent("carl")
+        talk.hang_up(talk.anna)
+        last = boss if answers else world.engine.phones[PhoneId("carl")]
+        await world.until(lambda: world.hears(caller.leg_id) == {last.phone_id})
+        await world.run(1)
+        talk.hang_up(last)
+        await talk.asked("survey-solved")
+        caller.press("2")
+        caller.hang_up()
+        cdr = await world.ended(caller)
+        assert [(a.digit, a.agent_id) for a in cdr.survey] == [("2", last.phone_id)]
+        assert cdr.talks[-1].ended == "agent_hung_up"
         assert not world.engine.legs
         assert not world.engine.bridges

@@ -284,6 +284,27 @@ async def test_the_call_is_not_over_before_the_message_is_stored(
         assert world.kinds(caller)[-2:] == ["VoicemailLeft", "CallEnded"]
 
 
+async def test_hang_up_at_any_moment_leaves_a_message_or_nothing(tmp_path: Path) -> None:
+    """Before, at and after every step of it, by a quick caller and by one who cuts the greeting."""
+    async with World(tmp_path, mailbox(max_s=6)) as world:
+        left = 0
+        for tenths in range(0, 140, 3):
+            caller = await world.call()
+            if tenths % 2:
+                await world.until(lambda caller=caller: caller.hears == "de/voicemail-greeting")
+                caller.press("1")
+            await world.run(tenths / 10)
+            if caller.cause is None:
+                caller.hang_up()
+            cdr = await world.ended(caller)
+            messages = [message for message in cdr.voicemails if message.left_at is not None]
+            assert all(message.failed == "too_short" for message in cdr.voicemails if message not in messages)
+            assert [r.recording_id for r in cdr.recordings if not r.discarded] == [m.recording_id for m in messages]
+            left += len(messages)
+            assert len(world.files()) == left, "a file for each message, and no other"
+        assert 20 < left < 40
+
+
 async def test_keys_pressed_while_speaking_are_hidden_where_the_flow_collects(tmp_path: Path) -> None:
     collect = {"type": "collect", "prompts": ["menu"], "variable": "x", "next": "node", "on_failure": "bad"}
     async with World(tmp_path, flow("first", first=collect, node=VOICEMAIL, **ENDS)) as world:

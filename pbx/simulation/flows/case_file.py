@@ -53,6 +53,11 @@ class NumberAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentHangsUp:
+    """The agent who talks to the caller does."""
+
+
+@dataclass(frozen=True, slots=True)
 class HangsUp:
     """The caller does."""
 
@@ -72,7 +77,7 @@ class HungUp:
     cause: HangupCause
 
 
-Action = Hears | Presses | Waits | AgentAnswers | NumberAnswers | HangsUp | AtNode | InQueue | HungUp
+Action = Hears | Presses | Waits | AgentAnswers | AgentHangsUp | NumberAnswers | HangsUp | AtNode | InQueue | HungUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +255,8 @@ def _shown(step: Any) -> str:
 def _step(step: Any, place: str, nodes: set[str], queues: set[str], numbers: set[str]) -> Action:
     if step == "agent_answers":
         return AgentAnswers()
+    if step == "agent_hangs_up":
+        return AgentHangsUp()
     if step == "hangs_up":
         return HangsUp()
     if isinstance(step, dict) and len(step) == 1:
@@ -274,7 +281,9 @@ def _step(step: Any, place: str, nodes: set[str], queues: set[str], numbers: set
                 return _ends(value, where, nodes, queues)
             case _:
                 pass
-    known = "hears, presses, waits, number_answers, at, ends (each with a value), agent_answers and hangs_up"
+    known = (
+        "hears, presses, waits, number_answers, at, ends (each with a value), agent_answers, agent_hangs_up, hangs_up"
+    )
     raise Unusable(place, f"is not a step; known are {known}")
 
 

@@ -200,16 +200,16 @@ class Call:
                 self.context.do(cmd.EndOffer(event.offer_id, event.agent_id, gone))
             return
         match event:
-            case ev.QueueJoined(position=position):
-                self._advance(step.joined(position, now), now)
+            case ev.QueueJoined():
+                self._advance(step.joined(event), now)
             case ev.QueueRefused():
                 self._advance(step.refused(), now)
             case ev.QueueOverflowed(queue_id=queue_id):
                 step.overflowed(queue_id)
             case ev.WaitEnded(reason=reason, target=target):
                 self._advance(step.wait_ended(reason, target), now)
-            case ev.PositionTold(position=position):
-                step.told_position(position)
+            case ev.PositionTold():
+                step.told(event)
             case ev.OfferMade():
                 step.offered(event, now)
                 if step.agent_leg is not None:

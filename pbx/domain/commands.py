@@ -194,6 +194,8 @@ class JoinQueue:
     preferred: AgentId | None = None
     """This agent first (the last one the caller talked to): the call waits ``preferred_s`` for nobody else."""
     preferred_s: float = 0.0
+    estimated: bool = False
+    """``QueueJoined`` is to tell the estimated wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,8 @@ class LeaveQueue:
 @dataclass(frozen=True, slots=True)
 class AskPosition:
     queue_id: QueueId
+    estimated: bool = False
+    """``PositionTold`` is to tell the estimated wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,8 @@ class QueueJoined(Event):
 
     queue_id: QueueId
     position: int
+    wait_s: float | None = None
+    """80th percentile of the estimated wait; None where nobody asked for it, or there is no estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,8 @@ class WaitEnded(Event):
 class PositionTold(Event):
     queue_id: QueueId
     position: int
+    wait_s: float | None = None
+    """As in ``QueueJoined``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,11 +84,16 @@ class EnterQueue:
     max_wait_s: float | None = None
     welcome_prompt: str | None = "queue-welcome"
     announce_position: bool = True
+    announce_wait: bool = False
     priority: int = 0
     needs: tuple[SkillNeed, ...] = ()
     preferred: str | None = None
     """The variable that holds the id of the agent who is to be waited for first."""
     preferred_s: float = 0.0
+
+    @property
+    def announces(self) -> bool:
+        return self.announce_position or self.announce_wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Need
 from pbx.domain.variables import fill, text_of
+from pbx.domain.wait_announcement import WaitAnnouncement
 
 _OUTCOMES: dict[HangupCause, ev.OfferOutcome] = {
     HangupCause.NO_ANSWER: ev.OfferOutcome.NO_ANSWER,
@@ -66,6 +67,7 @@ class QueueStep(BaseStep):
         self.agent_leg: LegId | None = None
         self.bridge_id: BridgeId | None = None
         self.connected = False
+        self._wait = WaitAnnouncement()
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
@@ -86,6 +88,7 @@ class QueueStep(BaseStep):
                 needs=self._needs(),
                 preferred=agent,
                 preferred_s=preferred_s if agent else 0.0,
+                estimated=self.node.announce_wait,
             )
         )
         return None
@@ -100,20 +103,24 @@ class QueueStep(BaseStep):
                 needs[skill] = Need(skill, need.least, tuple(other for other in others if other[1]))
         return tuple(needs.values())
 
-    def joined(self, position: int, now: float) -> Outcome:
+    def joined(self, event: ev.QueueJoined) -> Outcome:
         if self.phase is not Phase.JOINING:
             return None
         self.phase = Phase.WAITING
         if self.node.max_wait_s is not None:
             self.context.set_timer("max_wait", self.node.max_wait_s)
         prompts = [self.node.welcome_prompt] if self.node.welcome_prompt else []
-        if self.node.announce_position:
-            prompts.append(position_prompt(position))
+        prompts += self._announcements(event)
         if prompts:
             self.context.play(*map(self.context.prompt, prompts))
         else:
             self._music()
         return None
+
+    def _announcements(self, event: ev.QueueJoined | ev.PositionTold) -> list[str]:
+        position = position_prompt(event.position) if self.node.announce_position else None
+        wait = self._wait.prompt(event.wait_s) if self.node.announce_wait else None
+        return [prompt for prompt in (position, wait) if prompt is not None]
 
     def refused(self) -> Outcome:
         return Go(self.node.on_refused) if self.phase is Phase.JOINING or self.phase is Phase.WAITING else None
@@ -148,13 +155,13 @@ class QueueStep(BaseStep):
     def _music(self) -> None:
         if self.queue is not None:
             self.context.start_music(self.queue.music_class)
-            if self.node.announce_position:
+            if self.node.announces:
                 self.context.set_timer("announce", self.queue.announce_every_s)
 
     def timer(self, purpose: str, now: float) -> Outcome:
         if purpose == "announce" and self.queue is not None:
             if self.phase is Phase.WAITING:
-                self.context.do(cmd.AskPosition(self.node.queue_id))
+                self.context.do(cmd.AskPosition(self.node.queue_id, estimated=self.node.announce_wait))
             else:
                 self.context.set_timer("announce", self.queue.announce_every_s)
         if purpose == "max_wait" and self.node.on_timeout is not None:
@@ -167,9 +174,13 @@ class QueueStep(BaseStep):
             return Go(self.node.on_timeout)
         return None
 
-    def told_position(self, position: int) -> None:
-        if self.phase is Phase.WAITING:
-            self.context.play(self.context.prompt(position_prompt(position)))
+    def told(self, event: ev.PositionTold) -> None:
+        if self.phase is not Phase.WAITING:
+            return
+        if prompts := self._announcements(event):
+            self.context.play(*map(self.context.prompt, prompts))
+        else:
+            self._music()
 
     # --- offers -------------------------------------------------------------------------------------------------
 

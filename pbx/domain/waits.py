@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain import wait_plan
+from pbx.domain import wait_estimate, wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.errors import BadValue
@@ -43,6 +43,14 @@ class Waits(Matching):
         waiting = self._waiting[call_id]
         return waiting.line.all.rank(waiting.place) + 1
 
+    def wait_p80_s(self, call_id: CallId, now: float) -> float | None:
+        """80th percentile of the call's further wait; None where it cannot be told or the call does not wait."""
+        waiting = self._waiting.get(call_id)
+        if waiting is None:
+            return None
+        estimate = wait_estimate.estimate(waiting, self._waiting, self._lines, now)
+        return None if estimate is None else estimate.p80_s
+
     # --- in and out -------------------------------------------------------------------------------------------------
 
     def _join(self, call_id: CallId, command: cmd.JoinQueue, now: float) -> list[Decision]:
@@ -67,14 +75,16 @@ class Waits(Matching):
         self._waiting[call_id] = waiting
         line.all.add(place)
         position = line.all.rank(place) + 1
-        decisions: list[Decision] = [
-            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
-        ]
+        decisions: list[Decision] = []
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
         if not plan.stages and line.queue.no_agent is NoAgent.WAIT:
-            return decisions + self._serve(waiting, now)  # nothing to settle: the common case
-        return decisions + self._settle((waiting,), now)
+            decisions += self._serve(waiting, now)  # nothing to settle: the common case
+        else:
+            decisions += self._settle((waiting,), now)
+        wait_s = self.wait_p80_s(call_id, now) if command.estimated else None
+        joined = ev.QueueJoined(at=now, queue_id=command.queue_id, position=position, wait_s=wait_s)
+        return [ToCall(call_id, joined), *decisions]
 
     @staticmethod
     def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:

@@ -69,7 +69,7 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
         HangupCause: HangupCause.USER_BUSY, ev.OfferOutcome: ev.OfferOutcome.BUSY,
         ev.EndReason: ev.EndReason.ASKED, str | None: None, ev.Supervision: ev.Supervision.BARGE,
         ev.ConsultStep: ev.ConsultStep.SWAP,
-        QueueId | None: "support", AgentId | None: None,
+        float | None: 2.5, QueueId | None: "support", AgentId | None: None,
         dict[str, Value]: {"name": "Ada", "age": 36, "balance": 1.5, "vip": True},
     }  # fmt: skip
 

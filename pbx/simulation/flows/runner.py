@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import regimes
+from pbx.bootstrap import holidays_of, regimes
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
 from pbx.domain.call import Call
@@ -20,6 +21,7 @@ from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
 from pbx.domain.ids import FlowId, PopId
 from pbx.domain.queue_step import Phase, QueueStep
+from pbx.domain.variables import text_of
 from pbx.recording.recorder import Recorder
 from pbx.simulation.flows.case_file import (
     FLOW_ID,
@@ -27,6 +29,7 @@ from pbx.simulation.flows.case_file import (
     AtNode,
     Case,
     HangsUp,
+    HasVariables,
     Hears,
     HungUp,
     InQueue,
@@ -35,6 +38,8 @@ from pbx.simulation.flows.case_file import (
     Suite,
     Waits,
 )
+from pbx.simulation.flows.files import Unusable
+from pbx.simulation.flows.surroundings import ScriptedLookups
 from pbx.simulation.virtual_time import VirtualTimeLoop
 from pbx.wire import messages as wire
 
@@ -89,6 +94,10 @@ def run_case(suite: Suite, case: Case) -> Outcome:
         return runner.run(_Run(suite, case, Path(directory)).run())
 
 
+def _later(clock: Callable[[], float], by_s: float) -> float:
+    return clock() + by_s
+
+
 class _Run:
     def __init__(self, suite: Suite, case: Case, directory: Path) -> None:
         self.suite, self.case, self.directory = suite, case, directory
@@ -99,7 +108,7 @@ class _Run:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualTimeLoop):
             raise TypeError("a case runs in virtual time")
-        self.clock = loop.wall
+        self.clock = partial(_later, loop.wall, 0.0 if self.case.at is None else self.case.at - loop.wall())
         async with AsyncExitStack() as stack:
             await self._open(stack)
             began = self.clock()
@@ -122,18 +131,21 @@ class _Run:
             return Outcome(self.case, failure, seconds)
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        flow = parse(FlowId(FLOW_ID), 1, self.suite.graph)
-        prompts = {(prompt, language): "simulated" for prompt in flow.prompt_ids() for language in flow.languages}
+        graphs = {FLOW_ID: dict(self.suite.graph), **self.suite.flows}
+        flows = [parse(FlowId(flow_id), 1, graph) for flow_id, graph in graphs.items()]
+        spoken = ((prompt, language) for flow in flows for prompt in flow.prompt_ids() for language in flow.languages)
+        prompts = dict.fromkeys(spoken, "simulated")
         recordings = self.directory / "recording"
         recordings.mkdir()
         self.engine = SimulatedEngine(self.clock)
         vault = DiskVault(self.directory / "vault", frozenset({self.suite.did.region}))
         recorder = Recorder(self.engine, vault, recordings, self.clock)
-        config = ConfigStore(regimes(), prompts)
+        config = ConfigStore(regimes(), prompts, holidays_of)
         journal = SqliteJournal(self.directory / "journal.sqlite")
-        self.pop = Pop(PopId("simulated"), self.engine, journal, recorder, vault, config, self.clock)
+        lookups = ScriptedLookups(self.case.lookups, lambda: self.call.node)
+        self.pop = Pop(PopId("simulated"), self.engine, journal, recorder, vault, config, self.clock, lookups=lookups)
         entities: list[tuple[str, wire.EntityConfig]] = [
-            (f"flow.{FLOW_ID}", wire.FlowConfig(flow_id=FLOW_ID, version=1, graph=dict(self.suite.graph))),
+            *((f"flow.{name}", wire.FlowConfig(flow_id=name, version=1, graph=graphs[name])) for name in graphs),
             *((f"queue.{queue.queue_id}", queue) for queue in self.suite.queues),
             ("did.tested", self.suite.did),
             (f"agent.{AGENT}", wire.AgentConfig(
@@ -142,6 +154,8 @@ class _Run:
         ]  # fmt: skip
         for revision, (key, entity) in enumerate(entities, 1):
             self.pop.config_changed(key, wire.ConfigEntry(revision=revision, entity=entity))
+        for key, reason in config.errors.items():
+            raise Unusable(key, reason)
         await self.pop.start(None)
         stack.push_async_callback(self.pop.stop)
         self.engine.phone(AGENT)
@@ -171,6 +185,12 @@ class _Run:
                 await self._expect(lambda: self.call.node == node, f"the call at node {node}")
                 if self.caller.cause is not None:
                     raise _Unmet(f"the call at node {node}", self._state())
+            case HasVariables(values=values):
+                await self._settle()
+                for name, value in values.items():
+                    wanted, found = text_of(value), text_of(self.call.context.read(name))
+                    if wanted != found:
+                        raise _Unmet(f"variable {name} as {wanted or 'not set'}", f"it is {found or 'not set'}")
             case InQueue(queue_id=queue_id):
                 await self._expect(lambda: self._queue() == queue_id, f"the call in queue {queue_id}")
             case HungUp(cause=cause):

@@ -71,10 +71,14 @@ class Outcome:
     case: Case
     failure: Failure | None
     seconds: float
-    """How long the call took; virtual."""
+    """How long the call took; virtual, unless it was a real one."""
+    skipped: str | None = None
+    """Why it was not run."""
 
 
-class _Unmet(Exception):
+class Unmet(Exception):
+    """A step that does not find what it expects."""
+
     def __init__(self, expected: str, happened: str) -> None:
         super().__init__(expected)
         self.expected, self.happened = expected, happened
@@ -121,7 +125,7 @@ class _Run:
             for step in self.case.steps:
                 try:
                     await self._do(step)
-                except _Unmet as unmet:
+                except Unmet as unmet:
                     failure = Failure(step, unmet.expected, unmet.happened, tuple(self._prompts()), self.call.node)
                     break
             seconds = self.clock() - began
@@ -184,25 +188,25 @@ class _Run:
             case AtNode(node=node):
                 await self._expect(lambda: self.call.node == node, f"the call at node {node}")
                 if self.caller.cause is not None:
-                    raise _Unmet(f"the call at node {node}", self._state())
+                    raise Unmet(f"the call at node {node}", self._state())
             case HasVariables(values=values):
                 await self._settle()
                 for name, value in values.items():
                     wanted, found = text_of(value), text_of(self.call.context.read(name))
                     if wanted != found:
-                        raise _Unmet(f"variable {name} as {wanted or 'not set'}", f"it is {found or 'not set'}")
+                        raise Unmet(f"variable {name} as {wanted or 'not set'}", f"it is {found or 'not set'}")
             case InQueue(queue_id=queue_id):
                 await self._expect(lambda: self._queue() == queue_id, f"the call in queue {queue_id}")
             case HungUp(cause=cause):
                 await self._expect(lambda: self.caller.cause is not None, f"the call hung up with {cause.name}")
                 if self.caller.cause is not cause:
-                    raise _Unmet(f"the call hung up with {cause.name}", self._state())
+                    raise Unmet(f"the call hung up with {cause.name}", self._state())
 
     async def _hears(self, prompt: str) -> None:
         await self._expect(lambda: len(self._prompts()) > self.asserted, f"prompt {prompt}")
         heard = self._prompts()[self.asserted]
         if prompt not in (heard, heard.partition("/")[2]):
-            raise _Unmet(f"prompt {prompt}", f"the caller heard {heard}")
+            raise Unmet(f"prompt {prompt}", f"the caller heard {heard}")
         self.asserted += 1
 
     async def _agent_answers(self) -> None:
@@ -240,7 +244,7 @@ class _Run:
 
     def _must_live(self, expected: str) -> None:
         if self.caller.cause is not None:
-            raise _Unmet(expected, self._state())
+            raise Unmet(expected, self._state())
 
     async def _settle(self) -> None:
         """Let the controller act on what has happened."""
@@ -257,4 +261,4 @@ class _Run:
     async def _expect(self, condition: Callable[[], bool], expected: str) -> None:
         await self._until(lambda: condition() or self.caller.cause is not None)
         if not condition():
-            raise _Unmet(expected, self._state())
+            raise Unmet(expected, self._state())

@@ -101,7 +101,7 @@ async def test_cases_are_real_calls_and_one_that_fails_is_told(stack: Stack) -> 
 
     # A caller who is in the menu while another version is published goes on in the one he knows.
     changed = copy.deepcopy(FLOW)
-    changed["nodes"]["menu"]["choices"]["1"] = "goodbye"
+    changed["nodes"]["menu"]["choices"] = {"1": "goodbye", "2": "wait"}
     async with stack.caller() as caller:
         await caller.wait_for("CALL_ESTABLISHED")
         await stack.at_node(caller, "greeting")

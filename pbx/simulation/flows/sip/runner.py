@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dialplans import prompts
 from pbx.domain.e164 import e164
@@ -140,6 +139,7 @@ class _Run:
         self.heard: list[str] = []
         self._walked = 0
         """Nodes that the steps so far have passed."""
+        self._closed_at: float | None = None
 
     async def do(self, step: Step) -> None:
         seen = self.seen
@@ -214,15 +214,13 @@ class _Run:
 
     async def _expect(self, condition: Callable[[], bool], expected: str, *, until_closed: bool = False) -> None:
         """``until_closed``: not longer than the phone has its call; else until the centre says that it is over."""
-        closed: list[Any] = []
-
-        def over() -> bool:
-            gone = self.caller.closed is not None
-            if gone and not closed:
-                closed.append(time.monotonic())
-            late = bool(closed) and time.monotonic() - closed[0] > END_S
-            return (gone and until_closed) or self.seen.cause is not None or late
-
-        await self.until(lambda: condition() or over(), PATIENCE_S)
+        await self.until(lambda: condition() or self._over(until_closed), PATIENCE_S)
         if not condition():
             raise Unmet(expected, self._state())
+
+    def _over(self, at_once: bool) -> bool:
+        """The centre's word that the call has ended may come a moment after the phone's, or never."""
+        if self.caller.closed is not None and self._closed_at is None:
+            self._closed_at = time.monotonic()
+        gone = self._closed_at is not None and time.monotonic() - self._closed_at > (0.0 if at_once else END_S)
+        return gone or self.seen.cause is not None

@@ -6,20 +6,18 @@ from aiohttp import web
 
 from orchestrator.adapters.db.models import FlowDraftRow
 from orchestrator.api.auth import who
-from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import (
+from orchestrator.api.flow_schemas import (
     Draft,
     DraftSummary,
     Flow,
     FlowCheck,
-    PageOf,
-    PageQuery,
     draft_of,
     draft_summary_of,
     flow_of,
     flow_problems,
-    page_of,
 )
+from orchestrator.api.registry import Registry
+from orchestrator.api.schemas import PageOf, PageQuery, page_of
 from orchestrator.domain.resources import DraftChange, DraftToPublish, FlowChange
 from orchestrator.services import flow_drafts
 from orchestrator.services.context import Services

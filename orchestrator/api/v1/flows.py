@@ -6,8 +6,9 @@ from aiohttp import web
 
 from orchestrator.adapters.db.models import FlowVersionRow
 from orchestrator.api.auth import who
+from orchestrator.api.flow_schemas import Flow, FlowVersion, flow_of, flow_version_of
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import Flow, FlowVersion, PageOf, PageQuery, flow_of, flow_version_of, page_of
+from orchestrator.api.schemas import PageOf, PageQuery, page_of
 from orchestrator.domain.problems import NotFound
 from orchestrator.domain.resources import FlowChange, FlowSpec, VersionToRestore
 from orchestrator.services import flows

@@ -9,7 +9,20 @@ from aiohttp import web
 
 from orchestrator.api import auth, errors
 from orchestrator.api.registry import MAX_BODY, SERVICES, Registry, openapi
-from orchestrator.api.v1 import agents, callbacks, calls, dids, events, flows, health, pops, queues, recordings, tokens
+from orchestrator.api.v1 import (
+    agents,
+    callbacks,
+    calls,
+    dids,
+    events,
+    flow_drafts,
+    flows,
+    health,
+    pops,
+    queues,
+    recordings,
+    tokens,
+)
 from orchestrator.services.context import Services
 
 OPENAPI_PATH = "/api/v1/openapi.json"
@@ -17,7 +30,7 @@ OPENAPI_PATH = "/api/v1/openapi.json"
 
 def registry() -> Registry:
     made = Registry()
-    for noun in (pops, dids, agents, queues, flows, calls, callbacks, recordings, events, tokens, health):
+    for noun in (pops, dids, agents, queues, flows, flow_drafts, calls, callbacks, recordings, events, tokens, health):
         noun.routes(made)
     return made
 

@@ -15,6 +15,7 @@ from orchestrator.api.v1 import (
     calls,
     dids,
     events,
+    flow_drafts,
     flows,
     health,
     pops,
@@ -30,7 +31,21 @@ OPENAPI_PATH = "/api/v1/openapi.json"
 
 def registry() -> Registry:
     made = Registry()
-    nouns = (pops, dids, agents, queues, flows, calls, callbacks, recordings, voicemails, events, tokens, health)
+    nouns = (
+        pops,
+        dids,
+        agents,
+        queues,
+        flows,
+        flow_drafts,
+        calls,
+        callbacks,
+        recordings,
+        voicemails,
+        events,
+        tokens,
+        health,
+    )
     for noun in nouns:
         noun.routes(made)
     return made

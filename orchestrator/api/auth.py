@@ -12,7 +12,14 @@ from orchestrator.api.registry import SERVICES
 from orchestrator.domain.problems import Unauthorized
 from orchestrator.services import tokens
 
+_WHO = web.RequestKey("who", str)
+
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def who(request: web.Request) -> str:
+    """Name of the token that the request was made with."""
+    return request[_WHO]
 
 
 def middleware(public_paths: frozenset[str]) -> Middleware:
@@ -27,6 +34,7 @@ def middleware(public_paths: frozenset[str]) -> Middleware:
             known = await tokens.find(session, token.strip())
         if known is None:
             raise Unauthorized("the bearer token is not known")
+        request[_WHO] = known.name
         return await handler(request)
 
     return cast(Middleware, authenticate)

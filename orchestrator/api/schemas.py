@@ -15,14 +15,13 @@ from orchestrator.adapters.db.models import (
     CallRow,
     DidRow,
     EventRow,
-    FlowVersionRow,
     PopRow,
     QueueRow,
     RecordingRow,
     TokenRow,
     VoicemailRow,
 )
-from orchestrator.domain.resources import AgentSpec, DidSpec, FlowSpec, PopSpec, QueueSpec, Strict
+from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.callbacks import CallbackState
 from orchestrator.services.paging import Page, PageRequest
 from orchestrator.services.presence import Presence
@@ -134,15 +133,6 @@ class AgentCreated(Agent):
 
 def agent_fields(row: AgentRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in Agent.model_fields}
-
-
-class Flow(FlowSpec):
-    version: int
-    published_at: At
-
-
-def flow_of(row: FlowVersionRow) -> Flow:
-    return Flow(flow_id=row.flow_id, version=row.version, graph=row.graph, published_at=row.created_at)  # type: ignore[arg-type]
 
 
 class Offer(BaseModel):

@@ -19,6 +19,7 @@ from pbx.domain.errors import BadValue
 from pbx.domain.queue_rules import MAX_SITES, MAX_STEPS, Closing, NoAgent, ShiftRule, Strategy
 
 E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
+MAX_GRAPH_DEPTH = 50
 _SKILL = re.compile(r"[a-z0-9][a-z0-9:_-]{0,62}")
 
 
@@ -50,7 +51,19 @@ def _skills(value: dict[str, int]) -> dict[str, int]:
     return value
 
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+def _not_deep(graph: dict[str, Any]) -> dict[str, Any]:
+    """A draft may hold anything, but not what cannot be copied or written again."""
+    level: list[Any] = [graph]
+    for _ in range(MAX_GRAPH_DEPTH):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+        level = [item for items in inner for item in items]
+        if not level:
+            return graph
+    raise PydanticCustomError("deep", "is nested deeper than {depth} levels", {"depth": MAX_GRAPH_DEPTH})
+
+
+SLUG_PATTERN = r"^[a-z0-9][a-z0-9-]{0,30}$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 """Lower case letters, digits, dashes; at most 31."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
@@ -269,11 +282,26 @@ class AgentSpec(AgentChange):
 
 
 class FlowChange(Strict):
-    graph: dict[str, Any]
+    graph: Annotated[dict[str, Any], AfterValidator(_not_deep)]
 
 
 class FlowSpec(FlowChange):
     flow_id: Slug
+
+
+class DraftChange(FlowChange):
+    """The graph may have any faults."""
+
+    draft_revision: int | None = Field(default=None, ge=1, strict=True)
+    """Of the draft that this one replaces; null: there is none yet."""
+
+
+class DraftToPublish(Strict):
+    draft_revision: int = Field(ge=1, strict=True)
+
+
+class VersionToRestore(Strict):
+    version: int = Field(ge=1, strict=True)
 
 
 class MoreWrapUp(Strict):

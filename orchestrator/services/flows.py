@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dialplans import dialling
 from dialplans.days_off import public_holidays
-from orchestrator.adapters.db.models import DidRow, FlowRow, FlowVersionRow, QueueRow
-from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
+from orchestrator.adapters.db.models import DidRow, FlowDraftRow, FlowRow, FlowVersionRow, QueueRow
+from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound, one
 from orchestrator.domain.resources import FlowChange, FlowSpec
+from orchestrator.services.paging import Page, PageRequest, cursor
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import Flow, parse
@@ -61,24 +63,16 @@ def _parse(flow_id: str, version: int, graph: dict[str, Any]) -> Flow:
 async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, frozenset[str]]) -> None:
     """Refuse, all at once, what the flow names and nobody has."""
     queues = set(await session.scalars(select(QueueRow.queue_id)))
-    others = await _published_flows(session)
     anywhere = frozenset[str]().union(*catalogue.values())
     # Here and not in ``parse``: a POP must go on with a flow that was published before loops were refused.
     errors = [FieldError(problem.place, problem.reason) for problem in loops(flow)]
     for at, language in enumerate(flow.languages):
         if language not in catalogue:
             errors.append(FieldError(f"graph.languages.{at}", f"there are no prompts in language {language}"))
+    errors += await outside(session, flow)
     for name, node in flow.nodes.items():
         alone = replace(flow, nodes={name: node})
         place = f"graph.nodes.{name}"
-        for country in alone.countries():
-            try:
-                public_holidays(country)
-            except KeyError:
-                errors.append(FieldError(f"{place}.country", f"no public holidays of {country} are known"))
-        for other in alone.flow_ids():
-            if problem := _cannot_run(flow, other, others):
-                errors.append(FieldError(f"{place}.flow", problem))
         for queue_id in sorted(alone.queue_ids() - queues):
             errors.append(FieldError(f"{place}.queue", f"there is no queue {queue_id}"))
         for number in sorted(alone.numbers()):
@@ -95,6 +89,29 @@ async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, froz
                     errors.append(FieldError(place, f"prompt {prompt} is missing in language {language}"))
     if errors:
         raise Invalid(errors)
+
+
+async def outside(session: AsyncSession, flow: Flow) -> list[FieldError]:
+    """Public holidays that nobody knows, flows that cannot be run, and languages that others start this flow in."""
+    others = await _published_flows(session)
+    errors = []
+    for name, node in flow.nodes.items():
+        alone = replace(flow, nodes={name: node})
+        for country in alone.countries():
+            try:
+                public_holidays(country)
+            except KeyError:
+                errors.append(FieldError(f"graph.nodes.{name}.country", f"no public holidays of {country} are known"))
+        for other in alone.flow_ids():
+            if problem := _cannot_run(flow, other, others):
+                errors.append(FieldError(f"graph.nodes.{name}.flow", problem))
+    dids = await session.scalars(select(DidRow).where(DidRow.flow_id == flow.flow_id).order_by(DidRow.number))
+    if lost := sorted({did.language for did in dids} - set(flow.languages)):
+        errors.append(FieldError("graph.languages", f"lacks {lost[0]}, in which a DID starts this flow"))
+    for runner in _running(flow.flow_id, others):
+        if lost := sorted(set(runner.languages) - set(flow.languages)):
+            errors.append(FieldError("graph.languages", f"lacks {lost[0]}, in which flow {runner.flow_id} runs it"))
+    return errors
 
 
 async def _published_flows(session: AsyncSession) -> dict[FlowId, Flow]:
@@ -121,40 +138,72 @@ def _cannot_run(flow: Flow, other: FlowId, others: Mapping[FlowId, Flow]) -> str
     return None
 
 
-async def _running(session: AsyncSession, flow_id: str) -> list[Flow]:
+def _running(flow_id: FlowId, others: Mapping[FlowId, Flow]) -> list[Flow]:
     """The flows that run this one, by id."""
-    others = await _published_flows(session)
-    return [others[other] for other in sorted(others) if FlowId(flow_id) in others[other].flow_ids()]
+    return [others[other] for other in sorted(others) if flow_id in others[other].flow_ids()]
 
 
-async def create(unit: UnitOfWork, spec: FlowSpec, prompts: PromptCatalogue) -> FlowVersionRow:
+async def create(unit: UnitOfWork, spec: FlowSpec, prompts: PromptCatalogue, by: str) -> FlowVersionRow:
+    """``by``, here and below: who publishes it."""
     if await unit.session.get(FlowRow, spec.flow_id) is not None:
         raise Exists("flow", "flow_id")
     await _check(unit.session, _parse(spec.flow_id, 1, spec.graph), prompts())
     unit.session.add(FlowRow(flow_id=spec.flow_id, published_version=1, created_at=unit.now))
     await unit.session.flush()
-    return await _publish(unit, spec.flow_id, 1, spec.graph)
+    return await _publish(unit, spec.flow_id, 1, spec.graph, by)
 
 
-async def change(unit: UnitOfWork, flow_id: str, spec: FlowChange, prompts: PromptCatalogue) -> FlowVersionRow:
+async def change(
+    unit: UnitOfWork,
+    flow_id: str,
+    spec: FlowChange,
+    prompts: PromptCatalogue,
+    by: str,
+    copy_of: int | None = None,
+) -> FlowVersionRow:
     """A new version, published at once. Calls that are in the flow keep the version they started with."""
     flow = await unit.session.get(FlowRow, flow_id)
     if flow is None:
         raise NotFound("flow", flow_id)
     parsed = _parse(flow_id, flow.published_version + 1, spec.graph)
     await _check(unit.session, parsed, prompts())
-    dids = await unit.session.scalars(select(DidRow).where(DidRow.flow_id == flow_id).order_by(DidRow.number))
-    if lost := sorted({did.language for did in dids} - set(parsed.languages)):
-        raise Invalid([FieldError("graph.languages", f"lacks {lost[0]}, in which a DID starts this flow")])
-    for runner in await _running(unit.session, flow_id):
-        if lost := sorted(set(runner.languages) - set(parsed.languages)):
-            raise Invalid([FieldError("graph.languages", f"lacks {lost[0]}, in which flow {runner.flow_id} runs it")])
     flow.published_version = parsed.version
-    return await _publish(unit, flow_id, parsed.version, spec.graph)
+    return await _publish(unit, flow_id, parsed.version, spec.graph, by, copy_of)
 
 
-async def _publish(unit: UnitOfWork, flow_id: str, version: int, graph: dict[str, Any]) -> FlowVersionRow:
-    row = FlowVersionRow(flow_id=flow_id, version=version, graph=graph, created_at=unit.now)
+async def roll_back(unit: UnitOfWork, flow_id: str, version: int, prompts: PromptCatalogue, by: str) -> FlowVersionRow:
+    """Publishes the graph of an earlier version anew, checked like any other: what it names may be gone."""
+    earlier = await version_of(unit.session, flow_id, version)
+    return await change(unit, flow_id, FlowChange(graph=earlier.graph), prompts, by, copy_of=version)
+
+
+async def version_of(session: AsyncSession, flow_id: str, version: int) -> FlowVersionRow:
+    row = await session.get(FlowVersionRow, (flow_id, version)) if version < 1 << 31 else None
+    if row is None:
+        raise NotFound("flow_version", f"{version} of flow {flow_id}")
+    return row
+
+
+async def versions(session: AsyncSession, flow_id: str, asked: PageRequest) -> Page[FlowVersionRow]:
+    """Newest first."""
+    await get(session, flow_id)
+    statement = select(FlowVersionRow).where(FlowVersionRow.flow_id == flow_id)
+    if (after := asked.after) is not None:
+        if not (after.isascii() and after.isdecimal() and len(after) < 10):
+            raise one("cursor", "is not a cursor that this API gave out")
+        statement = statement.where(FlowVersionRow.version < int(after))
+    newest_first = statement.order_by(FlowVersionRow.version.desc()).limit(asked.limit + 1)
+    rows = list((await session.scalars(newest_first)).all())
+    more, rows = len(rows) > asked.limit, rows[: asked.limit]
+    return Page(rows, cursor(str(rows[-1].version)) if more else None)
+
+
+async def _publish(
+    unit: UnitOfWork, flow_id: str, version: int, graph: dict[str, Any], by: str, copy_of: int | None = None
+) -> FlowVersionRow:
+    row = FlowVersionRow(
+        flow_id=flow_id, version=version, graph=graph, created_at=unit.now, created_by=by, copy_of=copy_of
+    )
     unit.session.add(row)
     await unit.publish(FlowConfig(flow_id=flow_id, version=version, graph=graph), EVERYWHERE)
     return row
@@ -167,7 +216,8 @@ async def delete(unit: UnitOfWork, flow_id: str) -> None:
     users = (await unit.session.scalars(select(DidRow.number).where(DidRow.flow_id == flow_id))).all()
     if users:
         raise InUse("flow", flow_id, [f"DID {number}" for number in users])
-    if runners := await _running(unit.session, flow_id):
+    if runners := _running(FlowId(flow_id), await _published_flows(unit.session)):
         raise InUse("flow", flow_id, [f"flow {runner.flow_id}" for runner in runners])
+    await unit.session.execute(delete_rows(FlowDraftRow).where(FlowDraftRow.flow_id == flow_id))
     await unit.session.delete(flow)
     await unit.withdraw(f"flow.{flow_id}", EVERYWHERE)

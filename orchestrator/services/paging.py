@@ -50,5 +50,8 @@ async def page(
     statement = statement.order_by(key.desc() if newest_first else key).limit(asked.limit + 1)
     rows = list((await session.scalars(statement)).all())
     more, rows = len(rows) > asked.limit, rows[: asked.limit]
-    last = getattr(rows[-1], key.key) if more else None
-    return Page(rows, base64.urlsafe_b64encode(last.encode()).decode() if last is not None else None)
+    return Page(rows, cursor(getattr(rows[-1], key.key)) if more else None)
+
+
+def cursor(last: str) -> str:
+    return base64.urlsafe_b64encode(last.encode()).decode()

@@ -300,11 +300,13 @@ class Acd(Shifts):
                 return self._join(call_id, command, now)
             case cmd.LeaveQueue():
                 return self._leave(call_id, now)
-            case cmd.AskPosition():
+            case cmd.AskPosition(estimated=estimated):
                 waiting = self._waiting.get(call_id)
                 if waiting is None:
                     return []
-                told = ev.PositionTold(at=now, queue_id=waiting.queue_id, position=self.position(call_id))
+                wait_s = self.wait_p80_s(call_id, now) if estimated else None
+                position = self.position(call_id)
+                told = ev.PositionTold(at=now, queue_id=waiting.queue_id, position=position, wait_s=wait_s)
                 return [ToCall(call_id, told)]
             case cmd.AgentRings(offer_id=offer_id, agent_id=agent_id):
                 agent = self.agents.get(agent_id)

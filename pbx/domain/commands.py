@@ -208,6 +208,8 @@ class JoinQueue:
     """Numbers that this wait has overflowed to in vain; they are not tried again."""
     again: bool = False
     """Back from such a number: the call waits on."""
+    estimated: bool = False
+    """``QueueJoined`` is to tell the estimated wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,8 @@ class LeaveQueue:
 @dataclass(frozen=True, slots=True)
 class AskPosition:
     queue_id: QueueId
+    estimated: bool = False
+    """``PositionTold`` is to tell the estimated wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,8 @@ class QueueJoined(Event):
     position: int
     again: bool = False
     """It waited before; an outside number was rung in vain."""
+    wait_s: float | None = None
+    """80th percentile of the estimated wait; None where nobody asked for it, or there is no estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +183,8 @@ class WaitEnded(Event):
 class PositionTold(Event):
     queue_id: QueueId
     position: int
+    wait_s: float | None = None
+    """As in ``QueueJoined``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ from pbx.domain.flow_nodes import (
 from pbx.domain.flow_parse import NODES
 from pbx.domain.flow_reader import DIGITS, Reader
 from pbx.domain.ids import FlowId, QueueId
+from pbx.domain.wait_announcement import WAIT_PROMPTS
 
 __all__ = [
     "DIGITS",
@@ -134,7 +135,8 @@ def _prompts(node: Node) -> tuple[str, ...]:
         case EnterQueue():
             welcome = (node.welcome_prompt,) if node.welcome_prompt else ()
             positions = tuple(position_prompt(n) for n in range(1, POSITION_PROMPTS + 2))
-            return (*welcome, *(positions if node.announce_position else ()))
+            waits = WAIT_PROMPTS if node.announce_wait else ()
+            return (*welcome, *(positions if node.announce_position else ()), *waits)
         case Voicemail(mailbox=mailbox):
             return (*mailbox.prompts, TONE)
         case Survey():

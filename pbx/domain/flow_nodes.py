@@ -85,6 +85,7 @@ class EnterQueue:
     max_wait_s: float | None = None
     welcome_prompt: str | None = "queue-welcome"
     announce_position: bool = True
+    announce_wait: bool = False
     priority: int = 0
     needs: tuple[SkillNeed, ...] = ()
     preferred: str | None = None
@@ -93,6 +94,10 @@ class EnterQueue:
     value: Value | None = None
     """Of the customer, 0 to 10, or a template that comes to that."""
     after: str | None = None
+
+    @property
+    def announces(self) -> bool:
+        return self.announce_position or self.announce_wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

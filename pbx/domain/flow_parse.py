@@ -73,6 +73,7 @@ def _queue(r: Reader) -> Node:
         max_wait_s=r.seconds("max_wait_s", None, 1, MAX_WAIT_S),
         welcome_prompt=r.text("welcome_prompt", "queue-welcome") if r.flag("welcome", True) else None,
         announce_position=r.flag("announce_position", True),
+        announce_wait=r.flag("announce_wait", False),
         priority=r.whole("priority", 0, -MAX_PRIORITY, MAX_PRIORITY),
         needs=_needs(r),
         preferred=r.variable("preferred", None, writable=False),

@@ -145,6 +145,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
             "welcome": _flag(True),
             "welcome_prompt": _prompt("queue-welcome"),
             "announce_position": _flag(True),
+            "announce_wait": {**_flag(False), "description": "tell the estimated wait, once there is one"},
             "priority": _whole(-1000, 1000, 0),
             "needs": {
                 "oneOf": [{"const": "language"}, {"type": "array", "items": _NEED}],

@@ -22,6 +22,7 @@ from pbx.domain.queue_rules import MAX_VALUE, Need
 from pbx.domain.seat import Seat
 from pbx.domain.variables import Read, evaluate, fill, number_of, text_of
 from pbx.domain.voicemail_step import VoicemailStep
+from pbx.domain.wait_announcement import WaitAnnouncement
 
 
 class Phase(Enum):
@@ -82,20 +83,21 @@ class QueueStep(BaseStep):
         self.agent_leg: LegId | None = None
         self.bridge_id: BridgeId | None = None
         self.callback_digit: str | None = None
+        self._wait = WaitAnnouncement()
 
     def told(self, event: ev.Event, now: float) -> Outcome:
         """What the router says, and the media server of the agent's leg."""
         match event:
-            case ev.QueueJoined(position=position):
-                return self.joined(position, now)
+            case ev.QueueJoined():
+                return self.joined(event, now)
             case ev.QueueRefused():
                 return self.refused()
             case ev.QueueOverflowed(queue_id=queue_id):
                 self.overflowed(queue_id)
             case ev.WaitEnded():
                 return self.wait_ended(event)
-            case ev.PositionTold(position=position):
-                self.told_position(position)
+            case ev.PositionTold():
+                self.told_position(event)
             case ev.OfferMade():
                 self.offered(event, now)
             case ev.CallbackOffered():
@@ -154,6 +156,7 @@ class QueueStep(BaseStep):
                 callback=called_back is not None and not called_back.talked,
                 tried=self.tried,
                 again=self.again,
+                estimated=self.node.announce_wait,
             )
         )
 
@@ -185,7 +188,7 @@ class QueueStep(BaseStep):
     def _needs(self) -> tuple[Need, ...]:
         return needs_of(self.node.needs, self.context.read)
 
-    def joined(self, position: int, now: float) -> Outcome:
+    def joined(self, event: ev.QueueJoined, now: float) -> Outcome:
         if self.phase is not Phase.JOINING:
             return None
         self.phase = Phase.WAITING
@@ -196,13 +199,17 @@ class QueueStep(BaseStep):
             self._music()
             return None
         prompts = [self.node.welcome_prompt] if self.node.welcome_prompt else []
-        if self.node.announce_position:
-            prompts.append(position_prompt(position))
+        prompts += self._announcements(event)
         if prompts:
             self.context.play(*map(self.context.prompt, prompts))
         else:
             self._music()
         return None
+
+    def _announcements(self, event: ev.QueueJoined | ev.PositionTold) -> list[str]:
+        position = position_prompt(event.position) if self.node.announce_position else None
+        wait = self._wait.prompt(event.wait_s) if self.node.announce_wait else None
+        return [prompt for prompt in (position, wait) if prompt is not None]
 
     def refused(self) -> Outcome:
         return Go(self.node.on_refused) if self.phase is Phase.JOINING or self.phase is Phase.WAITING else None
@@ -256,13 +263,13 @@ class QueueStep(BaseStep):
     def _music(self) -> None:
         if self.queue is not None:
             self.context.start_music(self.queue.music_class)
-            if self.node.announce_position:
+            if self.node.announces:
                 self.context.set_timer("announce", self.queue.announce_every_s)
 
     def timer(self, purpose: str, now: float) -> Outcome:
         if purpose == "announce" and self.queue is not None:
             if self.phase is Phase.WAITING:
-                self.context.do(cmd.AskPosition(self.node.queue_id))
+                self.context.do(cmd.AskPosition(self.node.queue_id, estimated=self.node.announce_wait))
             else:
                 self.context.set_timer("announce", self.queue.announce_every_s)
         if purpose == "max_wait" and self.node.on_timeout is not None:
@@ -275,9 +282,13 @@ class QueueStep(BaseStep):
             return Go(self.node.on_timeout)
         return None
 
-    def told_position(self, position: int) -> None:
-        if self.phase is Phase.WAITING:
-            self.context.play(self.context.prompt(position_prompt(position)))
+    def told_position(self, event: ev.PositionTold) -> None:
+        if self.phase is not Phase.WAITING:
+            return
+        if prompts := self._announcements(event):
+            self.context.play(*map(self.context.prompt, prompts))
+        else:
+            self._music()
 
     # --- a callback instead -------------------------------------------------------------------------------------
 

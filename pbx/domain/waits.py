@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain import wait_plan
+from pbx.domain import wait_estimate, wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.e164 import E164
@@ -47,6 +47,14 @@ class Waits(Matching):
         waiting = self._waiting[call_id]
         return waiting.line.all.rank(waiting.place) + 1
 
+    def wait_p80_s(self, call_id: CallId, now: float) -> float | None:
+        """80th percentile of the call's further wait; None where it cannot be told or the call does not wait."""
+        waiting = self._waiting.get(call_id)
+        if waiting is None:
+            return None
+        estimate = wait_estimate.estimate(waiting, self._waiting, self._lines, now)
+        return None if estimate is None else estimate.p80_s
+
     # --- in and out -------------------------------------------------------------------------------------------------
 
     def _join(self, call_id: CallId, command: cmd.JoinQueue, now: float) -> list[Decision]:
@@ -80,19 +88,20 @@ class Waits(Matching):
         line.all.add(place)
         line.callbacks += command.callback
         position = line.all.rank(place) + 1
-        decisions: list[Decision] = [
-            ToCall(
-                call_id,
-                ev.QueueJoined(at=now, queue_id=command.queue_id, position=position, again=command.again),
-            )
-        ]
+        decisions: list[Decision] = []
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
         elif queue.last_agent_s and command.caller is not None and not command.again:
             self._prefer_last(waiting, command.caller, decisions, now)
         if not plan.stages and queue.no_agent is NoAgent.WAIT:
-            return decisions + self._serve(waiting, now)  # nothing to settle: the common case
-        return decisions + self._settle((waiting,), now)
+            decisions += self._serve(waiting, now)  # nothing to settle: the common case
+        else:
+            decisions += self._settle((waiting,), now)
+        wait_s = self.wait_p80_s(call_id, now) if command.estimated else None
+        joined = ev.QueueJoined(
+            at=now, queue_id=command.queue_id, position=position, again=command.again, wait_s=wait_s
+        )
+        return [ToCall(call_id, joined), *decisions]
 
     @staticmethod
     def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:

@@ -12,6 +12,7 @@ import pytest
 from dialplans import prompts, synth
 from dialplans.prompts import PromptError, build, catalogue, load_manifest, parse_texts, texts_of
 from dialplans.synth import SynthesisError
+from pbx.domain.wait_announcement import WAIT_PROMPTS
 from tests.lab.audio import contains_tone
 
 NEEDED = {
@@ -27,6 +28,7 @@ NEEDED = {
     "queue-position",
     *(f"position-{number}" for number in range(1, prompts.LAST_POSITION + 1)),
     "position-more",
+    *WAIT_PROMPTS,
     "all-agents-busy",
     "no-agent",
     "queue-full",

@@ -78,6 +78,25 @@ class FlowVersionRow(Base):
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
     graph: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[float] = mapped_column(Double)
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    """Name of the token that published it."""
+    copy_of: Mapped[int | None] = mapped_column(Integer)
+    """The earlier version that this one put back."""
+
+
+class FlowDraftRow(Base):
+    """A flow being written; no POP gets it. The flow itself may not exist yet. The row stays when the draft is
+    published or thrown away, with ``graph`` NULL, so that no revision is given twice."""
+
+    __tablename__ = "flow_drafts"
+
+    flow_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    revision: Mapped[int] = mapped_column(Integer)
+    base_version: Mapped[int] = mapped_column(Integer)
+    """What was published when the draft was saved; 0: nothing."""
+    graph: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    saved_at: Mapped[float] = mapped_column(Double)
+    saved_by: Mapped[str] = mapped_column(String(200))
 
 
 class DidRow(Base):

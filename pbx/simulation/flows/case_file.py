@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from pbx.domain.consent import regime_of
 from pbx.domain.e164 import e164
 from pbx.domain.errors import BadValue
-from pbx.domain.flow import DIGITS
-from pbx.domain.flow_check import examine
+from pbx.domain.flow import DIGITS, Flow
 from pbx.domain.hangup_cause import HangupCause
-from pbx.simulation.flows.files import Unusable, graph_in, read
+from pbx.domain.ids import QueueId
+from pbx.domain.variables import Value, plain, variable_name
+from pbx.simulation.flows import surroundings
+from pbx.simulation.flows.files import Unusable, read
+from pbx.simulation.flows.surroundings import Script
 from pbx.wire.messages import DidConfig, QueueConfig
 
-FLOW_ID = "tested"
+FLOW_ID = "(tested)"
 LONGEST_WAIT_S = 86_400.0
 
 
@@ -77,7 +81,26 @@ class HungUp:
     cause: HangupCause
 
 
-Action = Hears | Presses | Waits | AgentAnswers | AgentHangsUp | NumberAnswers | HangsUp | AtNode | InQueue | HungUp
+@dataclass(frozen=True, slots=True)
+class HasVariables:
+    """The call has these variables now; None: it has none of that name."""
+
+    values: Mapping[str, Value | None]
+
+
+Action = (
+    Hears
+    | Presses
+    | Waits
+    | AgentAnswers
+    | AgentHangsUp
+    | NumberAnswers
+    | HangsUp
+    | AtNode
+    | InQueue
+    | HungUp
+    | HasVariables
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +116,18 @@ class Step:
 class Case:
     name: str
     steps: tuple[Step, ...]
+    at: float | None = None
+    """When the call comes, seconds since the epoch; None: it does not matter."""
+    lookups: Script = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """``cli``: the caller's number, ``withheld``, or ``unknown``; ``country``: the caller's, None when not known."""
+    """``cli``: the caller's number, ``withheld``, or ``unknown``; ``country``: the caller's, None when not known;
+    ``flows``: graphs of other flows, by id."""
 
     graph: Mapping[str, Any]
+    flows: Mapping[str, Any]
     queues: tuple[QueueConfig, ...]
     did: DidConfig
     cli: str
@@ -111,35 +139,27 @@ class Suite:
 
 def read_suite(path: Path) -> Suite:
     """The cases in a file; a flow's path counts from the file's folder. Raises Unusable, naming the place."""
-    data = _object(read(path), "file", {"flow", "queues", "did", "caller", "numbers", "cases"})
-    graph = _graph(data.get("flow"), path.parent)
-    examined = examine(graph)
-    if examined.problems or examined.flow is None:
-        first, *more = (str(problem) for problem in examined.problems)
-        raise Unusable("flow", f"{first}" + (f"; and {len(more)} more, see 'callplane flow check'" if more else ""))
-    flow = examined.flow
+    data = _object(read(path), "file", {"flow", "flows", "queues", "did", "caller", "numbers", "cases"})
+    graph = surroundings.graph_of(data.get("flow"), "flow", path.parent)
+    flow = surroundings.usable(graph, "flow")
+    graphs, flows = surroundings.other_flows(data.get("flows", {}), path.parent, flow)
     did = _did(data.get("did", {}), flow.languages)
     caller = _object(data.get("caller", {}), "caller", {"number", "country"})
-    numbers = _numbers(data.get("numbers", {}), flow.numbers())
+    named = frozenset[str]().union(*(one.numbers() for one in flows))
+    numbers = _numbers(data.get("numbers", {}), named)
     cases = data.get("cases")
     if not isinstance(cases, list) or not cases:
         raise Unusable("cases", "must be a list of at least one case")
-    nodes, queue_ids, rung = set(flow.nodes), set[str](flow.queue_ids()), set(numbers)
-    read_cases = tuple(_case(case, f"cases.{at}", nodes, queue_ids, rung) for at, case in enumerate(cases))
+    queues, rung = frozenset[QueueId]().union(*(one.queue_ids() for one in flows)), set(numbers)
+    zone = surroundings.time_zone(data.get("did", {}).get("time_zone"))
+    read_cases = tuple(_case(case, f"cases.{at}", flows, queues, rung, zone) for at, case in enumerate(cases))
     cli = _text(caller.get("number", "+4917012345678"), "caller.number")
     country = caller.get("country", "DE")
     if country is not None:
         country = _country(country, "caller.country")
     if cli not in ("withheld", "unknown"):
         cli = _value(lambda: e164(cli), "caller.number")
-    queues = _queues(data.get("queues", {}), flow.queue_ids())
-    return Suite(graph, queues, did, cli, country, numbers, read_cases)
-
-
-def _graph(value: Any, folder: Path) -> Any:
-    if value is None:
-        raise Unusable("flow", "is missing; give a path or the graph itself")
-    return graph_in(read(folder / value) if isinstance(value, str) else value)
+    return Suite(graph, graphs, _queues(data.get("queues", {}), queues), did, cli, country, numbers, read_cases)
 
 
 def _object(value: Any, place: str, known: set[str]) -> dict[str, Any]:
@@ -171,7 +191,7 @@ def _value(make: Callable[[], str], place: str) -> str:
 
 
 def _did(value: Any, languages: tuple[str, ...]) -> DidConfig:
-    did = _object(value, "did", {"number", "country", "language"})
+    did = _object(value, "did", {"number", "country", "language", "time_zone"})
     language = _text(did.get("language", languages[0]), "did.language")
     if language not in languages:
         raise Unusable("did.language", f"is not among the flow's languages {', '.join(languages)}")
@@ -181,7 +201,7 @@ def _did(value: Any, languages: tuple[str, ...]) -> DidConfig:
         flow_id=FLOW_ID,
         country=_country(did.get("country", "DE"), "did.country"),
         language=language,
-        time_zone="UTC",
+        time_zone=str(surroundings.time_zone(did.get("time_zone")) or "UTC"),
         region="simulated",
     )
 
@@ -207,7 +227,7 @@ def _numbers(value: Any, named: frozenset[str]) -> dict[str, HangupCause | None]
     return found
 
 
-def _queues(value: Any, needed: frozenset[str]) -> tuple[QueueConfig, ...]:
+def _queues(value: Any, needed: frozenset[QueueId]) -> tuple[QueueConfig, ...]:
     """Queues as the REST API takes them, all settings optional; each queue of the flow that is not named is usual."""
     known = set(QueueConfig.__struct_fields__) - {"queue_id", "skills"}
     if not isinstance(value, dict):
@@ -227,20 +247,24 @@ def _queues(value: Any, needed: frozenset[str]) -> tuple[QueueConfig, ...]:
     return tuple(made)
 
 
-def _case(value: Any, place: str, nodes: set[str], queues: set[str], numbers: set[str]) -> Case:
-    case = _object(value, place, {"name", "steps"})
+def _case(
+    value: Any, place: str, flows: list[Flow], queues: frozenset[QueueId], numbers: set[str], zone: ZoneInfo | None
+) -> Case:
+    case = _object(value, place, {"name", "steps", "at", "lookups"})
+    nodes = {name for flow in flows for name in flow.nodes}
     name, steps = _text(case.get("name"), f"{place}.name"), case.get("steps")
     if not isinstance(steps, list) or not steps:
         raise Unusable(f"{place}.steps", "must be a list of at least one step")
     made = []
-    for at, step in enumerate(steps):
-        where = f"{place}.steps.{at}"
+    for number, step in enumerate(steps, 1):
+        where = f"{place}.steps.{number - 1}"
         action = _step(step, where, nodes, queues, numbers)
-        made.append(Step(action, _shown(step), at + 1))
+        made.append(Step(action, _shown(step), number))
         ends = isinstance(step, dict) and "ends" in step
-        if ends and at + 1 < len(steps):
-            raise Unusable(f"{place}.steps.{at + 1}", "comes after 'ends', which must be the last step")
-    return Case(name, tuple(made))
+        if ends and number < len(steps):
+            raise Unusable(f"{place}.steps.{number}", "comes after 'ends', which must be the last step")
+    at = surroundings.moment(case.get("at"), zone, f"{place}.at")
+    return Case(name, tuple(made), at, surroundings.script(case.get("lookups", {}), flows, f"{place}.lookups"))
 
 
 def _shown(step: Any) -> str:
@@ -252,7 +276,7 @@ def _shown(step: Any) -> str:
     return f"{word} {', '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
-def _step(step: Any, place: str, nodes: set[str], queues: set[str], numbers: set[str]) -> Action:
+def _step(step: Any, place: str, nodes: set[str], queues: frozenset[QueueId], numbers: set[str]) -> Action:
     if step == "agent_answers":
         return AgentAnswers()
     if step == "agent_hangs_up":
@@ -272,7 +296,9 @@ def _step(step: Any, place: str, nodes: set[str], queues: set[str], numbers: set
                     raise Unusable(where, "must be digits: 0-9, * and #")
                 return Presses(digits)
             case "waits":
-                return _waits(value, where)
+                return Waits(surroundings.seconds(value, where, LONGEST_WAIT_S, "a day"))
+            case "variables":
+                return _variables(value, where)
             case "at":
                 return AtNode(_one_of(value, nodes, "node", where))
             case "number_answers":
@@ -282,12 +308,13 @@ def _step(step: Any, place: str, nodes: set[str], queues: set[str], numbers: set
             case _:
                 pass
     known = (
-        "hears, presses, waits, number_answers, at, ends (each with a value), agent_answers, agent_hangs_up, hangs_up"
+        "hears, presses, waits, number_answers, at, variables, ends (each with a value), "
+        "agent_answers, agent_hangs_up and hangs_up"
     )
     raise Unusable(place, f"is not a step; known are {known}")
 
 
-def _one_of(value: Any, known: set[str], what: str, place: str) -> str:
+def _one_of(value: Any, known: Collection[str], what: str, place: str) -> str:
     if not isinstance(value, str) or value not in known:
         raise Unusable(place, f"names no {what} of the flow; there are {', '.join(sorted(known)) or 'none'}")
     return value
@@ -300,15 +327,20 @@ def _hears(value: Any, place: str) -> Hears:
     return Hears(tuple(prompts))
 
 
-def _waits(value: Any, place: str) -> Waits:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|min)", value) if isinstance(value, str) else None
-    seconds = float(found[1]) * (60 if found[2] == "min" else 1) if found else 0.0
-    if not 0 < seconds <= LONGEST_WAIT_S:
-        raise Unusable(place, "must be a time such as 5s or 2min, at most a day")
-    return Waits(seconds)
+def _variables(value: Any, place: str) -> HasVariables:
+    if not isinstance(value, dict) or not value:
+        raise Unusable(place, "must be an object of variable to value, null for one that is not set")
+    for name, wanted in value.items():
+        try:
+            variable_name(name, place, writable=False)
+        except BadValue as error:
+            raise Unusable(f"{place}.{name}", error.reason) from error
+        if wanted is not None and plain(wanted) is None:
+            raise Unusable(f"{place}.{name}", "must be a text, a number, true, false or null")
+    return HasVariables(value)
 
 
-def _ends(value: Any, place: str, nodes: set[str], queues: set[str]) -> Action:
+def _ends(value: Any, place: str, nodes: set[str], queues: frozenset[QueueId]) -> Action:
     if isinstance(value, dict) and len(value) == 1:
         ((word, what),) = value.items()
         if word == "queue":

@@ -20,6 +20,7 @@ from pbx.simulation.flows.case_file import Suite, read_suite
 from pbx.simulation.flows.drawing import mermaid, svg
 from pbx.simulation.flows.files import Unusable, graph_in, read
 from pbx.simulation.flows.runner import Outcome, run_suite
+from pbx.simulation.flows.sip import runner as sip_runner
 
 FINE, FAULTY, UNUSABLE = 0, 1, 2
 
@@ -83,22 +84,35 @@ def _say_what_was_checked(flow: Flow, queues_unknown: bool, prompts_unknown: boo
 def test(args: argparse.Namespace) -> int:
     """Run the cases and say what each came to."""
     suite = read_suite(args.file)
-    outcomes = run_suite(suite)
+    outcomes = sip_runner.run_suite(suite, _target(args)) if args.sip else run_suite(suite)
     _show(suite, outcomes)
     failed = sum(outcome.failure is not None for outcome in outcomes)
-    print(f"{args.file}: {len(outcomes) - failed} passed, {failed} failed")
-    return FAULTY if failed else FINE
+    skipped = sum(outcome.skipped is not None for outcome in outcomes)
+    passed = len(outcomes) - failed - skipped
+    print(f"{args.file}: {passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return FAULTY if failed or not passed else FINE
+
+
+def _target(args: argparse.Namespace) -> sip_runner.Target:
+    for option in ("centre", "token_file", "did", "pop"):
+        if getattr(args, option) is None:
+            raise Unusable(f"--{option.replace('_', '-')}", "is missing; --sip needs it")
+    return sip_runner.Target(args.centre, args.token_file, args.did, args.pop, args.prompts)
 
 
 def _show(suite: Suite, outcomes: list[Outcome]) -> None:
     table = Table("case", "steps", "call s", "result")
     for outcome in outcomes:
         result = Text("passed", "green") if outcome.failure is None else Text("FAILED", "red")
+        if outcome.skipped is not None:
+            result = Text("skipped", "yellow")
         table.add_row(Text(outcome.case.name), str(len(outcome.case.steps)), f"{outcome.seconds:.1f}", result)
     Console().print(table)
     for outcome in outcomes:
         if outcome.failure is not None:
             print(f"{outcome.case.name}: {outcome.failure}")
+        if outcome.skipped is not None:
+            print(f"{outcome.case.name}: skipped, {outcome.skipped}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,8 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--mermaid", type=Path, metavar="OUT", help="the flow as Mermaid text")
     checking.add_argument("--queues", metavar="A,B", help="the queues there are; any other is refused")
     checking.add_argument("--prompts", type=Path, metavar="DIR", help="where 'callplane prompts build' made them")
-    testing = verbs.add_parser("test", help="run a flow's cases on the simulated engine", description=test.__doc__)
+    testing = verbs.add_parser("test", help="run a flow's cases, simulated or as real calls", description=test.__doc__)
     testing.add_argument("file", type=Path, metavar="FILE", help="the cases, as YAML or JSON")
+    real = testing.add_argument_group(
+        "real calls, by the program baresip, to a POP that takes this machine for a carrier"
+    )
+    real.add_argument("--sip", action="store_true", help="place real calls; needs the next four options")
+    real.add_argument("--centre", metavar="URL", help="of the REST API")
+    real.add_argument("--token-file", type=Path, metavar="FILE", help="holds a token of the centre")
+    real.add_argument("--did", metavar="NUMBER", help="to call, in E.164; its published flow must be that of FILE")
+    real.add_argument("--pop", metavar="HOST[:PORT]", help="where the POP takes calls by SIP over UDP")
+    real.add_argument("--prompts", type=Path, metavar="DIR", help="where 'callplane prompts build' made them")
     verbs.add_parser("schema", help="the JSON Schema of a graph")
     return parser
 

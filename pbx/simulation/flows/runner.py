@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dialplans.pack import PackError, load_pack
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Callee, Caller, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import PlannedNumbers, dialling_of, regimes
+from pbx.bootstrap import PlannedNumbers, dialling_of, holidays_of, regimes
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
 from pbx.domain.call import Call
@@ -23,6 +24,7 @@ from pbx.domain.flow import parse
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import FlowId, LegId, PopId
 from pbx.domain.queue_step import Phase, QueueStep
+from pbx.domain.variables import text_of
 from pbx.recording.recorder import Recorder
 from pbx.simulation.flows.case_file import (
     FLOW_ID,
@@ -31,6 +33,7 @@ from pbx.simulation.flows.case_file import (
     AtNode,
     Case,
     HangsUp,
+    HasVariables,
     Hears,
     HungUp,
     InQueue,
@@ -40,6 +43,8 @@ from pbx.simulation.flows.case_file import (
     Suite,
     Waits,
 )
+from pbx.simulation.flows.files import Unusable
+from pbx.simulation.flows.surroundings import ScriptedLookups
 from pbx.simulation.virtual_time import VirtualTimeLoop
 from pbx.wire import messages as wire
 
@@ -71,10 +76,14 @@ class Outcome:
     case: Case
     failure: Failure | None
     seconds: float
-    """How long the call took; virtual."""
+    """How long the call took; virtual, unless it was a real one."""
+    skipped: str | None = None
+    """Why it was not run."""
 
 
-class _Unmet(Exception):
+class Unmet(Exception):
+    """A step that does not find what it expects."""
+
     def __init__(self, expected: str, happened: str) -> None:
         super().__init__(expected)
         self.expected, self.happened = expected, happened
@@ -102,6 +111,10 @@ def _dialling(country: str) -> Dialling:
         return Dialling()
 
 
+def _later(clock: Callable[[], float], by_s: float) -> float:
+    return clock() + by_s
+
+
 class _Run:
     def __init__(self, suite: Suite, case: Case, directory: Path) -> None:
         self.suite, self.case, self.directory = suite, case, directory
@@ -112,7 +125,7 @@ class _Run:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualTimeLoop):
             raise TypeError("a case runs in virtual time")
-        self.clock = loop.wall
+        self.clock = partial(_later, loop.wall, 0.0 if self.case.at is None else self.case.at - loop.wall())
         async with AsyncExitStack() as stack:
             await self._open(stack)
             began = self.clock()
@@ -125,7 +138,7 @@ class _Run:
             for step in self.case.steps:
                 try:
                     await self._do(step)
-                except _Unmet as unmet:
+                except Unmet as unmet:
                     failure = Failure(step, unmet.expected, unmet.happened, tuple(self._prompts()), self.call.node)
                     break
             seconds = self.clock() - began
@@ -135,8 +148,10 @@ class _Run:
             return Outcome(self.case, failure, seconds)
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        flow = parse(FlowId(FLOW_ID), 1, self.suite.graph)
-        prompts = {(prompt, language): "simulated" for prompt in flow.prompt_ids() for language in flow.languages}
+        graphs = {FLOW_ID: dict(self.suite.graph), **self.suite.flows}
+        flows = [parse(FlowId(flow_id), 1, graph) for flow_id, graph in graphs.items()]
+        spoken = ((prompt, language) for flow in flows for prompt in flow.prompt_ids() for language in flow.languages)
+        prompts = dict.fromkeys(spoken, "simulated")
         recordings = self.directory / "recording"
         recordings.mkdir()
         self.engine = SimulatedEngine(self.clock)
@@ -144,12 +159,22 @@ class _Run:
         recorder = Recorder(self.engine, vault, recordings, self.clock)
         for number, refusal in self.suite.numbers.items():
             self.engine.callees[number] = Callee(number, refusal)
-        config = ConfigStore(regimes(), prompts, dialling=_dialling(self.suite.did.country))
+        config = ConfigStore(regimes(), prompts, holidays_of, dialling=_dialling(self.suite.did.country))
         journal = SqliteJournal(self.directory / "journal.sqlite")
-        numbers = PlannedNumbers("00:00-24:00")
-        self.pop = Pop(PopId("simulated"), self.engine, journal, recorder, vault, config, self.clock, numbers=numbers)
+        lookups = ScriptedLookups(self.case.lookups, lambda: self.call.node)
+        self.pop = Pop(
+            PopId("simulated"),
+            self.engine,
+            journal,
+            recorder,
+            vault,
+            config,
+            self.clock,
+            lookups=lookups,
+            numbers=PlannedNumbers("00:00-24:00"),
+        )
         entities: list[tuple[str, wire.EntityConfig]] = [
-            (f"flow.{FLOW_ID}", wire.FlowConfig(flow_id=FLOW_ID, version=1, graph=dict(self.suite.graph))),
+            *((f"flow.{name}", wire.FlowConfig(flow_id=name, version=1, graph=graphs[name])) for name in graphs),
             *((f"queue.{queue.queue_id}", queue) for queue in self.suite.queues),
             ("did.tested", self.suite.did),
             (f"agent.{AGENT}", wire.AgentConfig(
@@ -158,6 +183,8 @@ class _Run:
         ]  # fmt: skip
         for revision, (key, entity) in enumerate(entities, 1):
             self.pop.config_changed(key, wire.ConfigEntry(revision=revision, entity=entity))
+        for key, reason in config.errors.items():
+            raise Unusable(key, reason)
         await self.pop.start(None)
         stack.push_async_callback(self.pop.stop)
         self.engine.phone(AGENT)
@@ -193,19 +220,25 @@ class _Run:
             case AtNode(node=node):
                 await self._expect(lambda: self.call.node == node, f"the call at node {node}")
                 if self.caller.cause is not None:
-                    raise _Unmet(f"the call at node {node}", self._state())
+                    raise Unmet(f"the call at node {node}", self._state())
+            case HasVariables(values=values):
+                await self._settle()
+                for name, value in values.items():
+                    wanted, found = text_of(value), text_of(self.call.context.read(name))
+                    if wanted != found:
+                        raise Unmet(f"variable {name} as {wanted or 'not set'}", f"it is {found or 'not set'}")
             case InQueue(queue_id=queue_id):
                 await self._expect(lambda: self._queue() == queue_id, f"the call in queue {queue_id}")
             case HungUp(cause=cause):
                 await self._expect(lambda: self.caller.cause is not None, f"the call hung up with {cause.name}")
                 if self.caller.cause is not cause:
-                    raise _Unmet(f"the call hung up with {cause.name}", self._state())
+                    raise Unmet(f"the call hung up with {cause.name}", self._state())
 
     async def _hears(self, prompt: str) -> None:
         await self._expect(lambda: len(self._prompts()) > self.asserted, f"prompt {prompt}")
         heard = self._prompts()[self.asserted]
         if prompt not in (heard, heard.partition("/")[2]):
-            raise _Unmet(f"prompt {prompt}", f"the caller heard {heard}")
+            raise Unmet(f"prompt {prompt}", f"the caller heard {heard}")
         self.asserted += 1
 
     async def _agent_answers(self) -> None:
@@ -221,7 +254,7 @@ class _Run:
     async def _agent_hangs_up(self) -> None:
         talk = self.call.talk
         if talk is None:
-            raise _Unmet("an agent who talks to the caller", self._state())
+            raise Unmet("an agent who talks to the caller", self._state())
         self.engine.end_leg(self.engine.legs[talk.seat.leg], HangupCause.NORMAL_CLEARING)
         await self._settle()
 
@@ -250,7 +283,7 @@ class _Run:
 
     def _must_live(self, expected: str) -> None:
         if self.caller.cause is not None:
-            raise _Unmet(expected, self._state())
+            raise Unmet(expected, self._state())
 
     async def _settle(self) -> None:
         """Let the controller act on what has happened."""
@@ -267,4 +300,4 @@ class _Run:
     async def _expect(self, condition: Callable[[], bool], expected: str) -> None:
         await self._until(lambda: condition() or self.caller.cause is not None)
         if not condition():
-            raise _Unmet(expected, self._state())
+            raise Unmet(expected, self._state())

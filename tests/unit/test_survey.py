@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pbx.adapters.memory.engine import Answer, Caller, Phone
+from pbx.adapters.memory.engine import Answer, Callee, Caller, Phone
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId, PhoneId
@@ -258,3 +258,80 @@ async def test_an_agent_who_hands_over_is_not_the_last_one(tmp_path: Path, answe
         assert cdr.talks[-1].ended == "agent_hung_up"
         assert not world.engine.legs
         assert not world.engine.bridges
+
+
+# --- with what else may come of a conversation -----------------------------------------------------------------------
+
+
+async def test_the_survey_comes_after_a_consultation_not_during_it(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW) as world:
+        talk = Talk(world)
+        caller = await talk.begin()
+        world.agent("boss", available=False)
+        call_id = world.call_id(caller)
+        assert await world.command(wire.ConsultAgent(call_id=call_id, agent_id="boss")) is None
+        await world.until(lambda: "ConsultationStarted" in world.kinds(caller))
+        after = wire.TransferCall(call_id=call_id, after=True)
+        assert await world.command(after) == "consultation_under_way"
+        assert world.pop.calls[call_id].call.node == "wait"
+        assert await world.command(wire.StepConsultation(call_id=call_id, step="cancel")) is None
+        await world.until(lambda: world.hears(caller.leg_id) == {"anna"})
+        assert await world.command(after) is None
+        await talk.asked("survey-solved")
+        caller.hang_up()
+        cdr = await world.ended(caller)
+        assert [(t.agent_id, t.ended) for t in cdr.talks] == [("anna", "handed_to_flow")]
+        assert [c.ended for c in cdr.consultations] == ["cancelled"]
+
+
+async def test_who_retrieves_a_parked_caller_is_the_one_the_survey_is_about(tmp_path: Path) -> None:
+    async with World(tmp_path, FLOW) as world:
+        talk = Talk(world)
+        caller = await talk.begin()
+        bela = world.agent("bela", available=False)
+        call_id = world.call_id(caller)
+        assert await world.command(wire.ParkCall(call_id=call_id)) is None
+        await world.until(lambda: caller.hears == "music:default")
+        assert await world.command(wire.TransferCall(call_id=call_id, after=True)) == "not_in_conversation"
+        assert await world.command(wire.RetrieveCall(call_id=call_id, agent_id="bela")) is None
+        await world.until(lambda: world.hears(caller.leg_id) == {"bela"})
+        await world.run(1)
+        talk.hang_up(bela)
+        await talk.asked("survey-solved")
+        caller.press("1")
+        caller.hang_up()
+        cdr = await world.ended(caller)
+        assert [(a.digit, a.agent_id) for a in cdr.survey] == [("1", "bela")]
+        assert [(t.agent_id, t.ended) for t in cdr.talks] == [("anna", "parked"), ("bela", "agent_hung_up")]
+        assert not world.engine.legs
+        assert not world.engine.bridges
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_caller_transferred_to_a_number_is_asked_only_after_an_agent(tmp_path: Path, answers: bool) -> None:
+    """The conversation with the number ends the call; in vain, the caller is back with the agent."""
+    number = "+49305550999"
+    async with World(tmp_path, FLOW, wrap_up_s=1) as world:
+        far = world.engine.callees[number] = Callee(number, None if answers else HangupCause.USER_BUSY)
+        talk = Talk(world)
+        caller = await talk.begin()
+        call_id = world.call_id(caller)
+        both = wire.TransferCall(call_id=call_id, number=number, after=True)
+        assert await world.command(both) == "bad_target"
+        assert await world.command(wire.TransferCall(call_id=call_id, number=number)) is None
+        if answers:
+            await world.until(lambda: far.leg_id in world.engine.legs, "the number")
+            world.engine.pick_up(far.leg_id or LegId(""))
+            await world.until(lambda: caller.hears == "talk")
+            world.engine.end_leg(world.engine.legs[far.leg_id or LegId("")], HangupCause.NORMAL_CLEARING)
+        else:
+            await world.until(lambda: world.kinds(caller).count("TalkStarted") == 2, "the agent again")
+            talk.hang_up(talk.anna)
+            await talk.asked("survey-solved")
+            caller.press("2")
+            caller.hang_up()
+        cdr = await world.ended(caller)
+        assert [a.digit for a in cdr.survey] == ([] if answers else ["2"])
+        assert cdr.end_reason == ("outside_hung_up" if answers else "caller_hung_up")
+        assert cdr.nodes == (["wait"] if answers else ["wait", "rating"])
+        assert not cdr.abandoned

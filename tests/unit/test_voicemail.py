@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pbx.adapters.memory.engine import Caller
+from pbx.adapters.memory.engine import Callee, Caller
 from pbx.adapters.memory.legs import Tone
 from pbx.adapters.vault.disk import DiskVault
 from pbx.domain import events as ev
@@ -323,11 +323,11 @@ async def test_keys_pressed_while_speaking_are_hidden_where_the_flow_collects(tm
 # --- out of a queue -------------------------------------------------------------------------------------------------
 
 
-def queueing(world: World, **step: Any) -> None:
+def queueing(world: World, *before: wire.QueueStepConfig, **step: Any) -> None:
     for prompt in ("voicemail-greeting", "voicemail-tone", "voicemail-thanks", "all-agents-busy"):
         world.prompts[prompt, "de"] = sha_of(prompt, "de")
     action = wire.ToVoicemailStep(mailbox="support", **step)
-    steps = (wire.QueueStepConfig(after_s=30, action=action),)
+    steps = (*before, wire.QueueStepConfig(after_s=30, action=action))
     config = wire.QueueConfig(queue_id="support", name="Support", skills={"support": 1}, steps=steps)
     world.configure("queue.support", config)
     assert not world.config.errors
@@ -354,6 +354,25 @@ async def test_a_step_of_the_queue_leads_to_the_mailbox(tmp_path: Path, prompt: 
         cdr = await world.ended(caller)
         assert (outcome(cdr), cdr.voicemails[0].mailbox, anna.rung) == (("terminator", None), "support", 0)
         assert (cdr.nodes, cdr.end_reason, cdr.abandoned) == (["wait"], "flow_ended", False)
+
+
+async def test_a_number_in_vain_then_the_mailbox(tmp_path: Path) -> None:
+    """Whether the mailbox's time comes while the number is rung or after it."""
+    async with World(tmp_path, SHORT) as world:
+        for rings_s in (10, 25):
+            number = wire.OverflowToNumberStep(number="+49305550999", ring_s=rings_s)
+            queueing(world, wire.QueueStepConfig(after_s=15, action=number))
+            world.engine.callees["+49305550999"] = Callee("+49305550999", None)
+            caller = await world.call()
+            await world.until(lambda caller=caller: caller.hears == "de/voicemail-greeting")
+            [joined, _] = [event for event in events(world, caller) if isinstance(event, ev.QueueJoined)]
+            assert world.clock() - joined.at == pytest.approx(max(30, 15 + rings_s), abs=0.5)
+            await world.until(lambda caller=caller: "RecordingStarted" in world.kinds(caller))
+            await world.run(3)
+            caller.hang_up()
+            cdr = await world.ended(caller)
+            assert [forward.outcome for forward in cdr.forwards] == ["no_answer"]
+            assert (outcome(cdr), cdr.abandoned) == (("hang_up", None), False)
 
 
 async def test_who_leaves_a_message_has_not_abandoned(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def prompts(argv: list[str]) -> int:
             for language in args.language or prompt_files.catalogue():
                 for prompt_id, text in prompt_files.texts_of(language).items():
                     print(f"{language}\t{prompt_id}\t{text}")
+                for tone in prompt_files.TONES:
+                    print(f"{language}\t{tone}\t(a tone)")
             return 0
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("prompts", total=None)

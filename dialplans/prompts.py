@@ -33,6 +33,8 @@ RECIPE = 1
 """Raise it when the same text would sound different."""
 MUSIC = "default"
 MUSIC_DIR = "music"
+TONES = ("voicemail-tone",)
+"""Prompts that are no speech; every language has them."""
 LAST_POSITION = 20
 """Highest queue position with a sentence of its own; ``position-more`` is said beyond it."""
 
@@ -115,7 +117,7 @@ def _all_texts() -> Mapping[str, Texts]:
 
 def catalogue() -> dict[str, frozenset[str]]:
     """Prompt ids per language, without making anything. Raises PromptError when the texts are at fault."""
-    return {language: frozenset(texts.prompts) for language, texts in _all_texts().items()}
+    return {language: frozenset((*texts.prompts, *TONES)) for language, texts in _all_texts().items()}
 
 
 def texts_of(language: str) -> Mapping[str, str]:
@@ -164,8 +166,12 @@ class _Job:
     """Path of the files below the target, without suffix."""
     text: str
     voice: str | None
-    """None: music."""
+    """None: music, or a tone."""
     key: str
+
+    @property
+    def is_tone(self) -> bool:
+        return self.name.rpartition("/")[2] in TONES
 
 
 def _jobs(languages: Iterable[str], version: str) -> list[_Job]:
@@ -176,6 +182,8 @@ def _jobs(languages: Iterable[str], version: str) -> list[_Job]:
         for prompt_id, text in texts.prompts.items():
             key = _sha256(json.dumps([RECIPE, version, texts.voice, text]).encode())
             jobs.append(_Job(f"{language}/{prompt_id}", text, texts.voice, key))
+        for tone in TONES:
+            jobs.append(_Job(f"{language}/{tone}", "", None, _sha256(json.dumps([RECIPE, tone]).encode())))
     jobs.append(_Job(f"{MUSIC_DIR}/{MUSIC}/chords", "", None, _sha256(json.dumps([RECIPE, "music"]).encode())))
     return jobs
 
@@ -188,7 +196,10 @@ def _intact(target: Path, job: _Job, made: PromptFile | None) -> bool:
 
 
 def _make(job: _Job, into: Path) -> PromptFile:
-    sound = synth.music() if job.voice is None else synth.speak(job.text, job.voice)
+    if job.voice is not None:
+        sound = synth.speak(job.text, job.voice)
+    else:
+        sound = synth.tone() if job.is_tone else synth.music()
     files = synth.encode(sound)
     path = into / job.name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -110,6 +110,17 @@ def music() -> Sound:
     return total * (0.2 / float(np.max(np.abs(total))))
 
 
+TONE_HZ, TONE_S, PAUSE_S = 1400.0, 0.4, 0.25
+
+
+def tone() -> Sound:
+    """What a caller hears before speaking: a short pause and a tone, whose ends do not click."""
+    length, edge = int(TONE_S * RATE_HZ), RATE_HZ // 100
+    envelope = np.minimum(1.0, np.minimum(np.arange(length), np.arange(length)[::-1]) / edge)
+    sine = 0.3 * envelope * np.sin(2 * np.pi * TONE_HZ * np.arange(length) / RATE_HZ)
+    return np.concatenate([np.zeros(int(PAUSE_S * RATE_HZ)), sine])
+
+
 def encode(sound: Sound) -> dict[str, bytes]:
     """File suffix -> bytes of ``sound`` in that format."""
     files: dict[str, bytes] = {}

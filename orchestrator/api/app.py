@@ -22,6 +22,7 @@ from orchestrator.api.v1 import (
     queues,
     recordings,
     tokens,
+    voicemails,
 )
 from orchestrator.services.context import Services
 
@@ -30,7 +31,22 @@ OPENAPI_PATH = "/api/v1/openapi.json"
 
 def registry() -> Registry:
     made = Registry()
-    for noun in (pops, dids, agents, queues, flows, flow_drafts, calls, callbacks, recordings, events, tokens, health):
+    nouns = (
+        pops,
+        dids,
+        agents,
+        queues,
+        flows,
+        flow_drafts,
+        calls,
+        callbacks,
+        recordings,
+        voicemails,
+        events,
+        tokens,
+        health,
+    )
+    for noun in nouns:
         noun.routes(made)
     return made
 

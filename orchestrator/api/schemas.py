@@ -19,6 +19,7 @@ from orchestrator.adapters.db.models import (
     QueueRow,
     RecordingRow,
     TokenRow,
+    VoicemailRow,
 )
 from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.callbacks import CallbackState
@@ -165,6 +166,38 @@ class CallRecording(BaseModel):
     size_bytes: int | None
     sha256: str | None
     discarded: bool
+    kind: str = "conversation"
+    """Or ``voicemail``."""
+
+
+class LeftMessage(BaseModel):
+    """A message and its evidence: what was played before the tone, and which key cut it short."""
+
+    mailbox: str
+    recording_id: str | None
+    granted_at: At | None
+    regime: str | None
+    jurisdictions: list[str]
+    prompt_ids: list[str]
+    prompt_sha256s: list[str]
+    language: str | None
+    played_ms: int
+    digit: str | None
+    left_at: At | None
+    """null: there is no message."""
+    ended_by: str | None
+    """``hang_up``, ``terminator``, ``max_s`` or ``asked``."""
+    failed: str | None
+    """``prohibited``, ``prompt_cut``, ``not_recorded``, ``not_stored``, ``too_short``."""
+
+
+class SurveyAnswer(BaseModel):
+    node: str
+    question: str
+    digit: str
+    at: At
+    agent_id: str | None
+    """Who talked to the caller last."""
 
 
 class Talk(BaseModel):
@@ -175,7 +208,8 @@ class Talk(BaseModel):
     started_at: At
     ended_at: At | None
     ended: str | None
-    """``taken_over``, ``transferred``, ``parked``; null: with the call, or not yet."""
+    """``taken_over``, ``transferred``, ``parked``; ``agent_hung_up`` or ``handed_to_flow``: the caller went on in the
+    flow; null: with the call, or not yet."""
 
 
 class SupervisionRecord(BaseModel):
@@ -275,6 +309,8 @@ class Call(BaseModel):
     forwards: list[Forward] = []
     """Outside numbers, in the order in which they were rung."""
     parks: list[Park] = []
+    voicemails: list[LeftMessage] = []
+    survey: list[SurveyAnswer] = []
 
 
 def call_of(row: CallRow) -> Call:
@@ -381,6 +417,28 @@ class Recording(BaseModel):
     size_bytes: int | None
     sha256: str | None
     discarded: bool
+    kind: str
+
+
+class Voicemail(BaseModel):
+    voicemail_id: str
+    """Its recording's id, too."""
+    call_id: str
+    pop_id: str
+    mailbox: str
+    did: str | None
+    cli: str | None
+    """E.164, ``withheld`` or ``unknown``."""
+    left_at: At
+    ended_by: str
+    region: str | None
+    duration_ms: int | None
+    heard_at: At | None
+    """null: new."""
+
+
+def voicemail_of(row: VoicemailRow) -> Voicemail:
+    return Voicemail.model_validate({name: getattr(row, name) for name in Voicemail.model_fields})
 
 
 def recording_of(row: RecordingRow) -> Recording:

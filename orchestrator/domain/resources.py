@@ -157,11 +157,31 @@ class OfferCallback(Strict):
     prompt_id: Slug = "callback-offer"
 
 
+MailboxName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+
+
+class ToVoicemail(Strict):
+    """The caller leaves the queue for a mailbox; after the message the call ends. Where nothing may be recorded the
+    flow goes on at the node's ``on_timeout``. A callback is not led to one."""
+
+    type: Literal["voicemail"]
+    mailbox: MailboxName
+    prompt_id: Slug | None = None
+    """The greeting; without it the usual one."""
+
+
 class QueueStep(Strict):
     after_s: float = Field(ge=0, le=86_400)
     """Since the call entered the queue."""
     action: Annotated[
-        RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | WidenSites | OfferCallback,
+        RelaxSkill
+        | RaisePriority
+        | OverflowToQueue
+        | OverflowToNumber
+        | EndWithPrompt
+        | WidenSites
+        | OfferCallback
+        | ToVoicemail,
         Field(discriminator="type"),
     ]
 
@@ -324,11 +344,14 @@ class TransferTarget(Strict):
     number: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
     """The caller is connected with this outside number, E.164 or as it is dialled in the POP's country; when nobody
     answers within 30 s, the caller waits in the present queue with the age it had, first for the agent who had it."""
+    after: bool = Field(default=False, strict=True)
+    """The caller goes on where the flow says for after the conversation: a survey, say."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(target is not None for target in (self.queue_id, self.agent_id, self.number)) != 1:
-            raise PydanticCustomError("target", "exactly one of queue_id, agent_id and number is given")
+        targets = (self.queue_id, self.agent_id, self.number, self.after or None)
+        if sum(target is not None for target in targets) != 1:
+            raise PydanticCustomError("target", "exactly one of queue_id, agent_id, number and after is given")
         return self
 
 

@@ -64,11 +64,13 @@ async def transfer(services: Services, call_id: str, target: TransferTarget) -> 
         call = await get(session, call_id)
         if target.agent_id is not None:
             await _same_site(session, call, target.agent_id)
-        elif target.number is None and await session.get(QueueRow, target.queue_id) is None:
-            raise NotFound("queue", target.queue_id or "")
+        elif target.queue_id is not None and await session.get(QueueRow, target.queue_id) is None:
+            raise NotFound("queue", target.queue_id)
         site = await session.get(PopRow, call.pop_id)
     number = None if target.number is None else _outside(target.number, site)
-    command = TransferCall(call_id=call_id, queue_id=target.queue_id, agent_id=target.agent_id, number=number)
+    command = TransferCall(
+        call_id=call_id, queue_id=target.queue_id, agent_id=target.agent_id, number=number, after=target.after
+    )
     await commands.send(services.bus, call.pop_id, command)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.bus.client import Bus, BusDown, Delivered
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import CallRow, EventRow, RecordingRow, RejectedBatchRow
-from orchestrator.services import callbacks
+from orchestrator.services import callbacks, voicemails
 from pbx.domain.cdr import Cdr
 from pbx.domain.ids import CallId
 from pbx.wire import subjects
@@ -123,6 +123,7 @@ async def project(session: AsyncSession, calls: set[tuple[str, str]]) -> None:
                 envelopes[call_id].append(EventEnvelope(seq=seq, call_id=call_id, kind=kind, at=at, data=raw))
         await session.execute(delete(RecordingRow).where(RecordingRow.call_id.in_(list(envelopes))))
         await session.execute(delete(CallRow).where(CallRow.call_id.in_(list(envelopes))))
+        records = []
         for call_id, history in envelopes.items():
             try:
                 cdr = project_call(CallId(call_id), history)
@@ -131,6 +132,8 @@ async def project(session: AsyncSession, calls: set[tuple[str, str]]) -> None:
                 continue
             session.add(_call_row(pop_of[call_id], cdr))
             session.add_all(_recording_rows(pop_of[call_id], cdr))
+            records.append(cdr)
+        await voicemails.project(session, pop_of, records)
 
 
 def _call_row(pop_id: str, cdr: Cdr) -> CallRow:
@@ -163,6 +166,7 @@ def _recording_rows(pop_id: str, cdr: Cdr) -> list[RecordingRow]:
             size_bytes=recording.size_bytes,
             sha256=recording.sha256,
             discarded=recording.discarded,
+            kind=recording.kind,
         )
         for recording in cdr.recordings
     ]

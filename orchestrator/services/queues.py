@@ -18,6 +18,7 @@ from orchestrator.domain.resources import (
     OverflowToQueue,
     QueueChange,
     QueueSpec,
+    ToVoicemail,
 )
 from orchestrator.services import flows
 from orchestrator.services.flows import PromptCatalogue
@@ -50,7 +51,11 @@ async def _check(
                     dialling.check(number)
                 except dialling.MayNotDial as error:
                     errors.append(FieldError(f"{place}.number", error.reason))
-            case EndWithPrompt(prompt_id=prompt) | OfferCallback(prompt_id=prompt):
+            case (
+                EndWithPrompt(prompt_id=prompt)
+                | OfferCallback(prompt_id=prompt)
+                | ToVoicemail(prompt_id=str() as prompt)
+            ):
                 _check_prompt(prompt, f"{place}.prompt_id", catalogue, errors)
             case _:
                 pass

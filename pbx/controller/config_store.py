@@ -28,6 +28,7 @@ from pbx.domain.queue_rules import (
     RelaxSkill,
     ShiftRule,
     Strategy,
+    ToVoicemail,
     WaitStep,
     WidenSites,
 )
@@ -47,6 +48,7 @@ from pbx.wire.messages import (
     QueueStepConfig,
     RaisePriorityStep,
     RelaxSkillStep,
+    ToVoicemailStep,
     WidenSitesStep,
 )
 
@@ -78,6 +80,8 @@ def _step(step: QueueStepConfig) -> WaitStep:
             action = WidenSites(sites)
         case OfferCallbackStep(digit=digit, prompt_id=prompt_id):
             action = OfferCallback(digit, prompt_id)
+        case ToVoicemailStep(mailbox=mailbox, prompt_id=prompt_id):
+            action = ToVoicemail(mailbox, prompt_id)
     return WaitStep(step.after_s, action)
 
 

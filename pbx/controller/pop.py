@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 
-from pbx.controller import routing_commands, talk_commands
+from pbx.controller import recording_commands, routing_commands, talk_commands
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
 from pbx.controller.config_store import ConfigStore, phone_of, shifts_of
@@ -345,6 +345,8 @@ class Pop:
                 return await self._read(read)
             case wire.ParkCall() as park:
                 return await self.parking.park(request.idempotency_key, park)
+            case wire.EraseRecording() as erasing:
+                return await recording_commands.erase(self._vault, self.journal, self.clock, erasing)
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 

@@ -57,19 +57,22 @@ def asked(
 def _transfer(
     router: Router, key: str, command: wire.TransferCall, call: Call, now: float
 ) -> ev.TransferAsked | wire.CommandReply:
-    match (command.queue_id, command.agent_id, command.number):
-        case (str(queue_id), None, None):
+    match (command.queue_id, command.agent_id, command.number, command.after):
+        case (str(queue_id), None, None, False):
             return ev.TransferAsked(at=now, request=key, queue_id=QueueId(queue_id))
-        case (None, str(agent_id), None):
+        case (None, str(agent_id), None, False):
             refusal = _may_be_handed_to(router, AgentId(agent_id), call)
             return refusal or ev.TransferAsked(at=now, request=key, agent_id=AgentId(agent_id))
-        case (None, None, str(number)):
+        case (None, None, str(number), False):
             try:
                 return ev.TransferAsked(at=now, request=key, number=e164(number))
             except BadValue as error:
                 return wire.CommandReply(error_id="number_refused", detail=str(error))
+        case (None, None, None, True):
+            return ev.TransferAsked(at=now, request=key, after=True)
         case _:
-            return wire.CommandReply(error_id="bad_target", detail="exactly one of a queue, an agent and a number")
+            detail = "exactly one of a queue, an agent, a number and after"
+            return wire.CommandReply(error_id="bad_target", detail=detail)
 
 
 def _may_be_handed_to(router: Router, agent_id: AgentId, call: Call) -> wire.CommandReply | None:

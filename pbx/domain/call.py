@@ -24,13 +24,14 @@ from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId, RecordingId
-from pbx.domain.leaving import HandOn
+from pbx.domain.leaving import GoOn, HandOn
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.seat import Seat
 from pbx.domain.step_makers import make_step
+from pbx.domain.voicemail_step import VoicemailStep
 
 CLEANUP_S = 10.0
 """How long an ending call waits for its legs and its recording before it is closed without their word."""
@@ -76,6 +77,10 @@ class Call:
         self.waited_s = 0.0
         """How long the caller has waited in queues so far: the age that a transfer keeps."""
         self.recording = CallRecording(self.context)
+        self.voicemail: VoicemailStep | None = None
+        """The last one the call came to; it may still wait for its recording when the caller is gone."""
+        self._after: str | None = None
+        """The node after a conversation whose recording is being closed."""
         self.nodes_walked = 0
         self._secrets = has_secrets(config)
         self._cut_ms = 0
@@ -126,9 +131,17 @@ class Call:
                 self._timer(timer, now)
             case ev.CommandFailed():
                 self._failed(event, now)
+            case ev.RecordingStarted(recording_id=recording_id):
+                if self.voicemail is not None:
+                    self.voicemail.started(recording_id, now)
             case ev.RecordingEnded(recording_id=recording_id):
-                self._recording_ended(recording_id, now)
+                if self.voicemail is not None and self.voicemail.running == recording_id:
+                    self._advance(self.voicemail.stored(event, now), now)
+                else:
+                    self._recording_ended(recording_id, now)
             case ev.RecordingStopAsked(by=by):
+                if self.voicemail is not None:
+                    self.voicemail.stop_asked(now)
                 self.recording.stop(discard=by == "caller")
             case ev.HangUpAsked():
                 self._end(ev.EndReason.ASKED, HangupCause.NORMAL_CLEARING, now)
@@ -207,21 +220,22 @@ class Call:
             if isinstance(outcome, ToStep):
                 self.context.cancel_timers()
                 self.step = outcome.step
-                outcome = self.step.enter(now)
-                continue
-            self.nodes_walked += 1
-            if self.nodes_walked > MAX_NODES:
-                self._end(ev.EndReason.FLOW_ENDED, HangupCause.NORMAL_UNSPECIFIED, now)
-                return
-            self.context.cancel_timers()
-            self.node = outcome.node
-            self.context.record(ev.NodeEntered(at=now, node=outcome.node))
-            self.step = make_step(self.context, outcome.node)
+            else:
+                self.nodes_walked += 1
+                if self.nodes_walked > MAX_NODES:
+                    self._end(ev.EndReason.FLOW_ENDED, HangupCause.NORMAL_UNSPECIFIED, now)
+                    return
+                self.context.cancel_timers()
+                self.node = outcome.node
+                self.context.record(ev.NodeEntered(at=now, node=outcome.node))
+                self.step = make_step(self.context, outcome.node)
+            if isinstance(self.step, VoicemailStep):
+                self.voicemail = self.step
             outcome = self.step.enter(now)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
-        if event.completed:
-            self._advance(step.played(event.played_ms, True, now), now)
+        if event.completed or (isinstance(step, VoicemailStep) and step.waits_for_cut):
+            self._advance(step.played(event.played_ms, event.completed, now), now)
         else:
             # Cut by nobody here: the caller has hung up, and LegEnded is on its way, or the media server could not
             # play. Only if the leg is still there after a moment does the flow go on without the prompt.
@@ -239,6 +253,7 @@ class Call:
         if purpose == "cleanup":
             self.legs.clear()
             self.recording.give_up()
+            self.voicemail = None
         elif purpose is not None and self.step is not None:
             self._advance(self.step.timer(purpose, now), now)
 
@@ -297,18 +312,38 @@ class Call:
     def _talk_outcome(self, outcome: TalkOutcome, now: float) -> None:
         if isinstance(outcome, End):
             self._end(outcome.reason, outcome.cause, now)
-        elif outcome is not None and self.talk is not None:
-            seat = self.talk.seat
-            self.phase, self.talk = Phase.IN_FLOW, None
-            self.step = step = leaving.next_step(self.context, outcome, seat, self.waited_s)
-            if isinstance(outcome, HandOn):
-                entered = step.enter(now)
-                # Only now, or the former agent could be offered the call before the one it is for.
-                self.context.do(cmd.ReleaseAgent(seat.agent_id))
-                self._advance(entered, now)
-            else:
-                self.context.do(cmd.ReleaseAgent(seat.agent_id))
-                self._advance(ToStep(step), now)
+            return
+        if outcome is None or self.talk is None:
+            return
+        seat = self.talk.seat
+        self.phase, self.talk = Phase.IN_FLOW, None
+        if isinstance(outcome, GoOn):
+            self.context.do(cmd.ReleaseAgent(seat.agent_id))
+            self._after = outcome.node
+            self._go_on(now)
+            return
+        self.step = step = leaving.next_step(self.context, outcome, seat, self.waited_s)
+        if isinstance(outcome, HandOn):
+            entered = step.enter(now)
+            # Only now, or the former agent could be offered the call before the one it is for.
+            self.context.do(cmd.ReleaseAgent(seat.agent_id))
+            self._advance(entered, now)
+        else:
+            self.context.do(cmd.ReleaseAgent(seat.agent_id))
+            self._advance(ToStep(step), now)
+
+    def _recording_ended(self, recording_id: RecordingId, now: float) -> None:
+        if self.recording.ended(recording_id, now):
+            if self.talk is not None:
+                self.talk.recording_ended(now)
+            self._let_in(now)
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        """To what comes after a conversation, once its recording is over."""
+        if self._after is not None and self.phase is Phase.IN_FLOW and self.recording.running is None:
+            node, self._after = self._after, None
+            self._advance(Go(node), now)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -348,16 +383,12 @@ class Call:
     def _close_if_over(self, now: float) -> None:
         if self.phase is not Phase.ENDING or self.legs or self.recording.running is not None or self._ended is None:
             return
+        if self.voicemail is not None and self.voicemail.running is not None:
+            return
         self.phase = Phase.ENDED
         self.context.cancel_timers()
         last = self._ended
         self.context.record(ev.CallEnded(at=now, reason=last.reason, cause=last.cause, ended_at=last.ended_at))
-
-    def _recording_ended(self, recording_id: RecordingId, now: float) -> None:
-        if self.recording.ended(recording_id, now):
-            if self.talk is not None:
-                self.talk.recording_ended(now)
-            self._let_in(now)
 
     # --- what went wrong --------------------------------------------------------------------------------------------
 
@@ -386,7 +417,10 @@ class Call:
                 elif self.talk is not None and self.phase is Phase.TALKING:
                     self._talk_outcome(self.talk.failed(event, now), now)
             case "StartRecording":
-                self._recording_ended(RecordingId(event.subject), now)
+                if self.voicemail is not None and self.voicemail.running == event.subject:
+                    self._advance(self.voicemail.not_started(event.unknown, now), now)
+                else:
+                    self._recording_ended(RecordingId(event.subject), now)
             case "SuperviseLeg" | "HoldLeg" | "MuteLeg":
                 if self.talk is not None and self.phase is Phase.TALKING:
                     self._talk_outcome(self.talk.failed(event, now), now)

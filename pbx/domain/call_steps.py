@@ -113,7 +113,7 @@ class HangUpStep(BaseStep):
         return End(self.node.cause, ev.EndReason.FLOW_ENDED)
 
 
-class _Choice(BaseStep):
+class ChoiceStep(BaseStep):
     """A prompt, then one digit; wrong digits and silence count against ``tries``. A digit cuts the prompt short."""
 
     tries: int
@@ -164,7 +164,7 @@ class _Choice(BaseStep):
     no_input_prompt = "no-input"
 
 
-class MenuStep(_Choice):
+class MenuStep(ChoiceStep):
     def __init__(self, context: CallContext, node: Menu, name: str) -> None:
         super().__init__(context)
         self.node, self.name = node, name
@@ -186,7 +186,7 @@ class MenuStep(_Choice):
         return Go(self.node.on_failure)
 
 
-class LanguageStep(_Choice):
+class LanguageStep(ChoiceStep):
     def __init__(self, context: CallContext, node: ChooseLanguage) -> None:
         super().__init__(context)
         self.node = node

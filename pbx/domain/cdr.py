@@ -47,12 +47,44 @@ class RecordingRecord:
     size_bytes: int | None = None
     sha256: str | None = None
     discarded: bool = False
+    kind: str = "conversation"
+    """Or ``voicemail``."""
+
+
+@dataclass(slots=True)
+class VoicemailRecord:
+    """A message and its evidence. ``left_at`` is None when there is none; ``failed`` says why, as far as known."""
+
+    mailbox: str
+    recording_id: str | None = None
+    granted_at: float | None = None
+    regime: str | None = None
+    jurisdictions: tuple[str, ...] = ()
+    prompt_ids: tuple[str, ...] = ()
+    prompt_sha256s: tuple[str, ...] = ()
+    language: str | None = None
+    played_ms: int = 0
+    digit: str | None = None
+    left_at: float | None = None
+    ended_by: str | None = None
+    failed: str | None = None
+
+
+@dataclass(slots=True)
+class SurveyRecord:
+    """One answer. ``agent_id``: who talked to the caller last."""
+
+    node: str
+    question: str
+    digit: str
+    at: float
+    agent_id: str | None = None
 
 
 @dataclass(slots=True)
 class TalkRecord:
-    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, ``parked``, or None: with the
-    call."""
+    """One agent's part of the conversation. ``ended``: ``taken_over``, ``transferred``, ``parked``;
+    ``agent_hung_up`` or ``handed_to_flow`` where the flow went on; or None: with the call."""
 
     agent_id: str
     queue_id: str
@@ -151,6 +183,8 @@ class Cdr:
     consultations: list[ConsultationRecord] = field(default_factory=list)
     forwards: list[ForwardRecord] = field(default_factory=list)
     parks: list[ParkRecord] = field(default_factory=list)
+    voicemails: list[VoicemailRecord] = field(default_factory=list)
+    survey: list[SurveyRecord] = field(default_factory=list)
 
     @property
     def wait_s(self) -> float | None:
@@ -173,14 +207,15 @@ class Cdr:
     @property
     def abandoned(self) -> bool:
         """The caller hung up while waiting in a queue, the first time or after a transfer, or while an outside number
-        was rung instead; not in a parking slot, nor with a callback promised."""
+        was rung instead; not in a parking slot, nor with a callback promised or a message left."""
         left = self.talks[-1].ended if self.talks else "transferred"
         if left == "parked" and self.parks and self.parks[-1].ended == "timed_out":
             left = "transferred"
         answered = any(forward.answered_at is not None for forward in self.forwards)
         waited = self.queued_at is not None and left == "transferred" and not answered
         promised = self.direction == "inbound" and self.callback_id is not None
-        return waited and not promised and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
+        spoke = any(message.left_at is not None for message in self.voicemails)
+        return waited and not promised and not spoke and self.end_reason == ev.EndReason.CALLER_HUNG_UP.value
 
 
 def project(call_id: CallId, events: Iterable[ev.Event]) -> Cdr:
@@ -244,13 +279,22 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
         case ev.ConsentGranted() | ev.ConsentRefused():
             cdr.consents.append(_consent(event))
         case ev.RecordingStarted():
-            cdr.recordings.append(RecordingRecord(event.recording_id, event.at))
+            message = any(one.recording_id == event.recording_id for one in cdr.voicemails)
+            kind = "voicemail" if message else "conversation"
+            cdr.recordings.append(RecordingRecord(event.recording_id, event.at, kind=kind))
         case ev.RecordingEnded():
             for recording in cdr.recordings:
                 if recording.recording_id == event.recording_id:
                     recording.region, recording.sha256 = event.region, event.sha256
                     recording.duration_ms, recording.size_bytes = event.duration_ms, event.size_bytes
                     recording.discarded = event.discarded
+        case ev.RecordingErased():
+            for recording in cdr.recordings:
+                recording.discarded = recording.discarded or recording.recording_id == event.recording_id
+        case ev.VoicemailGranted() | ev.VoicemailLeft() | ev.VoicemailFailed():
+            _voicemail(cdr, event)
+        case ev.SurveyAnswered():
+            cdr.survey.append(SurveyRecord(event.node, event.question, event.digit, event.at, cdr.agent_id))
         case ev.CallEnded():
             cdr.ended_at, cdr.end_reason, cdr.cause = event.ended_at, event.reason.value, int(event.cause)
             if cdr.talks and cdr.talks[-1].ended_at is None:
@@ -296,6 +340,34 @@ def _forward(cdr: Cdr, event: ev.ForwardStarted | ev.ForwardAnswered | ev.Forwar
             cdr.forwards[-1].answered_at = event.at
         case ev.ForwardEnded():
             cdr.forwards[-1].ended_at, cdr.forwards[-1].outcome = event.at, event.outcome
+
+
+def _voicemail(cdr: Cdr, event: ev.VoicemailGranted | ev.VoicemailLeft | ev.VoicemailFailed) -> None:
+    if isinstance(event, ev.VoicemailGranted):
+        cdr.voicemails.append(
+            VoicemailRecord(
+                mailbox=event.mailbox,
+                recording_id=event.recording_id,
+                granted_at=event.at,
+                regime=event.regime,
+                jurisdictions=event.jurisdictions,
+                prompt_ids=event.prompt_ids,
+                prompt_sha256s=event.prompt_sha256s,
+                language=event.language,
+                played_ms=event.played_ms,
+                digit=event.digit,
+            )
+        )
+        return
+    granted = [one for one in cdr.voicemails if one.recording_id == event.recording_id]
+    if event.recording_id is None or not granted:
+        granted = [VoicemailRecord(event.mailbox, event.recording_id)]
+        cdr.voicemails += granted
+    record = granted[-1]
+    if isinstance(event, ev.VoicemailLeft):
+        record.left_at, record.ended_by = event.at, event.ended_by
+    else:
+        record.failed = event.reason
 
 
 def _consent(event: ev.ConsentGranted | ev.ConsentRefused) -> ConsentRecord:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import CallId, LegId
@@ -69,23 +69,44 @@ class ConsentEvidence:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class MessageEvidence:
+    """What a caller heard before leaving a message: ``prompts`` are ids with the hashes of their recordings,
+    ``played_ms`` of all of them was really sent, ``completed``: to the last sample. ``digit``: cut them short."""
+
+    prompts: tuple[tuple[str, str], ...]
+    language: str
+    played_ms: int
+    completed: bool
+    digit: str | None
+    at: float
+
+
+class GrantKind(Enum):
+    CONVERSATION = "conversation"
+    MESSAGE = "voicemail"
+    """The caller alone, by the caller's own act."""
+
+
 _MINT = object()
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingGrant:
-    """Permission to record one party on one call. Only ``grant`` below makes one; the recorder takes nothing else."""
+    """Permission to record one party on one call. Only ``grant`` and ``grant_message`` below make one; the recorder
+    takes nothing else."""
 
     call_id: CallId
     leg_id: LegId
     regime: Regime
-    evidence: ConsentEvidence | None
+    evidence: ConsentEvidence | MessageEvidence | None
     granted_at: float
     _mint: object = field(repr=False, compare=False, default=None)
+    kind: GrantKind = GrantKind.CONVERSATION
 
     def __post_init__(self) -> None:
         if self._mint is not _MINT:
-            raise TypeError("a RecordingGrant is made by pbx.domain.consent.grant only")
+            raise TypeError("a RecordingGrant is made by pbx.domain.consent only")
 
 
 def grant(
@@ -104,3 +125,13 @@ def grant(
         if regime is Regime.OPT_IN and evidence.digit is None:
             return None
     return RecordingGrant(call_id, leg_id, regime, evidence, now, _MINT)
+
+
+def grant_message(
+    call_id: CallId, leg_id: LegId, regime: Regime, evidence: MessageEvidence, now: float
+) -> RecordingGrant | None:
+    """The grant to record what a caller says after the tone, or None. Who was told, or cut the telling short with a
+    key, and speaks on, acts; who was not told has agreed to nothing, whatever the regime."""
+    if regime is Regime.PROHIBITED or not (evidence.completed or evidence.digit is not None):
+        return None
+    return RecordingGrant(call_id, leg_id, regime, evidence, now, _MINT, GrantKind.MESSAGE)

@@ -16,7 +16,7 @@ from pbx.domain.e164 import E164, Cli
 from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, derive
-from pbx.domain.leaving import HandOn, HandOut, Park
+from pbx.domain.leaving import GoOn, HandOn, HandOut, Park
 from pbx.domain.seat import Seat
 from pbx.domain.supervision import Stage, Watch
 
@@ -35,7 +35,7 @@ Asked = (
 )
 
 
-Outcome = End | HandOn | HandOut | Park | None
+Outcome = End | HandOn | HandOut | Park | GoOn | None
 """None: the conversation goes on."""
 
 
@@ -116,6 +116,8 @@ class Conversation:
                     self._context.record(ev.MuteChanged(at=now, agent_id=self.seat.agent_id, muted=muted))
                     self._context.do(cmd.MuteLeg(self.seat.leg, muted))
                 self._answer(request)
+            case ev.TransferAsked(request=request, after=True):
+                return self._transfer_after(request, now)
             case ev.TransferAsked(number=None):
                 return self._transfer(event, now)
             case ev.TransferAsked(number=number):
@@ -262,7 +264,7 @@ class Conversation:
         self._refuse(request, "engine_failed", "the media server could not join the legs")
         self.end_watch("engine_failed", now)
         if self._agent_gone:
-            return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
+            return self._agent_left("agent_hung_up", now)
         self._reunite(BridgeId(derive(now, "bridge", self._context.call_id, failed)))
         return None
 
@@ -337,15 +339,23 @@ class Conversation:
         self._answer(request)
         return HandOut(number)
 
+    def _transfer_after(self, request: str, now: float) -> Outcome:
+        if self.seat.node.after is None:
+            return self._refuse(request, "no_after", "the flow names no node for after the conversation")
+        gone_on = self._agent_left("handed_to_flow", now)
+        self._answer(request)
+        return gone_on
+
     def _leave(self, reason: str, now: float) -> None:
         """The agent's part is over and the caller stays: no supervisor, no hold, no recording goes on."""
         seat, context = self.seat, self._context
         self.end_watch(reason, now)
-        if self.held:
-            self.resumed(now)
+        self.resumed(now)
         context.record(ev.TalkEnded(at=now, agent_id=seat.agent_id, reason=reason))
         self._recording.finish()
-        context.do(cmd.DestroyBridge(seat.bridge_id), cmd.HangUpLeg(seat.leg, HangupCause.NORMAL_CLEARING))
+        context.do(cmd.DestroyBridge(seat.bridge_id))
+        if seat.leg in self._legs:
+            context.do(cmd.HangUpLeg(seat.leg, HangupCause.NORMAL_CLEARING))
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -363,9 +373,22 @@ class Conversation:
             if consultation is not None and consultation.leg is not None:
                 self._deserted(consultation, now)
             elif self._take_over is None:
-                return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
+                return self._agent_left("agent_hung_up", now)
             self._agent_gone = True
         return None
+
+    def _agent_left(self, reason: str, now: float) -> Outcome:
+        """Nobody serves the caller any more: the call ends, or goes on where the flow says."""
+        if self.seat.node.after is None:
+            return End(HangupCause.NORMAL_CLEARING, ev.EndReason.AGENT_HUNG_UP)
+        self.end_watch("talk_ended", now)
+        if self.consultation is not None:
+            self.consultation.end("talk_ended", now)
+            self.consultation = None
+        if self.held:
+            self._context.do(cmd.StopMusic(self._context.leg_id))
+        self._leave(reason, now)
+        return GoOn(self.seat.node.after)
 
     def failed(self, event: ev.CommandFailed, now: float) -> Outcome:
         """The media server did not do it."""

@@ -11,6 +11,7 @@ from pbx.domain.collect_step import CollectStep
 from pbx.domain.forwarding import ForwardStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
+from pbx.domain.survey_step import SurveyStep
 
 
 def has_secrets(config: CallConfig) -> bool:
@@ -29,6 +30,7 @@ def for_journal(event: ev.Event, step: Step | None, secrets: bool) -> ev.Event:
         case ev.DigitPressed() if secrets:
             chooses = isinstance(step, MenuStep | LanguageStep | ConsentStep)
             chooses = chooses or (isinstance(step, QueueStep) and step.callback_digit == event.digit)
+            chooses = chooses or (isinstance(step, SurveyStep) and not step.thanking)
             kept = chooses or (isinstance(step, CollectStep) and not step.hides_digits)
             return event if kept else replace(event, digit=ev.HIDDEN)
         case ev.LookupEnded():

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pbx.domain import callback_events, consult_events, outside_events, talk_events
+from pbx.domain import callback_events, caller_events, consult_events, outside_events, talk_events
 from pbx.domain.callback_events import *  # noqa: F403  and those of a callback
+from pbx.domain.caller_events import *  # noqa: F403
 from pbx.domain.consult_events import *  # noqa: F403
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
@@ -165,8 +166,9 @@ class QueueOverflowed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitEnded(Event):
-    """A step of the queue ended the wait: ``max_wait``, ``prompt`` or ``number``; ``target`` is the prompt's id or the
-    number in E.164. Or it closed: ``closed``, with the id of a prompt or none."""
+    """A step of the queue ended the wait: ``max_wait``, ``prompt``, ``number`` or ``voicemail``; ``target`` is the
+    prompt's id, the number in E.164, or the mailbox, whose greeting is ``prompt_id``. Or it closed: ``closed``, with
+    the id of a prompt or none."""
 
     queue_id: QueueId
     reason: str
@@ -174,6 +176,7 @@ class WaitEnded(Event):
     ring_s: float = 30.0
     show_caller: bool = False
     """How the number is to be rung."""
+    prompt_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,12 +395,13 @@ FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
-    *talk_events.FACTS, *outside_events.FACTS, *consult_events.FACTS, *callback_events.FACTS,
+    *talk_events.FACTS, *outside_events.FACTS, *consult_events.FACTS, *callback_events.FACTS, *caller_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
     CustomerValueIgnored,
     *talk_events.FINDINGS, *outside_events.FINDINGS, *consult_events.FINDINGS, *callback_events.FINDINGS,
+    *caller_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

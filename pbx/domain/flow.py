@@ -30,7 +30,9 @@ from pbx.domain.flow_nodes import (
     Say,
     SetVariables,
     SkillNeed,
+    Survey,
     Transfer,
+    Voicemail,
 )
 from pbx.domain.flow_parse import NODES
 from pbx.domain.flow_reader import DIGITS, Reader
@@ -59,10 +61,15 @@ __all__ = [
     "Say",
     "SetVariables",
     "SkillNeed",
+    "Survey",
     "Transfer",
+    "Voicemail",
     "parse",
     "position_prompt",
 ]
+
+TONE = "voicemail-tone"
+"""After it the caller speaks."""
 
 POSITION_PROMPTS = 20
 """Positions up to here have a sentence of their own; beyond, callers hear ``position-more``."""
@@ -130,6 +137,11 @@ def _prompts(node: Node) -> tuple[str, ...]:
             positions = tuple(position_prompt(n) for n in range(1, POSITION_PROMPTS + 2))
             waits = WAIT_PROMPTS if node.announce_wait else ()
             return (*welcome, *(positions if node.announce_position else ()), *waits)
+        case Voicemail(mailbox=mailbox):
+            return (*mailbox.prompts, TONE)
+        case Survey():
+            questions = tuple(prompt for question in node.questions for prompt in question.prompts)
+            return (*questions, *node.thanks, node.invalid_prompt, node.no_input_prompt)
         case SetVariables() | Branch() | CheckHours() | LookUp() | RunFlow() | Return() | Transfer():
             return ()
 
@@ -137,11 +149,11 @@ def _prompts(node: Node) -> tuple[str, ...]:
 def _targets(node: Node) -> dict[str, str | None]:
     """Field -> node it leads to."""
     match node:
-        case Say() | ChooseLanguage() | AskConsent() | SetVariables() | RunFlow():
+        case Say() | ChooseLanguage() | AskConsent() | SetVariables() | RunFlow() | Survey():
             return {"next": node.next}
         case Menu():
             return {**{f"choices.{d}": t for d, t in node.choices.items()}, "on_failure": node.on_failure}
-        case Collect() | LookUp() | Callback():
+        case Collect() | LookUp() | Callback() | Voicemail():
             return {"next": node.next, "on_failure": node.on_failure}
         case Branch():
             conditions = {f"conditions.{at}.next": c.next for at, c in enumerate(node.conditions)}
@@ -149,7 +161,7 @@ def _targets(node: Node) -> dict[str, str | None]:
         case CheckHours():
             return {"open": node.open, "closed": node.closed, "holiday": node.holiday}
         case EnterQueue():
-            return {"on_refused": node.on_refused, "on_timeout": node.on_timeout}
+            return {"on_refused": node.on_refused, "on_timeout": node.on_timeout, "after": node.after}
         case Transfer():
             return {"on_failure": node.on_failure}
         case HangUp() | Return():

@@ -75,7 +75,8 @@ class SkillNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnterQueue:
-    """Wait with music and announcements until an agent answers; after the conversation the call ends."""
+    """Wait with music and announcements until an agent answers; after the conversation the call ends, or goes on at
+    ``after`` when it was the agent who hung up."""
 
     queue_id: QueueId
     on_refused: str
@@ -92,6 +93,7 @@ class EnterQueue:
     preferred_s: float = 0.0
     value: Value | None = None
     """Of the customer, 0 to 10, or a template that comes to that."""
+    after: str | None = None
 
     @property
     def announces(self) -> bool:
@@ -213,6 +215,51 @@ class RunFlow:
     next: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """Where messages are left, and how."""
+
+    name: str
+    """A queue's id, or any other name."""
+    prompts: tuple[str, ...] = ("voicemail-greeting",)
+    max_s: float = 180.0
+    min_s: float = 1.0
+    """What is shorter is discarded."""
+    terminator: str | None = "#"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voicemail:
+    """Tell the caller to leave a message, play the tone, record until the terminator, ``max_s`` or hang-up."""
+
+    mailbox: Mailbox
+    next: str
+    on_failure: str
+    """Where to go when nothing may or can be recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    id: str
+    prompts: tuple[str, ...]
+    digits: str
+    """Those that are answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """One digit for each question. Who does not answer one is asked no further ones."""
+
+    questions: tuple[Question, ...]
+    next: str
+    thanks: tuple[str, ...] = ("survey-thanks",)
+    timeout_s: float = 5.0
+    tries: int = 2
+    """For each question."""
+    invalid_prompt: str = "invalid-choice"
+    no_input_prompt: str = "no-input"
+
+
 @dataclass(frozen=True, slots=True)
 class Return:
     """Back to the flow that ran this one; a call that was not in another flow before ends."""
@@ -251,4 +298,6 @@ Node = (
     | RunFlow
     | Return
     | Transfer
+    | Voicemail
+    | Survey
 )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from pbx.domain.errors import BadValue
+from pbx.domain.flow_caller_parse import survey, voicemail
 from pbx.domain.flow_logic_parse import branch, collect, hours, look_up, return_, run_flow, set_variables, transfer
 from pbx.domain.flow_nodes import AskConsent, Callback, ChooseLanguage, EnterQueue, HangUp, Menu, Node, Say, SkillNeed
 from pbx.domain.flow_reader import Reader
@@ -78,6 +79,7 @@ def _queue(r: Reader) -> Node:
         preferred=r.variable("preferred", None, writable=False),
         preferred_s=r.seconds("preferred_s", None, 1, 3600) or 0.0,
         value=_value(r),
+        after=r.text("after", None),
     )
     if (node.preferred is None) != (node.preferred_s == 0.0):
         raise BadValue(f"{r.field}.preferred_s", "goes together with preferred")
@@ -151,4 +153,6 @@ NODES: dict[str, Callable[[Reader], Node]] = {
     "flow": run_flow,
     "return": return_,
     "transfer": transfer,
+    "voicemail": voicemail,
+    "survey": survey,
 }

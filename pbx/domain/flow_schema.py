@@ -81,7 +81,16 @@ _CONDITION = {
     "oneOf": [{"required": [test]} for test in _TESTS],
     "additionalProperties": False,
 }
-
+_QUESTION = {
+    "type": "object",
+    "properties": {
+        "id": {**_TEXT, "maxLength": 63},
+        "prompts": _prompts(minItems=1),
+        "digits": {"type": "string", "pattern": "^[0-9*#]+$", "description": "those that are answers: 12345"},
+    },
+    "required": ["id", "prompts", "digits"],
+    "additionalProperties": False,
+}
 
 _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "say": (
@@ -127,7 +136,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "queue": (
-        "Wait until an agent answers; after the conversation the call ends.",
+        "Wait until an agent answers; after the conversation the call ends, or goes on at after.",
         {
             "queue": {**_TEXT, "description": "id of a queue"},
             "on_refused": _NODE,
@@ -152,6 +161,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
                 "description": "of the customer, 0 to 10, may be a {variable}; times the queue's weight it is priority",
                 "examples": ["{tier}"],
             },
+            "after": {**_NODE, "description": "name of a node: where the caller goes on when the agent has hung up"},
         },
     ),
     "callback": (
@@ -274,6 +284,36 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "return": ("Back to the flow that ran this one; the call ends where none did.", {}),
+    "voicemail": (
+        "Tell the caller to leave a message, play the tone, record until the terminator, max_s or hang-up.",
+        {
+            "mailbox": {**_TEXT, "maxLength": 63, "description": "name of the mailbox: id of a queue, or any other"},
+            "prompts": _prompts(minItems=1, default=["voicemail-greeting"]),
+            "max_s": _seconds(1, 3600, 180.0),
+            "min_s": {**_seconds(0, 60, 1.0), "description": "seconds; what is shorter is discarded"},
+            "terminator": {"type": "string", "enum": ["#", "*", "none"], "default": "#"},
+            "next": _NODE,
+            "on_failure": {**_NODE, "description": "name of a node: when nothing may or can be recorded"},
+        },
+    ),
+    "survey": (
+        "One digit for each question; who does not answer one is asked no further ones.",
+        {
+            "questions": {
+                "type": "array",
+                "items": _QUESTION,
+                "minItems": 1,
+                "maxItems": 20,
+                "examples": [[{"id": "solved", "prompts": ["survey-solved"], "digits": "12"}]],
+            },
+            "next": _NODE,
+            "thanks": _prompts(default=["survey-thanks"]),
+            "timeout_s": _seconds(1, 60, 5.0),
+            "tries": _whole(1, 9, 2),
+            "invalid_prompt": _prompt("invalid-choice"),
+            "no_input_prompt": _prompt("no-input"),
+        },
+    ),
 }
 _REQUIRED = {
     "say": ["prompts", "next"],
@@ -291,6 +331,8 @@ _REQUIRED = {
     "flow": ["flow", "next"],
     "transfer": ["on_failure"],
     "return": [],
+    "voicemail": ["mailbox", "next", "on_failure"],
+    "survey": ["questions", "next"],
 }
 _TOP = ("start", "languages", "nodes")
 

@@ -41,6 +41,13 @@ class Park:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """In the flow at ``node``; the agent is out already."""
+
+    node: str
+
+
 def next_step(context: CallContext, leaves: HandOn | HandOut | Park, seat: Seat, waited_s: float) -> Step:
     """``waited_s``: the age of the call, which it keeps in a queue."""
     if isinstance(leaves, HandOn):

@@ -133,7 +133,25 @@ class OfferCallback:
     prompt_id: str = "callback-offer"
 
 
-Action = RelaxSkill | RaisePriority | OverflowToQueue | OverflowToNumber | EndWithPrompt | WidenSites | OfferCallback
+@dataclass(frozen=True, slots=True)
+class ToVoicemail:
+    """The call leaves for a mailbox; after the message it ends."""
+
+    mailbox: str
+    prompt_id: str | None = None
+    """The greeting; None: the usual one."""
+
+
+Action = (
+    RelaxSkill
+    | RaisePriority
+    | OverflowToQueue
+    | OverflowToNumber
+    | EndWithPrompt
+    | WidenSites
+    | OfferCallback
+    | ToVoicemail
+)
 
 
 @dataclass(frozen=True, slots=True)

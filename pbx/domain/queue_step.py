@@ -8,10 +8,11 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import BaseStep, Connected, End, Go, Outcome, ToStep
+from pbx.domain.call_steps import BaseStep, Connected, End, Go, HangUpStep, Outcome, ToStep
 from pbx.domain.called_back import CalledBack
 from pbx.domain.e164 import E164, Cli
-from pbx.domain.flow import EnterQueue, SkillNeed, position_prompt
+from pbx.domain.flow import EnterQueue, HangUp, SkillNeed, position_prompt
+from pbx.domain.flow_nodes import Mailbox
 from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
@@ -20,6 +21,7 @@ from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import MAX_VALUE, Need
 from pbx.domain.seat import Seat
 from pbx.domain.variables import Read, evaluate, fill, number_of, text_of
+from pbx.domain.voicemail_step import VoicemailStep
 from pbx.domain.wait_announcement import WaitAnnouncement
 
 
@@ -221,8 +223,8 @@ class QueueStep(BaseStep):
             self.queue = replace(other, recorded=recorded, consent_floor=floor)
 
     def wait_ended(self, event: ev.WaitEnded) -> Outcome:
-        """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused; or out
-        to a number, and back here when nobody answers."""
+        """A step of the queue, or its longest wait, ended the wait: on as after a timeout, or as when refused; out
+        to a number, and back here when nobody answers; or to a mailbox."""
         if self.phase is not Phase.JOINING and self.phase is not Phase.WAITING:
             return None
         self.context.silence()
@@ -242,7 +244,12 @@ class QueueStep(BaseStep):
                 music_class=music,
             )
             return ToStep(ForwardStep(self.context, outside, ToStep(self)))
-        return Go(self.node.on_timeout or self.node.on_refused)
+        failed = Go(self.node.on_timeout or self.node.on_refused)
+        if event.reason == "voicemail":
+            mailbox = Mailbox(name=event.target, prompts=(event.prompt_id or "voicemail-greeting",))
+            thanked = ToStep(HangUpStep(self.context, HangUp(prompts=("voicemail-thanks",))))
+            return ToStep(VoicemailStep(self.context, mailbox, thanked, failed))
+        return failed
 
     def played(self, played_ms: int, completed: bool, now: float) -> Outcome:
         if self.phase is Phase.LEAVING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import ConsentStep, HangUpStep, LanguageStep, MenuStep, SayStep, Step
+from pbx.domain.call_steps import ConsentStep, Go, HangUpStep, LanguageStep, MenuStep, SayStep, Step
 from pbx.domain.callback_step import CallbackStep
 from pbx.domain.collect_step import CollectStep
 from pbx.domain.flow_nodes import (
@@ -21,12 +21,16 @@ from pbx.domain.flow_nodes import (
     RunFlow,
     Say,
     SetVariables,
+    Survey,
     Transfer,
+    Voicemail,
 )
 from pbx.domain.logic_steps import BranchStep, HoursStep, ReturnStep, RunFlowStep, SetStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.queue_step import QueueStep
+from pbx.domain.survey_step import SurveyStep
 from pbx.domain.transfer_step import transfer_step
+from pbx.domain.voicemail_step import VoicemailStep
 
 
 def make_step(context: CallContext, name: str) -> Step:
@@ -63,3 +67,7 @@ def make_step(context: CallContext, name: str) -> Step:
             return transfer_step(context, node)
         case Return():
             return ReturnStep(context, node)
+        case Voicemail():
+            return VoicemailStep(context, node.mailbox, Go(node.next), Go(node.on_failure))
+        case Survey():
+            return SurveyStep(context, node, name)

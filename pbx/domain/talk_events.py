@@ -87,13 +87,14 @@ class MuteAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferAsked(Event):
-    """Hand the caller on: to ``queue_id``, back into the present queue with ``agent_id`` before all others, or to the
-    outside ``number``."""
+    """Hand the caller on: to ``queue_id``, back into the present queue with ``agent_id`` before all others, to the
+    outside ``number``, or to where the flow goes on ``after`` the conversation."""
 
     request: str
     queue_id: QueueId | None = None
     agent_id: AgentId | None = None
     number: E164 | None = None
+    after: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from pbx.domain.queue_rules import (
     Requirement,
     ShiftRule,
     Strategy,
+    ToVoicemail,
     WidenSites,
 )
 
@@ -47,7 +48,7 @@ class GiveUp:
 
 
 Change = Action | Widen | GiveUp
-ENDS = (EndWithPrompt, GiveUp)
+ENDS = (EndWithPrompt, GiveUp, ToVoicemail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from pbx.domain.queue_rules import (
     OverflowToQueue,
     RaisePriority,
     Strategy,
+    ToVoicemail,
 )
 from pbx.domain.sorted_blocks import SortedBlocks
 from pbx.domain.wait_plan import ENDS, GiveUp, Plan, Stage
@@ -262,15 +263,20 @@ class Waits(Matching):
                 return True
             case EndWithPrompt(prompt_id=prompt_id):
                 return self._end(waiting, "prompt", prompt_id, now, decisions)
+            case ToVoicemail(mailbox=mailbox, prompt_id=prompt_id):
+                return self._end(waiting, "voicemail", mailbox, now, decisions, prompt_id or "")
             case GiveUp():
                 return self._end(waiting, "max_wait", "", now, decisions)
             case _:
                 pass  # the stage's pools say it all
         return False
 
-    def _end(self, waiting: Waiting, reason: str, target: str, now: float, decisions: list[Decision]) -> bool:
+    def _end(
+        self, waiting: Waiting, reason: str, target: str, now: float, decisions: list[Decision], prompt_id: str = ""
+    ) -> bool:
         decisions += self._drop(waiting)
-        ended = ev.WaitEnded(at=now, queue_id=waiting.queue_id, reason=reason, target=target)
+        queue_id = waiting.queue_id
+        ended = ev.WaitEnded(at=now, queue_id=queue_id, reason=reason, target=target, prompt_id=prompt_id)
         decisions.append(ToCall(waiting.call_id, ended))
         return True
 

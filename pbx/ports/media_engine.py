@@ -162,7 +162,8 @@ class MediaEngine(Protocol):
         self, recording_id: RecordingId, leg_id: LegId, grant: RecordingGrant, path: Path
     ) -> None:
         """Write the conversation of ``leg_id`` to ``path`` as interleaved stereo, signed 16-bit little-endian,
-        8000 Hz, no header: left what the leg says, right what it hears."""
+        8000 Hz, no header: left what the leg says, right what it hears. A leg in no bridge is recorded as well,
+        and is sent silence meanwhile."""
 
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         """Returns when the media server writes no more to the file."""

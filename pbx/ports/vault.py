@@ -25,3 +25,6 @@ class Vault(Protocol):
 
     def read(self, recording_id: RecordingId, offset: int, length: int) -> tuple[bytes, int]:
         """Bytes of the WAV file and its whole size. Raises KeyError for a recording that is not here."""
+
+    def erase(self, recording_id: RecordingId) -> None:
+        """Destroy it. Raises KeyError for a recording that is not here, OSError when the disk refuses."""

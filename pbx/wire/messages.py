@@ -66,6 +66,11 @@ class OfferCallbackStep(Wire, frozen=True, tag="offer_callback"):
     prompt_id: str = "callback-offer"
 
 
+class ToVoicemailStep(Wire, frozen=True, tag="voicemail"):
+    mailbox: str
+    prompt_id: str | None = None
+
+
 class QueueStepConfig(Wire, frozen=True):
     """What changes for a call that has waited ``after_s`` in the queue."""
 
@@ -78,6 +83,7 @@ class QueueStepConfig(Wire, frozen=True):
         | EndWithPromptStep
         | WidenSitesStep
         | OfferCallbackStep
+        | ToVoicemailStep
     )
 
 
@@ -252,6 +258,13 @@ class ReadRecording(Wire, frozen=True, tag="read_recording"):
     """At most 512 KiB are sent."""
 
 
+class EraseRecording(Wire, frozen=True, tag="erase_recording"):
+    """Destroy it at this POP. ``call_id``: whose record is to say so."""
+
+    recording_id: str
+    call_id: str
+
+
 class SuperviseCall(Wire, frozen=True, tag="supervise_call"):
     """Ring the agent as a supervisor of the call, or change the mode of the one who is."""
 
@@ -287,12 +300,14 @@ class MuteAgent(Wire, frozen=True, tag="mute_agent"):
 
 
 class TransferCall(Wire, frozen=True, tag="transfer_call"):
-    """To another queue, to an agent of the present one, or to an outside number in E.164: exactly one is given."""
+    """To another queue, to an agent of the present one, to an outside number in E.164, or to where the flow goes on
+    after the conversation: exactly one is given."""
 
     call_id: str
     queue_id: str | None = None
     agent_id: str | None = None
     number: str | None = None
+    after: bool = False
 
 
 class ConsultAgent(Wire, frozen=True, tag="consult_agent"):
@@ -355,7 +370,16 @@ TalkCommand = (
 """What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""
-PopCommand = RoutingCommand | CallbackCommand | HangUpCall | StopCallRecording | ReadRecording | ParkCall | TalkCommand
+PopCommand = (
+    RoutingCommand
+    | CallbackCommand
+    | HangUpCall
+    | StopCallRecording
+    | ReadRecording
+    | EraseRecording
+    | ParkCall
+    | TalkCommand
+)
 
 
 class CommandRequest(Wire, frozen=True):

@@ -13,6 +13,7 @@ from dialplans import prompts, synth
 from dialplans.prompts import PromptError, build, catalogue, load_manifest, parse_texts, texts_of
 from dialplans.synth import SynthesisError
 from pbx.domain.wait_announcement import WAIT_PROMPTS
+from tests.lab.audio import contains_tone
 
 NEEDED = {
     "greeting",
@@ -83,6 +84,14 @@ def test_music_loops_softly_without_a_click(built: Path) -> None:
     assert abs(sound[0] - sound[-1]) <= float(np.max(steps))
     assert float(np.max(np.abs(sound))) < 0.25
     assert float(np.sqrt(np.mean(sound**2))) > 0.02
+
+
+def test_the_tone_is_a_tone_after_a_pause_in_every_language(built: Path) -> None:
+    for language in catalogue():
+        sound = synth.decode(built / language / "voicemail-tone.alaw")
+        pause = int(synth.PAUSE_S * synth.RATE_HZ)
+        assert contains_tone(sound[pause:], synth.RATE_HZ, synth.TONE_HZ)
+        assert float(np.max(np.abs(sound[:pause]))) < 0.01
 
 
 def test_only_what_changed_is_made_again(built: Path) -> None:

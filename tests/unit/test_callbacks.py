@@ -17,7 +17,7 @@ from pbx.domain.errors import JournalError
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, QueueId
 from pbx.wire import messages as wire
-from tests.support.world import CALLER, DID, World
+from tests.support.world import CALLER, DID, World, sha_of
 
 OFFER = wire.QueueStepConfig(after_s=5, action=wire.OfferCallbackStep())
 QUEUE: dict[str, Any] = {"steps": (OFFER,), "wrap_up_s": 5, "ring_timeout_s": 10}
@@ -467,6 +467,32 @@ async def test_who_is_promised_a_callback_is_led_out_to_no_number(tmp_path: Path
         await world.until(lambda: far.leg_id is not None, "the number")
         desk.hang_up()
         assert [forward.why for forward in (await desk.over()).forwards] == ["transfer"]
+
+
+async def test_who_is_promised_a_callback_is_led_to_no_mailbox(tmp_path: Path) -> None:
+    """The promise stands, and so does the place of a customer who has answered and has no agent yet."""
+    mailbox = wire.QueueStepConfig(after_s=30, action=wire.ToVoicemailStep(mailbox="support"))
+    async with World(tmp_path, FLOW, **{**QUEUE, "steps": (OFFER, mailbox)}) as world:
+        for prompt in ("voicemail-greeting", "voicemail-tone", "voicemail-thanks"):
+            world.prompts[prompt, "de"] = sha_of(prompt, "de")
+        await morning(world)
+        desk = Desk(world)
+        await desk.promised()
+        await world.run(600)
+        assert len(world.pop.router.acd.waiting_calls(QueueId("support"))) == 1
+        anna = world.agent("anna")
+        anna.behaviour = Answer.REJECT
+        await desk.rung()
+        desk.answer()
+        await world.until(lambda: anna.rung == 1, "anna's phone")
+        await world.run(120)
+        other = await world.call("+4930765432")  # who was promised nothing is led there
+        await world.until(lambda: other.hears == "de/voicemail-greeting", "the mailbox")
+        assert len(world.pop.router.acd.waiting_calls(QueueId("support"))) == 1
+        world.agent("bela")
+        await world.until(lambda: desk.customer == {"bela"}, "the conversation")
+        desk.hang_up()
+        assert (await desk.over()).voicemails == []
 
 
 @pytest.mark.parametrize(("trunk", "used"), [(None, "carrier"), ("outside", "outside")])

@@ -243,6 +243,7 @@ async def test_who_cannot_be_consulted_and_when(tmp_path: Path) -> None:
             wire.ResumeCall(call_id=scene.call_id),
             wire.TransferCall(call_id=scene.call_id, queue_id="support"),
             wire.TransferCall(call_id=scene.call_id, number="+49305550999"),
+            wire.TransferCall(call_id=scene.call_id, after=True),
             wire.ParkCall(call_id=scene.call_id),
         )
         for command in barred:

@@ -30,9 +30,10 @@ def outcome(tmp_path: Path, suite: dict[str, Any]) -> runner.Outcome:
     return result
 
 
-def test_the_example_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["test", str(EXAMPLES / "support-cases.yml")]) == 0
-    assert "6 passed, 0 failed" in capsys.readouterr().out
+@pytest.mark.parametrize(("example", "cases"), [("support", 6), ("after-hours", 4)])
+def test_the_examples_pass(capsys: pytest.CaptureFixture[str], example: str, cases: int) -> None:
+    assert cli.main(["test", str(EXAMPLES / f"{example}-cases.yml")]) == 0
+    assert f"{cases} passed, 0 failed" in capsys.readouterr().out
 
 
 def test_a_failing_case_says_which_step_and_what_happened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

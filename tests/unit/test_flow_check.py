@@ -158,6 +158,15 @@ def test_a_queue_that_is_tried_again_after_a_prompt_or_a_wait_does_not_spin() ->
     assert found(flow_of(q=told, a={**SAY, "next": "q"})) == {}
 
 
+def test_a_mailbox_where_nothing_may_be_recorded_spins_with_a_queue_that_refuses() -> None:
+    mailbox = {"type": "voicemail", "mailbox": "m", "next": "end", "on_failure": "q"}
+    problems = found(flow_of(q={"type": "queue", "queue": "q", "on_refused": "m"}, m=mailbox, end=BYE))
+    assert "waiting for nobody: q, m" in problems["graph.nodes.q"]
+    assert (
+        found(flow_of(q={"type": "queue", "queue": "q", "on_refused": "end", "after": "m"}, m=mailbox, end=BYE)) == {}
+    )
+
+
 def test_names_of_nodes_may_hold_dots() -> None:
     problems = found(flow_of(**{"a.b": {**SAY, "next": "gone"}, "a": BYE}))
     assert problems["graph.nodes.a.b.next"] == "names no node of this flow | add a node gone, or lead elsewhere"

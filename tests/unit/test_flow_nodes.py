@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import Flow, _targets, parse
-from pbx.domain.flow_nodes import CheckHours, Collect, Comparison, Condition, EnterQueue, LookUp, SkillNeed
+from pbx.domain.flow_nodes import CheckHours, Collect, Comparison, Condition, EnterQueue, LookUp, Mailbox, SkillNeed
 from pbx.domain.ids import FlowId
 from pbx.domain.logic_steps import holds
 from pbx.domain.lookup_step import taken
@@ -87,6 +87,28 @@ WHOLE: dict[str, dict[str, Any]] = {
         ],
         "preferred": "agent",
         "preferred_s": 20,
+        "after": "end",
+    },
+    "voicemail": {
+        "mailbox": "support",
+        "prompts": ["greeting", "voicemail-greeting"],
+        "max_s": 60,
+        "min_s": 2.5,
+        "terminator": "*",
+        "next": "end",
+        "on_failure": "end",
+    },
+    "survey": {
+        "questions": [
+            {"id": "solved", "prompts": ["survey-solved"], "digits": "12"},
+            {"id": "csat", "prompts": ["survey-rating"], "digits": "12345"},
+        ],
+        "timeout_s": 4,
+        "tries": 3,
+        "thanks": ["survey-thanks"],
+        "invalid_prompt": "invalid-choice",
+        "no_input_prompt": "no-input",
+        "next": "end",
     },
 }
 
@@ -121,6 +143,11 @@ def test_what_was_read() -> None:
     assert [len(day) for day in hours.hours.weekly] == [2, 0, 0, 0, 1, 0, 0]
     assert isinstance(lookup, LookUp)
     assert lookup.deadline_s == 0.5
+    assert read("voicemail").mailbox == Mailbox(
+        name="support", prompts=("greeting", "voicemail-greeting"), max_s=60, min_s=2.5, terminator="*"
+    )
+    assert read("voicemail", terminator="none").mailbox.terminator is None
+    assert [question.digits for question in read("survey").questions] == ["12", "12345"]
 
 
 def test_what_the_flow_says_of_its_nodes() -> None:
@@ -130,6 +157,9 @@ def test_what_the_flow_says_of_its_nodes() -> None:
     assert flow("collect").prompt_ids() == {"menu", "invalid-choice", "no-input"}
     assert (flow("collect").has_secrets(), flow("collect", keep=False).has_secrets()) == (False, True)
     assert flow("flow").flow_ids() == {"opening"}
+    assert flow("voicemail").prompt_ids() == {"greeting", "voicemail-greeting", "voicemail-tone"}
+    assert flow("survey", thanks=[]).prompt_ids() == {"survey-solved", "survey-rating", "invalid-choice", "no-input"}
+    assert _targets(flow("queue").nodes["node"])["after"] == "end"
     assert flow("hours").countries() == {"DE-BY"}
     conditions = [f"conditions.{at}.next" for at in range(6)]
     assert list(_targets(flow("branch").nodes["node"])) == [*conditions, "otherwise"]
@@ -137,6 +167,11 @@ def test_what_the_flow_says_of_its_nodes() -> None:
 
 def condition(**change: Any) -> dict[str, Any]:
     return {"conditions": [{"variable": "tier", "equals": "gold", "next": "end", **change}]}
+
+
+def question(**change: Any) -> dict[str, Any]:
+    whole = {"id": "solved", "prompts": ["survey-solved"], "digits": "12", **change}
+    return {"questions": [{name: value for name, value in whole.items() if value is not ...}]}
 
 
 def need(**change: Any) -> dict[str, Any]:
@@ -256,6 +291,31 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("queue", {"preferred": "X"}, "preferred", "variable's name"),
     ("queue", {"preferred": ...}, "preferred_s", "goes together"),
     ("queue", {"preferred_s": 0}, "preferred_s", "from 1 to 3600"),
+    ("queue", {"after": "gone"}, "after", "names no node"),
+    ("voicemail", {"mailbox": ...}, "mailbox", "is missing"),
+    ("voicemail", {"mailbox": "m" * 64}, "mailbox", "at most 63"),
+    ("voicemail", {"prompts": []}, "prompts", "the caller is told"),
+    ("voicemail", {"prompts": [1]}, "prompts.0", "must be a text"),
+    ("voicemail", {"max_s": 0.5}, "max_s", "from 1 to 3600"),
+    ("voicemail", {"min_s": -1}, "min_s", "from 0 to 60"),
+    ("voicemail", {"max_s": 2}, "min_s", "not be longer than max_s"),
+    ("voicemail", {"terminator": "5"}, "terminator", "must be one of"),
+    ("voicemail", {"silence_s": 5}, "silence_s", "not known"),
+    ("voicemail", {"next": "gone"}, "next", "names no node"),
+    ("voicemail", {"on_failure": ...}, "on_failure", "is missing"),
+    ("survey", {"questions": []}, "questions", "from 1 to 20"),
+    ("survey", {"questions": {}}, "questions", "list of questions"),
+    ("survey", question(id=...), "questions.0.id", "is missing"),
+    ("survey", question(id="q" * 64), "questions.0.id", "at most 63"),
+    ("survey", {"questions": question()["questions"] * 2}, "questions.1.id", "another question"),
+    ("survey", question(prompts=[]), "questions.0.prompts", "must not be empty"),
+    ("survey", question(digits="1A"), "questions.0.digits", "different ones"),
+    ("survey", question(digits="11"), "questions.0.digits", "different ones"),
+    ("survey", question(digits=5), "questions.0.digits", "a text"),
+    ("survey", question(next="end"), "questions.0.next", "not known"),
+    ("survey", {"tries": 0}, "tries", "from 1 to 9"),
+    ("survey", {"timeout_s": 0}, "timeout_s", "from 1 to 60"),
+    ("survey", {"next": "gone"}, "next", "names no node"),
 ]
 
 

@@ -30,6 +30,7 @@ from pbx.domain.queue_rules import (
     RaisePriority,
     RelaxSkill,
     Strategy,
+    ToVoicemail,
     WaitStep,
 )
 from pbx.domain.sorted_blocks import BLOCK, Place, SortedBlocks
@@ -338,6 +339,7 @@ def test_a_number_is_waited_for_by_callers_and_not_by_callbacks(callback: bool) 
     [
         ({"steps": (WaitStep(30, OverflowToNumber(E164("+4930123456"))),)}, "number", "+4930123456"),
         ({"steps": (WaitStep(30, EndWithPrompt("sorry")),)}, "prompt", "sorry"),
+        ({"steps": (WaitStep(30, ToVoicemail("sales")),)}, "voicemail", "sales"),
         ({"max_wait_s": 30.0}, "max_wait", ""),
     ],
 )

@@ -37,7 +37,7 @@ async def talking(world: World) -> Caller:
     return caller
 
 
-async def transfer(world: World, caller: Caller, **to: str) -> str | None:
+async def transfer(world: World, caller: Caller, **to: Any) -> str | None:
     return await world.command(wire.TransferCall(call_id=world.call_id(caller), **to))
 
 

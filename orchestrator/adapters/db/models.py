@@ -203,6 +203,30 @@ class RecordingRow(Base):
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(String(64))
     discarded: Mapped[bool] = mapped_column()
+    kind: Mapped[str] = mapped_column(String(15), server_default="conversation")
+    """Or ``voicemail``."""
+
+
+class VoicemailRow(Base):
+    """A message that was left: a projection, but for who has heard it and what was deleted, which the events of the
+    call do not say and which outlast a new projection."""
+
+    __tablename__ = "voicemails"
+
+    voicemail_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    """That of its recording."""
+    call_id: Mapped[str] = mapped_column(String(26), index=True)
+    pop_id: Mapped[str] = mapped_column(String(31))
+    mailbox: Mapped[str] = mapped_column(String(63), index=True)
+    did: Mapped[str | None] = mapped_column(String(16))
+    cli: Mapped[str | None] = mapped_column(String(16))
+    left_at: Mapped[float] = mapped_column(Double)
+    ended_by: Mapped[str] = mapped_column(String(31))
+    region: Mapped[str | None] = mapped_column(String(31))
+    duration_ms: Mapped[int | None] = mapped_column(BigInteger)
+    heard_at: Mapped[float | None] = mapped_column(Double)
+    deleted_at: Mapped[float | None] = mapped_column(Double)
+    """Until the POP's own word that it is erased arrives, which takes the row away."""
 
 
 class CallbackRow(Base):

@@ -120,7 +120,8 @@ async def unmute(services: Services, call_id: str) -> None:
 
 
 async def transfer(services: Services, call_id: str, body: TransferTarget) -> None:
-    """Hand the caller on, blind: to another queue, to another agent of the present one, or to an outside number.
+    """Hand the caller on, blind: to another queue, to another agent of the present one, to an outside number, or to
+    where the flow goes on after the conversation (409 ``no_after`` where it names no node).
 
     422 names ``number`` where it is none, or an emergency, short, premium or unknown one; 409 ``number_refused``: the
     POP may not call it (its setting ``outside_prefixes``).

@@ -284,12 +284,20 @@ class AsteriskEngine:
     ) -> None:
         if not isinstance(grant, RecordingGrant):
             raise TypeError("nothing is recorded without a RecordingGrant")
-        self._known(leg_id)
+        leg = self._known(leg_id)
         if grant.leg_id != leg_id:
             raise EngineRefused("the grant is for another leg")
         await self._recorder.start(recording_id, leg_id, path)
+        if leg.bridge is None and not leg.music:
+            # Or it would be sent no packet at all, which far ends take for a dead call after a while.
+            leg.silence = True
+            self._ari.send_unattended("POST", f"channels/{leg_id}/silence")
 
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
+        leg = self._tracker.legs.get(leg_id)
+        if leg is not None and leg.silence:
+            leg.silence = False
+            self._ari.send_unattended("DELETE", f"channels/{leg_id}/silence")
         await self._recorder.stop(recording_id, leg_id)
 
     async def pause_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:

@@ -84,6 +84,8 @@ class Leg:
     """Out of ``bridge``, which may be over meanwhile, until it is brought back."""
     music: bool = False
     """Music was started, or may have been before this controller came."""
+    silence: bool = False
+    """It is sent packets of silence, while it is recorded alone."""
     plays: set[str] = field(default_factory=set)
 
 

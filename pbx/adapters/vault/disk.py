@@ -64,15 +64,22 @@ class DiskVault:
         return Stored(data_bytes // FRAME_BYTES * 1000 // RATE_HZ, target.stat().st_size, digest.hexdigest())
 
     def read(self, recording_id: RecordingId, offset: int, length: int) -> tuple[bytes, int]:
-        if not is_ulid(recording_id):
+        path = self._found(recording_id)
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length), path.stat().st_size
+
+    def erase(self, recording_id: RecordingId) -> None:
+        path = self._found(recording_id)
+        path.unlink()
+        _sync_directory(path.parent)
+
+    def _found(self, recording_id: RecordingId) -> Path:
+        paths = (self._path(recording_id, region) for region in sorted(self._regions))
+        found = next((path for path in paths if path.exists()), None) if is_ulid(recording_id) else None
+        if found is None:
             raise KeyError(recording_id)
-        for region in sorted(self._regions):
-            path = self._path(recording_id, region)
-            if path.exists():
-                with path.open("rb") as file:
-                    file.seek(offset)
-                    return file.read(length), path.stat().st_size
-        raise KeyError(recording_id)
+        return found
 
 
 def wav_header(data_bytes: int) -> bytes:

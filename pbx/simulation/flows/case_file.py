@@ -57,6 +57,11 @@ class NumberAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentHangsUp:
+    """The agent who talks to the caller does."""
+
+
+@dataclass(frozen=True, slots=True)
 class HangsUp:
     """The caller does."""
 
@@ -83,7 +88,19 @@ class HasVariables:
     values: Mapping[str, Value | None]
 
 
-Action = Hears | Presses | Waits | AgentAnswers | NumberAnswers | HangsUp | AtNode | InQueue | HungUp | HasVariables
+Action = (
+    Hears
+    | Presses
+    | Waits
+    | AgentAnswers
+    | AgentHangsUp
+    | NumberAnswers
+    | HangsUp
+    | AtNode
+    | InQueue
+    | HungUp
+    | HasVariables
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +279,8 @@ def _shown(step: Any) -> str:
 def _step(step: Any, place: str, nodes: set[str], queues: frozenset[QueueId], numbers: set[str]) -> Action:
     if step == "agent_answers":
         return AgentAnswers()
+    if step == "agent_hangs_up":
+        return AgentHangsUp()
     if step == "hangs_up":
         return HangsUp()
     if isinstance(step, dict) and len(step) == 1:
@@ -288,7 +307,10 @@ def _step(step: Any, place: str, nodes: set[str], queues: frozenset[QueueId], nu
                 return _ends(value, where, nodes, queues)
             case _:
                 pass
-    known = "hears, presses, waits, number_answers, at, variables, ends (each with a value), agent_answers and hangs_up"
+    known = (
+        "hears, presses, waits, number_answers, at, variables, ends (each with a value), "
+        "agent_answers, agent_hangs_up and hangs_up"
+    )
     raise Unusable(place, f"is not a step; known are {known}")
 
 

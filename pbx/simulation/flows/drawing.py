@@ -27,7 +27,7 @@ def _cut(text: str) -> str:
 
 def _lines(name: str, node: Mapping[str, Any]) -> tuple[str, str]:
     """Name; type and what it is about."""
-    abouts = (node.get(field) for field in ("queue", "number", "agent", "prompt", "prompts"))
+    abouts = (node.get(field) for field in ("queue", "number", "agent", "mailbox", "prompt", "prompts"))
     about = next(filter(None, abouts), "")
     words = ", ".join(map(str, about)) if isinstance(about, list) else str(about)
     return _cut(name), _cut(f"{node.get('type', '?')} {words}".strip())

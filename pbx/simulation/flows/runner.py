@@ -21,6 +21,7 @@ from pbx.domain.call import Call
 from pbx.domain.dialling import Dialling
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
+from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import FlowId, LegId, PopId
 from pbx.domain.queue_step import Phase, QueueStep
 from pbx.domain.variables import text_of
@@ -28,6 +29,7 @@ from pbx.recording.recorder import Recorder
 from pbx.simulation.flows.case_file import (
     FLOW_ID,
     AgentAnswers,
+    AgentHangsUp,
     AtNode,
     Case,
     HangsUp,
@@ -209,6 +211,8 @@ class _Run:
                 await self._expect(lambda: rung.leg_id in self.engine.legs, f"number {number} being rung")
                 self.engine.pick_up(rung.leg_id or LegId(""))
                 await self._expect(lambda: self.caller.hears == "talk", f"the caller talking to {number}")
+            case AgentHangsUp():
+                await self._agent_hangs_up()
             case HangsUp():
                 self._must_live("a call to hang up")
                 self.caller.hang_up()
@@ -246,6 +250,13 @@ class _Run:
         if reply.error_id is not None:
             raise AssertionError(reply.detail)
         await self._expect(lambda: self.caller.hears == "talk", "the caller talking to the agent")
+
+    async def _agent_hangs_up(self) -> None:
+        talk = self.call.talk
+        if talk is None:
+            raise Unmet("an agent who talks to the caller", self._state())
+        self.engine.end_leg(self.engine.legs[talk.seat.leg], HangupCause.NORMAL_CLEARING)
+        await self._settle()
 
     # --- what there is to see -----------------------------------------------------------------------------------------
 

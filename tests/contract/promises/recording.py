@@ -161,6 +161,31 @@ class Recordings:
         assert np.abs(left).max() < QUIET
         assert tones_in(right) == {CALLER_HZ}
 
+    @pytest.mark.parametrize("hangs_up", [False, True])
+    async def test_a_leg_in_no_bridge_is_recorded_alone(
+        self, backend: Backend, controller: Controller, hangs_up: bool
+    ) -> None:
+        """Left what it says, right nothing, whether the recording or the leg ends first. It is sent silence, by which
+        the far end knows that the call lives, and hears a prompt afterwards."""
+        path = backend.recording_dir / f"alone-{hangs_up}.raw"
+        async with backend.caller() as caller:
+            leg = await controller.called_by(caller)
+            await controller.answered(leg)
+            recording = await controller.record(leg, path)
+            await caller.goes_on(1.5)
+            if hangs_up:
+                await caller.hang_up()
+                await controller.outcome(leg)
+            await controller.engine.stop_recording(recording, leg)
+            if not hangs_up:
+                await controller.play(leg, "long")
+                await caller.hears(PROMPT_HZ["long"])
+        left, right = sides(path)
+        path.unlink()
+        assert len(left) > 1.3 * RATE
+        assert tones_in(left) == {CALLER_HZ}
+        assert np.abs(right).max() < QUIET
+
     async def test_recording_needs_a_grant(self, backend: Backend, controller: Controller) -> None:
         path = backend.recording_dir / "never.raw"
         async with backend.caller() as caller:

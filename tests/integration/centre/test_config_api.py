@@ -215,6 +215,7 @@ STEPS = [
         "after_s": 120,
         "action": {"type": "overflow_number", "number": "+49305550777", "ring_s": 25.0, "show_caller": True},
     },
+    {"after_s": 240, "action": {"type": "voicemail", "mailbox": "sales", "prompt_id": "hello"}},
     {"after_s": 300, "action": {"type": "end_with_prompt", "prompt_id": "hello"}},
 ]
 
@@ -264,6 +265,11 @@ async def test_a_queue_with_rules_is_made_and_holds_on_to_the_queue_it_overflows
             {"steps": [{"after_s": 1, "action": {"type": "overflow_number", "number": "+499001123456"}}]},
             "steps.0.action.number",
         ),
+        (
+            {"steps": [{"after_s": 1, "action": {"type": "voicemail", "mailbox": "m", "prompt_id": "no"}}]},
+            "steps.0.action.prompt_id",
+        ),
+        ({"steps": [{"after_s": 1, "action": {"type": "voicemail", "mailbox": ""}}]}, "steps.0.action"),
         ({"steps": [STEPS[0]] * 33}, "steps"),
     ],
 )

@@ -67,6 +67,7 @@ async def test_every_request_becomes_its_command(api: Api, settings: CentreSetti
             ("POST", "/unmute", {}, MuteAgent(call_id=call, muted=False)),
             ("POST", "/transfer", {"queue_id": "billing"}, TransferCall(call_id=call, queue_id="billing")),
             ("POST", "/transfer", {"agent_id": boss}, TransferCall(call_id=call, agent_id=boss)),
+            ("POST", "/transfer", {"after": True}, TransferCall(call_id=call, after=True)),
             ("POST", "/consult", {"agent_id": boss}, ConsultAgent(call_id=call, agent_id=boss)),
             *(
                 ("POST", f"/consult/{step}", {}, StepConsultation(call_id=call, step=step))
@@ -121,6 +122,8 @@ async def test_what_the_centre_refuses_does_not_reach_the_pop(
             ("consult", {"agent_id": away}, 409, "agent_elsewhere"),
             ("transfer", {}, 422, "invalid"),
             ("transfer", {"agent_id": boss, "queue_id": "sales"}, 422, "invalid"),
+            ("transfer", {"after": True, "queue_id": "sales"}, 422, "invalid"),
+            ("transfer", {"after": False}, 422, "invalid"),
             ("transfer", {"agent_id": away}, 409, "agent_elsewhere"),
             ("transfer", {"agent_id": nobody}, 404, "unknown_agent"),
             ("transfer", {"queue_id": "nothing"}, 404, "unknown_queue"),

@@ -18,6 +18,7 @@ from pbx.domain.ids import FlowId
 from pbx.simulation.flows.case_file import (
     FLOW_ID,
     AgentAnswers,
+    AgentHangsUp,
     AtNode,
     Case,
     HangsUp,
@@ -25,6 +26,7 @@ from pbx.simulation.flows.case_file import (
     Hears,
     HungUp,
     InQueue,
+    NumberAnswers,
     Presses,
     Step,
     Suite,
@@ -100,6 +102,8 @@ def _cannot(suite: Suite, case: Case) -> str | None:
         return "'lookups': the POP asks the real service"
     if any(isinstance(step.action, HasVariables) for step in case.steps):
         return "'variables': the POP does not tell them"
+    if any(isinstance(step.action, AgentHangsUp | NumberAnswers) for step in case.steps):
+        return "'agent_hangs_up', 'number_answers': who is called does as he likes"
     if suite.cli in ("withheld", "unknown"):
         return "'caller.number': a call without a number cannot be told from others"
     return None
@@ -170,7 +174,7 @@ class _Run:
                 await self._expect(lambda: seen.cause is not None, f"the call hung up with {cause.name}")
                 if seen.cause is not cause:
                     raise Unmet(f"the call hung up with {cause.name}", self._state())
-            case HasVariables():
+            case HasVariables() | AgentHangsUp() | NumberAnswers():
                 raise AssertionError("such a case is not run")
 
     async def _hears(self, prompt: str) -> None:

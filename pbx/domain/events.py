@@ -15,7 +15,8 @@ from pbx.domain.consult_events import *  # noqa: F403
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.ids import AgentId, BridgeId, CallId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.queue_rules import Asked
 from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
 
@@ -137,6 +138,7 @@ class QueueJoined(Event):
 
     queue_id: QueueId
     position: int
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,8 @@ class QueueRefused(Event):
 
     queue_id: QueueId
     reason: str
+    asked: Asked | None = None
+    """None where the call had been waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,6 +358,18 @@ class CallEnded(Event):
     ended_at: float
 
 
+# --- the router (not tied to a call's own events) ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLeft(Event):
+    """A waiting call gave up its place, or lost it with its last leg; written by the router, in the order of what it
+    did."""
+
+    call_id: CallId
+    queue_id: QueueId
+
+
 # --- agents (not tied to a call) -------------------------------------------------------------------------------------
 
 
@@ -373,7 +389,7 @@ FACTS: tuple[type[Event], ...] = (
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
-    TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
+    TalkStarted, CallEnded, AgentChanged, QueueLeft, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
     *talk_events.FINDINGS, *consult_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

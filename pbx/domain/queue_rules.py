@@ -7,7 +7,7 @@ from enum import Enum
 
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import QueueId
+from pbx.domain.ids import AgentId, QueueId
 
 Requirement = frozenset[tuple[str, int]]
 """Skill and least proficiency 1-5; queues with the same requirement share one index of calls and of idle agents."""
@@ -55,6 +55,18 @@ class Need:
     def __post_init__(self) -> None:
         for _, skill, least in ((0.0, self.skill, self.least), *self.fallbacks):
             _check_least(skill, least, lowest=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asked of its queue when it joined; see ``commands.JoinQueue``. With it the journal says all that the
+    router was told, and a replay needs neither the caller's digits nor what a lookup answered."""
+
+    entered_at: float
+    priority: int
+    needs: tuple[Need, ...]
+    preferred: AgentId | None
+    preferred_s: float
 
 
 @dataclass(frozen=True, slots=True)

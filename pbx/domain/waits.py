@@ -14,11 +14,12 @@ from pbx.domain import wait_plan
 from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import AgentId, CallId
+from pbx.domain.ids import AgentId, CallId, QueueId
 from pbx.domain.matching import Matching
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import (
+    Asked,
     EndWithPrompt,
     Need,
     NoAgent,
@@ -42,6 +43,11 @@ class Waits(Matching):
         """Place in the queue, from 1. Calls whose agent is being rung still count: they may come to nothing."""
         waiting = self._waiting[call_id]
         return waiting.line.all.rank(waiting.place) + 1
+
+    def waits_in(self, call_id: CallId) -> QueueId | None:
+        """The queue in which the call waits."""
+        waiting = self._waiting.get(call_id)
+        return None if waiting is None else waiting.queue_id
 
     # --- in and out -------------------------------------------------------------------------------------------------
 
@@ -68,7 +74,7 @@ class Waits(Matching):
         line.all.add(place)
         position = line.all.rank(place) + 1
         decisions: list[Decision] = [
-            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position))
+            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position, asked=_asked(command)))
         ]
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
@@ -78,7 +84,8 @@ class Waits(Matching):
 
     @staticmethod
     def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:
-        return ToCall(call_id, ev.QueueRefused(at=now, queue_id=command.queue_id, reason=reason))
+        refused = ev.QueueRefused(at=now, queue_id=command.queue_id, reason=reason, asked=_asked(command))
+        return ToCall(call_id, refused)
 
     def _drop(self, waiting: Waiting) -> list[Decision]:
         """The call waits no longer; it is not open. Its timers are cancelled."""
@@ -306,6 +313,10 @@ class Waits(Matching):
         for waiting in calls:
             waiting.preferred = None
         return decisions + self._settle(concerned.values(), now)
+
+
+def _asked(join: cmd.JoinQueue) -> Asked:
+    return Asked(join.entered_at, join.priority, join.needs, join.preferred, join.preferred_s)
 
 
 def _anybody(pools: tuple[Pool, ...]) -> bool:

@@ -1,0 +1,262 @@
+"""A POP's journal run again through the ACD: the same rules must give the same decisions.
+
+What the ACD was told is fed to it anew, at the times at which it was told. Agents' changes are both its output and the
+trace of what agents and calls did: a change that does not follow from what was fed so far is such an act, and says
+which by where the agent is and where it goes. What the call core decided is not replayed: keyed digits and answers of
+lookups are not in the journal, and the ACD does not need them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pbx.controller.config_store import ConfigStore
+from pbx.domain import commands as cmd
+from pbx.domain import events as ev
+from pbx.domain.acd import Acd, Changed, Decision, ToCall
+from pbx.domain.agent import Agent, State, Status
+from pbx.domain.consent import RegimeTable
+from pbx.domain.errors import IllegalTransition
+from pbx.domain.ids import AgentId, CallId, PhoneId
+from pbx.domain.queue import Queue
+from pbx.domain.queue_rules import Asked
+from pbx.simulation.replay_read import DECISIONS, Configured, Journal, Row, Run
+from pbx.wire.messages import AgentConfig, ConfigEntry
+
+SAME_ACT_S = 0.05
+"""A change so soon after a change of the configuration is taken to be its effect, if it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    seq: int
+    """The event of the journal; 0: what the replay decided is not in the journal."""
+    at: float
+    call_id: CallId | None
+    recorded: str
+    replayed: str
+
+    def __str__(self) -> str:
+        where = f"event {self.seq}" if self.seq else "no event"
+        of = f" of call {self.call_id}" if self.call_id else ""
+        return f"{where}{of} at {self.at:.6f}: recorded {self.recorded}, replayed {self.replayed}"
+
+
+@dataclass(slots=True)
+class Report:
+    runs: int = 0
+    decisions: int = 0
+    """Compared and the same: offers, withdrawals, refusals, overflows, waits that ended."""
+    offers: int = 0
+    changes: int = 0
+    """Agents' changes that were the same."""
+    unheard: int = 0
+    """Decisions of the replay about calls that were over, or of a controller that died before it wrote them."""
+    difference: Difference | None = None
+
+
+class Unlike(Exception):
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(str(difference))
+        self.difference = difference
+
+
+def replay(journal: Journal, since: float = float("-inf"), until: float = float("inf")) -> Report:
+    """Compare all decisions from ``since`` to ``until``, up to the first difference."""
+    report = Report()
+    for run in journal.runs:
+        if run.rows and run.rows[-1].at >= since and run.rows[0].at <= until:
+            report.runs += 1
+            try:
+                Replay(run, report, since, until).play()
+            except Unlike as unlike:
+                report.difference = unlike.difference
+                break
+    return report
+
+
+class Replay:
+    """One run of the controller."""
+
+    def __init__(self, run: Run, report: Report, since: float, until: float) -> None:
+        self.acd = Acd()
+        self._run = run
+        self._report = report
+        self._since, self._until = since, until
+        self._store = ConfigStore(RegimeTable({}), {})
+        self._due: deque[ev.AgentChanged] = deque()
+        """Changes that followed from what was fed and are yet to be met in the journal."""
+        self._told: dict[CallId, list[ev.Event]] = defaultdict(list)
+
+    def play(self) -> None:
+        for one in self._run.in_force:
+            self._configure(one, one.at)
+        self._due.clear()
+        rows = self._run.rows
+        for number, row in enumerate(rows):
+            if row.at > self._until:
+                break
+            if isinstance(row.event, ev.AgentChanged):
+                self._meet(row, row.event)
+                continue
+            if self._due:
+                raise self._unlike(row, self._due[0])
+            following = rows[number + 1].event if number + 1 < len(rows) else None
+            self._feed(row, following)
+        # What is due still was lost with the controller, within the journal's last moments.
+        self._compare()
+
+    # --- feeding ------------------------------------------------------------------------------------------------
+
+    def _do(self, row: Row, act: Callable[[], Iterable[Decision]]) -> None:
+        try:
+            decisions = act()
+        except (IllegalTransition, KeyError) as error:
+            raise Unlike(Difference(row.seq, row.at, row.call_id, _said(row.event), repr(error))) from error
+        for decision in decisions:
+            match decision:
+                case Changed(event=event):
+                    self._due.append(event)
+                case ToCall(call_id=call_id, event=event) if isinstance(event, DECISIONS):
+                    self._told[call_id].append(event)
+                case _:
+                    pass
+
+    def _feed(self, row: Row, following: object) -> None:
+        at, event = row.at, row.event
+        match event:
+            case Configured():
+                # Its time was taken before that of its effects, which say when it really took effect.
+                if isinstance(following, ev.AgentChanged) and 0 <= following.at - at < SAME_ACT_S:
+                    at = following.at
+                self._do(row, lambda: self._configure(event, at))
+            case ev.QueueJoined(asked=Asked() as asked) | ev.QueueRefused(asked=Asked() as asked):
+                join = cmd.JoinQueue(
+                    event.queue_id, asked.entered_at, asked.priority, asked.needs, asked.preferred, asked.preferred_s
+                )
+                self._do(row, lambda: self.acd.handle(row.call_id or CallId(""), join, at))
+            case ev.QueueLeft(call_id=call_id, queue_id=queue_id):
+                self._do(row, lambda: self.acd.handle(call_id, cmd.LeaveQueue(queue_id), at))
+            case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
+                self._do(row, lambda: self.acd.phone_reachable(phone_id, reachable, at))
+            case ev.TimerFired(timer=timer):
+                self._do(row, lambda: self.acd.timer(timer, at))
+            case _:
+                raise AssertionError("the reader gives nothing else")
+
+    def _configure(self, one: Configured, now: float) -> list[Decision]:
+        """As the POP does; what it refused is refused here too."""
+        if one.entity is None:
+            match self._store.remove(one.key):
+                case Queue(queue_id=queue_id):
+                    return self.acd.remove_queue(queue_id, now)
+                case AgentConfig(agent_id=agent_id):
+                    return self.acd.remove_agent(AgentId(agent_id), now)
+                case _:
+                    return []
+        match self._store.put(one.key, ConfigEntry(revision=0, entity=one.entity)):
+            case Queue() as queue:
+                return self.acd.put_queue(queue, now)
+            case AgentConfig() as agent:
+                return self.acd.put_agent(
+                    AgentId(agent.agent_id),
+                    PhoneId(agent.phone_id),
+                    agent.skills,
+                    agent.country,
+                    now,
+                    cost=agent.cost,
+                    weight=agent.weight,
+                )
+            case _:
+                return []
+
+    # --- agents' changes ------------------------------------------------------------------------------------------
+
+    def _meet(self, row: Row, event: ev.AgentChanged) -> None:
+        if not self._due:
+            agent = self.acd.agents.get(event.agent_id)
+            if agent is None:
+                raise Unlike(Difference(row.seq, row.at, None, _said(event), "no such agent"))
+            self._do(row, lambda: self._act(agent, event))
+        if not self._due or self._due[0] != event:
+            raise self._unlike(row, self._due[0] if self._due else None)
+        self._due.popleft()
+        self._report.changes += self._since <= event.at
+
+    def _act(self, agent: Agent, event: ev.AgentChanged) -> list[Decision]:
+        """What somebody did, so that the agent came to be what ``event`` says."""
+        acd, who, now = self.acd, agent.agent_id, event.at
+        call_id, offer_id, new = agent.call_id or CallId(""), agent.offer_id, State[event.state]
+        match agent.state, new:
+            case old, _ if old is new:
+                return acd.set_status(who, Status[event.status], event.reason, now)
+            case State.RESERVED, State.RINGING if offer_id is not None:
+                return acd.handle(call_id, cmd.AgentRings(offer_id, who), now)
+            case ((State.RESERVED | State.RINGING), State.ON_CALL) if offer_id is not None:
+                return acd.handle(call_id, cmd.EndOffer(offer_id, who, ev.OfferOutcome.ANSWERED), now)
+            case ((State.RESERVED | State.RINGING), State.IDLE) if offer_id is not None:
+                # Without a word of the call it died by a defect.
+                outcome = self._run.outcomes.get(offer_id, ev.OfferOutcome.CALLER_GONE)
+                return acd.handle(call_id, cmd.EndOffer(offer_id, who, outcome), now)
+            case State.ON_CALL, State.WRAP_UP:
+                return acd.handle(call_id, cmd.ReleaseAgent(who), now)
+            case State.WRAP_UP, State.IDLE:
+                return acd.timer(f"wrap_up:{who}", now)
+            case State.IDLE, State.ENGAGED if (who, now) in self._run.engaged:
+                other, request = self._run.engaged[who, now]
+                return acd.handle(other, cmd.EngageAgent(request, who), now)
+            case State.ENGAGED, State.IDLE:
+                return acd.handle(call_id, cmd.FreeAgent(who), now)
+            case State.ENGAGED, State.ON_CALL if (call_id, who) in self._run.talked:
+                return acd.handle(call_id, cmd.PutOnCall(who, self._run.talked[call_id, who]), now)
+            case _:
+                return []
+
+    # --- comparing ------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _unlike(row: Row, due: ev.Event | None) -> Unlike:
+        replayed = "no change" if due is None else _said(due)
+        return Unlike(Difference(row.seq, row.at, row.call_id, _said(row.event), replayed))
+
+    def _compare(self) -> None:
+        """What each call was told, in its order."""
+        differences: list[Difference] = []
+        for call_id in self._run.decisions.keys() | self._told.keys():
+            recorded = [row for row in self._run.decisions.get(call_id, ()) if row.at <= self._until]
+            told = self._told.get(call_id, [])
+            for row, event in zip(recorded, told, strict=False):
+                if row.event != event:
+                    differences.append(Difference(row.seq, row.at, call_id, _said(row.event), _said(event)))
+                    break
+                if row.at >= self._since:
+                    self._report.decisions += 1
+                    self._report.offers += isinstance(event, ev.OfferMade)
+            else:
+                for row in recorded[len(told) :][:1]:
+                    differences.append(Difference(row.seq, row.at, call_id, _said(row.event), "nothing"))
+                for event in told[len(recorded) :]:
+                    if event.at < self._run.last_heard.get(call_id, 0.0):
+                        differences.append(Difference(0, event.at, call_id, "nothing", _said(event)))
+                        break
+                    self._report.unheard += 1
+        if differences:
+            raise Unlike(min(differences, key=lambda one: (one.at, one.seq)))
+
+
+def _said(event: object) -> str:
+    match event:
+        case ev.AgentChanged():
+            return f"agent {event.agent_id} {event.status} {event.state}"
+        case ev.OfferMade():
+            return f"offer {event.offer_id} to agent {event.agent_id}, epoch {event.epoch}"
+        case ev.QueueRefused():
+            return f"refused by {event.queue_id}: {event.reason}"
+        case ev.QueueOverflowed():
+            return f"overflow from {event.from_queue_id} to {event.queue_id}"
+        case ev.WaitEnded():
+            return f"wait in {event.queue_id} ended: {event.reason}"
+        case _:
+            return type(event).__name__

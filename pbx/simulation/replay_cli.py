@@ -1,0 +1,64 @@
+"""``callplane replay``: a POP's journal again through the ACD."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from pbx.simulation.replay import Report, replay
+from pbx.simulation.replay_read import Journal, UnusableJournal, read
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0: the same decisions; 1: others; 2: a file or an option that cannot be used."""
+    parser = argparse.ArgumentParser(prog="callplane replay", description=__doc__)
+    parser.add_argument("journal", type=Path, help="a POP's journal.sqlite")
+    parser.add_argument("--from", dest="since", type=_time, default=-math.inf, help="seconds or ISO 8601")
+    parser.add_argument("--to", dest="until", type=_time, default=math.inf, help="likewise")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args(argv)
+    try:
+        journal = read(options.journal)
+    except UnusableJournal as error:
+        print(f"callplane replay: {error}", file=sys.stderr)
+        return 2
+    report = replay(journal, options.since, options.until)
+    if options.json:
+        print(json.dumps({"same": report.difference is None, **asdict(report), "unknown": journal.unknown}))
+    else:
+        _say(journal, report)
+    return 0 if report.difference is None else 1
+
+
+def _say(journal: Journal, report: Report) -> None:
+    console = Console(highlight=False)
+    if journal.unknown:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(journal.unknown.items()))
+        console.print(f"skipped events of kinds that this version does not know: {kinds}")
+    same = f"{report.decisions} decisions ({report.offers} offers) and {report.changes} changes of agents"
+    runs = f"{report.runs} {'run' if report.runs == 1 else 'runs'} of the controller"
+    if report.difference is None:
+        console.print(f"the same: {same} in {runs}")
+    else:
+        console.print(f"[bold red]a difference[/] after {same}")
+        console.print(str(report.difference), markup=False, soft_wrap=True)
+
+
+def _time(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        problem = f"must be seconds since the epoch or a time such as 2026-03-01T08:00:00Z, not {text!r}"
+        raise argparse.ArgumentTypeError(problem) from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,186 @@
+"""A journal run again gives the same decisions; what cannot be replayed is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pbx.domain import waits
+from pbx.domain.ids import CallId
+from pbx.domain.sorted_blocks import Place
+from pbx.simulation.replay import replay
+from pbx.simulation.replay_cli import main
+from pbx.simulation.replay_read import UnusableJournal, read
+from pbx.simulation.virtual_time import VirtualTimeLoop
+from tests.support.busy import busy, killed, world_of
+
+
+async def _hours(directory: Path, seed: int, calls: int = 200) -> Path:
+    """A controller that dies with calls in all states, and the one that follows it."""
+    directory.mkdir()  # noqa: ASYNC240
+    async with world_of(directory) as world:
+        hour = asyncio.create_task(busy(world, calls, seed))
+        await world.run(2.0 * calls)
+        again = killed(world, directory / "again")
+        hour.cancel()
+    async with world_of(again) as world:
+        await busy(world, calls, seed + 100)
+    return again / "journal.sqlite"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(_hours(tmp_path_factory.mktemp("replay") / "first", 1))
+
+
+@pytest.fixture
+def journal(recorded: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(recorded, tmp_path / "journal.sqlite"))
+
+
+def _change(journal: Path, sql: str, *values: object) -> None:
+    with sqlite3.connect(journal) as db:
+        assert db.execute(sql, values).rowcount > 0
+    db.close()
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+async def test_a_busy_time_with_a_killed_controller_replays_to_the_same_decisions(tmp_path: Path, seed: int) -> None:
+    journal = read(await _hours(tmp_path / "hours", seed))
+    report = replay(journal)
+    assert report.difference is None
+    assert report.runs == 2
+    assert report.offers > 150
+    kinds = [type(row.event).__name__ for run in journal.runs for rows in run.decisions.values() for row in rows]
+    assert all(kinds.count(kind) > 3 for kind in ("OfferWithdrawn", "QueueRefused", "QueueOverflowed", "WaitEnded"))
+    outcomes = [outcome.value for run in journal.runs for outcome in run.outcomes.values()]
+    assert all(outcomes.count(one) > 3 for one in ("answered", "no_answer", "busy", "rejected", "caller_gone"))
+    assert len(kinds) == report.decisions
+
+
+def test_another_order_of_priority_is_a_difference(monkeypatch: pytest.MonkeyPatch, journal: Path) -> None:
+    def by_age(priority: int, entered_at: float, call_id: CallId) -> Place:
+        return (entered_at, call_id)
+
+    assert replay(read(journal)).difference is None
+    monkeypatch.setattr(waits, "place_of", by_age)
+    difference = replay(read(journal)).difference
+    assert difference is not None
+    assert difference.seq > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("OfferMade", "$.epoch", 99),
+        ("OfferMade", "$.agent_id", "agent77"),
+        ("QueueOverflowed", "$.queue_id", "third"),
+        ("WaitEnded", "$.reason", "prompt"),
+        ("AgentChanged", "$.agent_id", "agent77"),
+        ("PhoneReachable", "$.reachable", False),
+    ],
+)
+def test_what_was_decided_otherwise_is_named_with_its_place(
+    journal: Path, capsys: pytest.CaptureFixture[str], kind: str, field: str, value: object
+) -> None:
+    [(seq,)] = sqlite3.connect(journal).execute(
+        "SELECT seq FROM events WHERE kind = ? ORDER BY seq LIMIT 1 OFFSET 5", (kind,)
+    )
+    _change(
+        journal,
+        "UPDATE events SET data = CAST(json_set(CAST(data AS TEXT), ?, json(?)) AS BLOB) WHERE seq = ?",
+        field,
+        json.dumps(value),
+        seq,
+    )
+    assert main([str(journal), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["same"] is False
+    assert said["difference"]["seq"] == seq or kind == "PhoneReachable"
+
+
+def test_a_lost_offer_is_a_difference(journal: Path) -> None:
+    _change(journal, "DELETE FROM events WHERE seq = (SELECT min(seq) FROM events WHERE kind = 'OfferMade')")
+    assert replay(read(journal)).difference is not None
+
+
+def test_the_command_says_how_much_was_the_same(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(journal), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["same"] is True
+    assert said["decisions"] > said["offers"] > 150
+    assert main([str(journal)]) == 0
+    assert f"{said['decisions']} decisions" in " ".join(capsys.readouterr().out.split())
+
+
+def test_part_of_the_time(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = [row.at for run in read(journal).runs for row in run.rows]
+    middle = (at[0] + at[-1]) / 2
+    numbers = []
+    for limits in ([], ["--from", str(middle)], ["--to", str(middle)]):
+        assert main([str(journal), "--json", *limits]) == 0
+        numbers.append(json.loads(capsys.readouterr().out)["decisions"])
+    assert numbers[0] == numbers[1] + numbers[2]
+    assert min(numbers) > 50
+
+
+def _torn(journal: Path) -> None:
+    _change(journal, "UPDATE events SET data = substr(data, 1, 20) WHERE seq = 400")
+    _change(journal, "UPDATE events SET kind = 'AgentChanged', call_id = NULL WHERE seq = 400")
+
+
+def _without_asked(journal: Path) -> None:
+    _change(
+        journal,
+        "UPDATE events SET data = CAST(json_remove(CAST(data AS TEXT), '$.asked') AS BLOB) WHERE kind = 'QueueJoined'",
+    )
+
+
+def _without_history(journal: Path) -> None:
+    _change(journal, "DELETE FROM config_history")
+
+
+def _bad_history(journal: Path) -> None:
+    _change(journal, "UPDATE config_history SET entry = CAST('{}' AS BLOB) WHERE key = 'queue.second'")
+
+
+def _no_database(journal: Path) -> None:
+    journal.write_bytes(b"not a database" * 100)
+
+
+def _gone(journal: Path) -> None:
+    journal.unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_torn, r"event 400 \(AgentChanged\) cannot be read"),
+        (_without_asked, "does not say what the call asked"),
+        (_without_history, "no history of its configuration"),
+        (_bad_history, "configuration queue.second after event .* cannot be read"),
+        (_no_database, "cannot be replayed"),
+        (_gone, "is not a file"),
+    ],
+)
+def test_a_journal_that_cannot_be_replayed_is_refused(
+    journal: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None], said: str
+) -> None:
+    harm(journal)
+    with pytest.raises(UnusableJournal, match=said):
+        read(journal)
+    assert main([str(journal)]) == 2
+    assert capsys.readouterr().err
+
+
+def test_events_of_a_newer_version_are_skipped_and_said(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _change(journal, "UPDATE events SET kind = 'HoloCallOffered' WHERE kind = 'LegOffered'")
+    assert main([str(journal)]) == 0
+    assert "HoloCallOffered" in capsys.readouterr().out

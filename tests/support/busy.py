@@ -51,7 +51,7 @@ async def busy(world: World, calls: int, seed: int) -> None:
     """Callers and agents by chance, until all have hung up or, for some who talk, until the time is over."""
     chance = random.Random(seed)
     for name, skills in AGENTS.items():
-        world.agent(name, skills=skills)
+        world.agent(name, skills=skills).answers_after_s = 3.0
     people = [asyncio.create_task(_caller(world, chance, chance.uniform(0, 3.0 * calls))) for _ in range(calls)]
     people.append(asyncio.create_task(_agents(world, chance, 3.0 * calls)))
     await asyncio.gather(*people)
@@ -76,7 +76,7 @@ async def _agents(world: World, chance: random.Random, for_s: float) -> None:
         await asyncio.sleep(chance.expovariate(1 / 4))
         name = chance.choice(sorted(AGENTS))
         phone, agent = world.engine.phones[AgentId(name)], world.pop.router.agent(AgentId(name))  # type: ignore[index]
-        match chance.choice((*["ready"] * 6, "break", "phone", "phone", "wrap_up", "line", "queue", "skills")):
+        match chance.choice((*["ready"] * 6, "break", "break", "phone", "phone", "wrap_up", "line", "queue", "skills")):
             case "ready":
                 world.status(name, "AVAILABLE")
             case "break":

@@ -49,6 +49,9 @@ class Waits(Matching):
         waiting = self._waiting.get(call_id)
         return None if waiting is None else waiting.queue_id
 
+    def queues(self) -> list[Queue]:
+        return [line.queue for line in self._lines.values() if not line.removed]
+
     # --- in and out -------------------------------------------------------------------------------------------------
 
     def _join(self, call_id: CallId, command: cmd.JoinQueue, now: float) -> list[Decision]:

@@ -8,9 +8,10 @@ lookups are not in the journal, and the ACD does not need them.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pbx.controller.config_store import ConfigStore
 from pbx.domain import commands as cmd
@@ -22,6 +23,8 @@ from pbx.domain.errors import IllegalTransition
 from pbx.domain.ids import AgentId, CallId, PhoneId
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Asked
+from pbx.domain.service_level import End
+from pbx.simulation.replay_observed import Chose, Observed
 from pbx.simulation.replay_read import DECISIONS, Configured, Journal, Row, Run
 from pbx.wire.messages import AgentConfig, ConfigEntry
 
@@ -55,6 +58,7 @@ class Report:
     unheard: int = 0
     """Decisions of the replay about calls that were over, or of a controller that died before it wrote them."""
     difference: Difference | None = None
+    replayed: list[Replay] = field(default_factory=list)
 
 
 class Unlike(Exception):
@@ -63,14 +67,15 @@ class Unlike(Exception):
         self.difference = difference
 
 
-def replay(journal: Journal, since: float = float("-inf"), until: float = float("inf")) -> Report:
+def replay(journal: Journal, since: float = -math.inf, until: float = math.inf) -> Report:
     """Compare all decisions from ``since`` to ``until``, up to the first difference."""
     report = Report()
     for run in journal.runs:
         if run.rows and run.rows[-1].at >= since and run.rows[0].at <= until:
             report.runs += 1
             try:
-                Replay(run, report, since, until).play()
+                report.replayed.append(Replay(run, report, since, until))
+                report.replayed[-1].play()
             except Unlike as unlike:
                 report.difference = unlike.difference
                 break
@@ -80,21 +85,24 @@ def replay(journal: Journal, since: float = float("-inf"), until: float = float(
 class Replay:
     """One run of the controller."""
 
-    def __init__(self, run: Run, report: Report, since: float, until: float) -> None:
+    def __init__(
+        self, run: Run, report: Report | None = None, since: float = -math.inf, until: float = math.inf
+    ) -> None:
         self.acd = Acd()
-        self._run = run
-        self._report = report
+        self.run = run
+        self.report = report or Report()
         self._since, self._until = since, until
         self._store = ConfigStore(RegimeTable({}), {})
         self._due: deque[ev.AgentChanged] = deque()
         """Changes that followed from what was fed and are yet to be met in the journal."""
         self._told: dict[CallId, list[ev.Event]] = defaultdict(list)
+        self.seen = Observed()
 
     def play(self) -> None:
-        for one in self._run.in_force:
-            self._configure(one, one.at)
+        for one in self.run.in_force:
+            self.configure(one, one.at)
         self._due.clear()
-        rows = self._run.rows
+        rows = self.run.rows
         for number, row in enumerate(rows):
             if row.at > self._until:
                 break
@@ -121,6 +129,10 @@ class Replay:
                     self._due.append(event)
                 case ToCall(call_id=call_id, event=event) if isinstance(event, DECISIONS):
                     self._told[call_id].append(event)
+                    if isinstance(event, ev.QueueRefused):
+                        self.seen.over(call_id, event.at, End.GIVEN_UP if event.asked is None else End.REFUSED)
+                    elif isinstance(event, ev.WaitEnded):
+                        self.seen.over(call_id, event.at, End.GIVEN_UP)
                 case _:
                     pass
 
@@ -131,13 +143,16 @@ class Replay:
                 # Its time was taken before that of its effects, which say when it really took effect.
                 if isinstance(following, ev.AgentChanged) and 0 <= following.at - at < SAME_ACT_S:
                     at = following.at
-                self._do(row, lambda: self._configure(event, at))
+                self._do(row, lambda: self.configure(event, at))
             case ev.QueueJoined(asked=Asked() as asked) | ev.QueueRefused(asked=Asked() as asked):
                 join = cmd.JoinQueue(
                     event.queue_id, asked.entered_at, asked.priority, asked.needs, asked.preferred, asked.preferred_s
                 )
-                self._do(row, lambda: self.acd.handle(row.call_id or CallId(""), join, at))
+                joining = row.call_id or CallId("")
+                self.seen.joined(joining, join, at)
+                self._do(row, lambda: self.acd.handle(joining, join, at))
             case ev.QueueLeft(call_id=call_id, queue_id=queue_id):
+                self.seen.over(call_id, at, End.ABANDONED)
                 self._do(row, lambda: self.acd.handle(call_id, cmd.LeaveQueue(queue_id), at))
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
                 self._do(row, lambda: self.acd.phone_reachable(phone_id, reachable, at))
@@ -146,7 +161,7 @@ class Replay:
             case _:
                 raise AssertionError("the reader gives nothing else")
 
-    def _configure(self, one: Configured, now: float) -> list[Decision]:
+    def configure(self, one: Configured, now: float) -> list[Decision]:
         """As the POP does; what it refused is refused here too."""
         if one.entity is None:
             match self._store.remove(one.key):
@@ -183,7 +198,7 @@ class Replay:
         if not self._due or self._due[0] != event:
             raise self._unlike(row, self._due[0] if self._due else None)
         self._due.popleft()
-        self._report.changes += self._since <= event.at
+        self.report.changes += self._since <= event.at
 
     def _act(self, agent: Agent, event: ev.AgentChanged) -> list[Decision]:
         """What somebody did, so that the agent came to be what ``event`` says."""
@@ -191,26 +206,32 @@ class Replay:
         call_id, offer_id, new = agent.call_id or CallId(""), agent.offer_id, State[event.state]
         match agent.state, new:
             case old, _ if old is new:
+                self.seen.chosen.append(Chose(now, who, Status[event.status], event.reason))
                 return acd.set_status(who, Status[event.status], event.reason, now)
             case State.RESERVED, State.RINGING if offer_id is not None:
                 return acd.handle(call_id, cmd.AgentRings(offer_id, who), now)
             case ((State.RESERVED | State.RINGING), State.ON_CALL) if offer_id is not None:
+                self.seen.answered(agent, now)
                 return acd.handle(call_id, cmd.EndOffer(offer_id, who, ev.OfferOutcome.ANSWERED), now)
             case ((State.RESERVED | State.RINGING), State.IDLE) if offer_id is not None:
                 # Without a word of the call it died by a defect.
-                outcome = self._run.outcomes.get(offer_id, ev.OfferOutcome.CALLER_GONE)
+                outcome = self.run.outcomes.get(offer_id, ev.OfferOutcome.CALLER_GONE)
+                if outcome is ev.OfferOutcome.CALLER_GONE:
+                    self.seen.over(call_id, now, End.ABANDONED)
                 return acd.handle(call_id, cmd.EndOffer(offer_id, who, outcome), now)
             case State.ON_CALL, State.WRAP_UP:
+                self.seen.released(agent, now)
                 return acd.handle(call_id, cmd.ReleaseAgent(who), now)
             case State.WRAP_UP, State.IDLE:
+                self.seen.wrapped_up(agent, now)
                 return acd.timer(f"wrap_up:{who}", now)
-            case State.IDLE, State.ENGAGED if (who, now) in self._run.engaged:
-                other, request = self._run.engaged[who, now]
+            case State.IDLE, State.ENGAGED if (who, now) in self.run.engaged:
+                other, request = self.run.engaged[who, now]
                 return acd.handle(other, cmd.EngageAgent(request, who), now)
             case State.ENGAGED, State.IDLE:
                 return acd.handle(call_id, cmd.FreeAgent(who), now)
-            case State.ENGAGED, State.ON_CALL if (call_id, who) in self._run.talked:
-                return acd.handle(call_id, cmd.PutOnCall(who, self._run.talked[call_id, who]), now)
+            case State.ENGAGED, State.ON_CALL if (call_id, who) in self.run.talked:
+                return acd.handle(call_id, cmd.PutOnCall(who, self.run.talked[call_id, who]), now)
             case _:
                 return []
 
@@ -224,24 +245,24 @@ class Replay:
     def _compare(self) -> None:
         """What each call was told, in its order."""
         differences: list[Difference] = []
-        for call_id in self._run.decisions.keys() | self._told.keys():
-            recorded = [row for row in self._run.decisions.get(call_id, ()) if row.at <= self._until]
+        for call_id in self.run.decisions.keys() | self._told.keys():
+            recorded = [row for row in self.run.decisions.get(call_id, ()) if row.at <= self._until]
             told = self._told.get(call_id, [])
             for row, event in zip(recorded, told, strict=False):
                 if row.event != event:
                     differences.append(Difference(row.seq, row.at, call_id, _said(row.event), _said(event)))
                     break
                 if row.at >= self._since:
-                    self._report.decisions += 1
-                    self._report.offers += isinstance(event, ev.OfferMade)
+                    self.report.decisions += 1
+                    self.report.offers += isinstance(event, ev.OfferMade)
             else:
                 for row in recorded[len(told) :][:1]:
                     differences.append(Difference(row.seq, row.at, call_id, _said(row.event), "nothing"))
                 for event in told[len(recorded) :]:
-                    if event.at < self._run.last_heard.get(call_id, 0.0):
+                    if event.at < self.run.last_heard.get(call_id, 0.0):
                         differences.append(Difference(0, event.at, call_id, "nothing", _said(event)))
                         break
-                    self._report.unheard += 1
+                    self.report.unheard += 1
         if differences:
             raise Unlike(min(differences, key=lambda one: (one.at, one.seq)))
 

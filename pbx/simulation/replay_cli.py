@@ -9,11 +9,16 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from pbx.domain.service_level import THRESHOLD_S
+from pbx.simulation.flows.files import Unusable
 from pbx.simulation.replay import Report, replay
 from pbx.simulation.replay_read import Journal, UnusableJournal, read
+from pbx.simulation.replay_report import Comparison, as_json, compare, drawn, table
+from pbx.simulation.replay_rules import rules
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,19 +27,40 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("journal", type=Path, help="a POP's journal.sqlite")
     parser.add_argument("--from", dest="since", type=_time, default=-math.inf, help="seconds or ISO 8601")
     parser.add_argument("--to", dest="until", type=_time, default=math.inf, help="likewise")
+    parser.add_argument("--queues", type=Path, help="YAML or JSON: queue id -> settings to change")
+    parser.add_argument("--agents", type=Path, help="likewise: agent id -> skills, cost, weight")
+    parser.add_argument("--threshold", type=float, default=THRESHOLD_S, help="seconds of the service level")
+    parser.add_argument("--svg", type=Path, help="where to write a picture of the comparison")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(argv)
     try:
+        changed = rules(options.queues, options.agents)
+        if options.svg is not None and not changed:
+            raise Unusable("--svg", "goes with --queues or --agents: it draws what they change")
         journal = read(options.journal)
-    except UnusableJournal as error:
+        report = replay(journal, options.since, options.until)
+        rows = compare(report, changed, options.threshold) if changed and report.difference is None else []
+        if changed and report.difference is None and (unused := changed.unused()):
+            raise Unusable(", ".join(unused), "is not in this journal")
+        if options.svg is not None and rows:
+            options.svg.write_text(drawn(rows))
+    except (UnusableJournal, Unusable, OSError) as error:
         print(f"callplane replay: {error}", file=sys.stderr)
         return 2
-    report = replay(journal, options.since, options.until)
     if options.json:
-        print(json.dumps({"same": report.difference is None, **asdict(report), "unknown": journal.unknown}))
+        print(json.dumps(_told(journal, report, rows)))
     else:
         _say(journal, report)
+        if rows:
+            Console(width=max(100, Console().width)).print(table(rows, options.threshold))
     return 0 if report.difference is None else 1
+
+
+def _told(journal: Journal, report: Report, rows: list[Comparison]) -> dict[str, Any]:
+    told = {name: getattr(report, name) for name in ("runs", "decisions", "offers", "changes", "unheard")}
+    difference = None if report.difference is None else asdict(report.difference)
+    same = difference is None
+    return {"same": same, **told, "difference": difference, "unknown": journal.unknown, "queues": as_json(rows)}
 
 
 def _say(journal: Journal, report: Report) -> None:

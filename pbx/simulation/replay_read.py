@@ -139,6 +139,8 @@ def _runs(rows: list[Row], history: list[tuple[int, float, str | None, bytes | N
                 raise UnusableJournal(f"event {row.seq} is before the first start of a controller")
             row = next(left, None)
         if key is None:
+            while runs and runs[-1].rows and isinstance(runs[-1].rows[-1].event, Configured):
+                runs[-1].rows.pop()  # what changed while the controller was away, or had no effect any more
             _close(runs, joins)
             runs.append(Run(sorted(in_force.values(), key=lambda one: one.key)))
             continue

@@ -1,4 +1,4 @@
-"""A journal run again gives the same decisions; what cannot be replayed is refused."""
+"""A journal run again gives the same decisions; other rules give others; what cannot be replayed is refused."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
+from pbx.domain import commands as cmd
 from pbx.domain import waits
-from pbx.domain.ids import CallId
+from pbx.domain.ids import CallId, QueueId
+from pbx.domain.service_level import End
 from pbx.domain.sorted_blocks import Place
 from pbx.simulation.replay import replay
 from pbx.simulation.replay_cli import main
+from pbx.simulation.replay_observed import Wait
 from pbx.simulation.replay_read import UnusableJournal, read
+from pbx.simulation.replay_what_if import Patience
 from pbx.simulation.virtual_time import VirtualTimeLoop
-from tests.support.busy import busy, killed, world_of
+from tests.support.busy import AGENTS, busy, killed, world_of
 
 
 async def _hours(directory: Path, seed: int, calls: int = 200) -> Path:
@@ -188,3 +194,95 @@ def test_events_of_a_newer_version_are_skipped_and_said(journal: Path, capsys: p
     _change(journal, "UPDATE events SET kind = 'HoloCallOffered' WHERE kind = 'LegOffered'")
     assert main([str(journal)]) == 0
     assert "HoloCallOffered" in capsys.readouterr().out
+
+
+# --- other rules ----------------------------------------------------------------------------------------------------
+
+
+def _compared(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rules: object, kind: str = "queues"
+) -> dict[str, Any]:
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(rules))
+    assert main([str(journal), f"--{kind}", str(file), "--json"]) == 0
+    return {row["queue_id"]: row for row in json.loads(capsys.readouterr().out)["queues"]}
+
+
+def test_rules_that_change_nothing_change_nothing(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = _compared(journal, tmp_path, capsys, {"support": {"name": "Another name"}})
+    assert rows.keys() == {"support", "second"}
+    for row in rows.values():
+        assert row["before"] == row["after"]
+        assert row["occupancy_before"] == row["occupancy_after"]
+        assert 0.3 < row["occupancy_before"] <= 1.0
+        assert row["recorded"]["offered"] == pytest.approx(row["before"]["offered"], rel=0.1)
+
+
+def test_a_queue_that_more_agents_can_serve_answers_more(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = _compared(journal, tmp_path, capsys, {"support": {"skills": {"support": 1}, "wrap_up_s": 0}})["support"]
+    assert row["after"]["answered"] > row["before"]["answered"]
+    assert row["after"]["service_level"] > row["before"]["service_level"] + 0.1
+    assert row["after"]["asa_s"] < row["before"]["asa_s"]
+
+
+def test_a_short_queue_refuses(journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = _compared(journal, tmp_path, capsys, {"support": {"max_waiting": 1}})["support"]
+    assert row["after"]["refused"] > row["before"]["refused"] + 20
+
+
+def test_agents_who_serve_one_queue_alone_take_more_of_its_calls(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = {name: {"skills": {"second": 5}} for name in AGENTS}
+    rows = _compared(journal, tmp_path, capsys, alone, kind="agents")
+    assert rows["second"]["after"]["answered"] > rows["second"]["before"]["answered"]
+
+
+def test_table_and_picture(journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, picture = tmp_path / "rules.yml", tmp_path / "rules.svg"
+    file.write_text("second: {max_wait_s: 10}\n")
+    assert main([str(journal), "--queues", str(file), "--svg", str(picture)]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("second", "support", "service level", "ASA", "occupancy", "longest wait"))
+    assert ElementTree.fromstring(picture.read_text()).tag.endswith("svg")  # noqa: S314
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("queues", "third: {priority: 1}", "queue third: is not in this journal"),
+        ("queues", "support: {colour: red}", "colour is not a setting"),
+        ("queues", "support: {wrap_up_s: long}", "queue support"),
+        ("queues", "support: {strategy: nobody}", "strategy"),
+        ("queues", "- support", "must hold queue ids"),
+        ("agents", "agent0: {ha1: x}", "ha1 is not a setting"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, text: str, said: str
+) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_text(text)
+    assert main([str(journal), f"--{kind}", str(file)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_patience_of_those_who_were_answered_is_longer_than_their_wait() -> None:
+    join = cmd.JoinQueue(QueueId("q"), 0.0)
+
+    def wait(waited_s: float, end: End) -> Wait:
+        return Wait(CallId("c"), join, 0.0, waited_s, end)
+
+    # By hand: at 10 one of 4 left, 3/4 stay; at 20 one is censored; at 30 one of 2, 3/8 stay; at 40 one censored.
+    seen = [wait(10, End.ABANDONED), wait(20, End.ANSWERED), wait(30, End.ABANDONED), wait(40, End.ANSWERED)]
+    patience = Patience(seen)
+    assert patience.after(0, 0.1) == 10
+    assert patience.after(0, 0.5) == 30
+    assert patience.after(0, 0.9) is None
+    assert patience.after(20, 0.4) == 30
+    assert patience.after(20, 0.6) is None
+    assert patience.after(30, 0.1) is None

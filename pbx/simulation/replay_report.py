@@ -90,14 +90,15 @@ def table(rows: Iterable[Comparison], threshold_s: float) -> Table:
 
 def drawn(rows: list[Comparison]) -> str:
     ticks = [(float(number), str(row.queue_id)) for number, row in enumerate(rows)]
-    whens = (("before", COLOURS[0], -0.05), ("after", COLOURS[1], 0.05))
+    aside = 0.012 * len(rows)
+    whens = (("before", COLOURS[0], -aside), ("after", COLOURS[1], aside))
 
     def panel(title: str, value: Callable[[Comparison, str], float | None], top: float | None = None) -> Panel:
         series = []
-        for when, colour, aside in whens:
-            found = [(number + aside, value(row, when)) for number, row in enumerate(rows)]
-            series.append(Series(when, [(x, y) for x, y in found if y is not None], colour, dots=True))
-        return Panel(title, series, [(-0.5, ""), *ticks, (len(rows) - 0.5, "")], top=top)
+        for when, colour, shift in whens:
+            found = [(number + shift, value(row, when)) for number, row in enumerate(rows)]
+            series.append(Series(when, [(x, y) for x, y in found if y is not None], colour, bars=True))
+        return Panel(title, series, [(-0.5, ""), *ticks, (len(rows) - 0.5, "")], height=110, top=top)
 
     def of(name: str) -> Callable[[Comparison, str], float | None]:
         return lambda row, when: getattr(getattr(row, when), name)

@@ -10,7 +10,7 @@ from pbx.domain.e164 import E164, Cli
 from pbx.domain.events import Event, OfferOutcome, Supervision
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
-from pbx.domain.queue_rules import Need
+from pbx.domain.queue_rules import JoinQueue as JoinQueue  # stands in events too
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +182,6 @@ class Lookup:
 
 
 # --- for the router ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class JoinQueue:
-    queue_id: QueueId
-    entered_at: float
-    priority: int = 0
-    needs: tuple[Need, ...] = ()
-    """What this call asks of an agent beyond the queue's requirement."""
-    preferred: AgentId | None = None
-    """This agent first (the last one the caller talked to): the call waits ``preferred_s`` for nobody else."""
-    preferred_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, CallId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
-from pbx.domain.queue_rules import Asked
+from pbx.domain.queue_rules import JoinQueue
 from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
 
@@ -138,7 +138,7 @@ class QueueJoined(Event):
 
     queue_id: QueueId
     position: int
-    asked: Asked | None = None
+    asked: JoinQueue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ class QueueRefused(Event):
 
     queue_id: QueueId
     reason: str
-    asked: Asked | None = None
+    asked: JoinQueue | None = None
     """None where the call had been waiting."""
 
 

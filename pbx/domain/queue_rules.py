@@ -58,15 +58,18 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a call asked of its queue when it joined; see ``commands.JoinQueue``. With it the journal says all that the
-    router was told, and a replay needs neither the caller's digits nor what a lookup answered."""
+class JoinQueue:
+    """A command, and in ``QueueJoined`` what the call asked: so the journal says all that the router was told, and a
+    replay needs neither the caller's digits nor what a lookup answered."""
 
+    queue_id: QueueId
     entered_at: float
-    priority: int
-    needs: tuple[Need, ...]
-    preferred: AgentId | None
-    preferred_s: float
+    priority: int = 0
+    needs: tuple[Need, ...] = ()
+    """What this call asks of an agent beyond the queue's requirement."""
+    preferred: AgentId | None = None
+    """This agent first (the last one the caller talked to): the call waits ``preferred_s`` for nobody else."""
+    preferred_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from pbx.domain.matching import Matching
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import (
-    Asked,
     EndWithPrompt,
     Need,
     NoAgent,
@@ -77,7 +76,7 @@ class Waits(Matching):
         line.all.add(place)
         position = line.all.rank(place) + 1
         decisions: list[Decision] = [
-            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position, asked=_asked(command)))
+            ToCall(call_id, ev.QueueJoined(at=now, queue_id=command.queue_id, position=position, asked=command))
         ]
         if command.preferred is not None:
             self._prefer(waiting, command.preferred, command.preferred_s, decisions)
@@ -87,7 +86,7 @@ class Waits(Matching):
 
     @staticmethod
     def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:
-        refused = ev.QueueRefused(at=now, queue_id=command.queue_id, reason=reason, asked=_asked(command))
+        refused = ev.QueueRefused(at=now, queue_id=command.queue_id, reason=reason, asked=command)
         return ToCall(call_id, refused)
 
     def _drop(self, waiting: Waiting) -> list[Decision]:
@@ -316,10 +315,6 @@ class Waits(Matching):
         for waiting in calls:
             waiting.preferred = None
         return decisions + self._settle(concerned.values(), now)
-
-
-def _asked(join: cmd.JoinQueue) -> Asked:
-    return Asked(join.entered_at, join.priority, join.needs, join.preferred, join.preferred_s)
 
 
 def _anybody(pools: tuple[Pool, ...]) -> bool:

@@ -22,7 +22,6 @@ from pbx.domain.consent import RegimeTable
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.ids import AgentId, CallId, PhoneId
 from pbx.domain.queue import Queue
-from pbx.domain.queue_rules import Asked
 from pbx.domain.service_level import End
 from pbx.simulation.replay_observed import Chose, Observed
 from pbx.simulation.replay_read import DECISIONS, Configured, Journal, Row, Run
@@ -144,10 +143,7 @@ class Replay:
                 if isinstance(following, ev.AgentChanged) and 0 <= following.at - at < SAME_ACT_S:
                     at = following.at
                 self._do(row, lambda: self.configure(event, at))
-            case ev.QueueJoined(asked=Asked() as asked) | ev.QueueRefused(asked=Asked() as asked):
-                join = cmd.JoinQueue(
-                    event.queue_id, asked.entered_at, asked.priority, asked.needs, asked.preferred, asked.preferred_s
-                )
+            case ev.QueueJoined(asked=cmd.JoinQueue() as join) | ev.QueueRefused(asked=cmd.JoinQueue() as join):
                 joining = row.call_id or CallId("")
                 self.seen.joined(joining, join, at)
                 self._do(row, lambda: self.acd.handle(joining, join, at))

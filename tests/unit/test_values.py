@@ -14,7 +14,7 @@ from pbx.domain.e164 import UNKNOWN, WITHHELD, Cli, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip, sip_status
 from pbx.domain.ids import AgentId, QueueId, derive, is_ulid, ulid
-from pbx.domain.queue_rules import Asked, Need
+from pbx.domain.queue_rules import JoinQueue, Need
 from pbx.domain.variables import Value
 from pbx.wire.codec import decode_event, encode_event
 
@@ -71,7 +71,7 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
         ev.EndReason: ev.EndReason.ASKED, str | None: None, ev.Supervision: ev.Supervision.BARGE,
         ev.ConsultStep: ev.ConsultStep.SWAP,
         QueueId | None: "support", AgentId | None: None,
-        Asked | None: Asked(1.5, 2, (Need("lang:de", 3, ((5.0, "lang:en", 1),)),), AgentId("ada"), 9.0),
+        JoinQueue | None: JoinQueue(QueueId("q"), 1.5, 2, (Need("de", 3, ((5.0, "en", 1),)),), AgentId("ada"), 9.0),
         dict[str, Value]: {"name": "Ada", "age": 36, "balance": 1.5, "vip": True},
     }  # fmt: skip
 

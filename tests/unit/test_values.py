@@ -88,3 +88,9 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
 
 def test_a_kind_from_the_future_is_passed_over() -> None:
     assert decode_event("CallTeleported", b"{}") is None
+
+
+def test_what_a_call_asks_of_its_queue_holds_no_number() -> None:
+    """It stands in QueueJoined, in the journal and at the centre: a caller's number must be left out of the event."""
+    hints = typing.get_type_hints(JoinQueue)
+    assert [name for name, hint in hints.items() if "E164" in str(hint) or "Cli" in str(hint)] == []

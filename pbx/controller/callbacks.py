@@ -163,6 +163,8 @@ class CallbackDesk:
             match decision:
                 case Noted(event=event):
                     self._journal.note(None, (event,))
+                case Ask(call_id=call_id, command=cmd.JoinQueue() as join):
+                    self._router.queue_callback(call_id, join)
                 case Ask(call_id=call_id, command=command):
                     self._router.handle(call_id, command)
                 case Dial(call_id=call_id, dialled=dialled, offer=offer):

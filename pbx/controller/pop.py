@@ -286,6 +286,7 @@ class Pop:
     # --- LinkHandler --------------------------------------------------------------------------------------------
 
     def config_changed(self, key: str, entry: wire.ConfigEntry | None) -> None:
+        self.journal.note_config(self.clock(), key, entry)
         if entry is None:
             self._remove(key)
             self.journal.delete_config(key)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
+from pbx.domain import events as ev
 from pbx.domain.acd import Acd, Changed, Decision, Remembered, ToCall
 from pbx.domain.agent import Agent, Status
 from pbx.domain.events import Event
@@ -20,6 +21,11 @@ from pbx.ports.media_engine import Clock
 
 class Router:
     """Carries out what the ACD decides, at once and in order.
+
+    What the ACD is told goes to the journal too, in order: the calls' own events say what calls ask, agents' changes
+    what agents do, and the rest (a phone that comes or goes, a step that is due, a caller who leaves,
+    a callback that waits) is noted here
+    before it is done. ``callplane replay`` reads it all again.
 
     An agent's change is handed to the journal before the offer reaches the call, and the call's actor waits for the
     journal, which keeps the order, before it rings the phone: the change is on disk no later than the offer.
@@ -50,14 +56,34 @@ class Router:
                     self._timers.cancel(timer)
 
     def _timer(self, name: str) -> None:
-        self._carry_out(self.acd.timer(name, self._clock()))
+        now = self._clock()
+        if not name.startswith("wrap_up:"):  # the agent's change says that
+            self._journal.note(None, (ev.TimerFired(at=now, timer=name),))
+        self._carry_out(self.acd.timer(name, now))
 
     def handle(self, call_id: CallId, command: cmd.RouterCommand) -> None:
-        self._carry_out(self.acd.handle(call_id, command, self._clock()))
+        now = self._clock()
+        if isinstance(command, cmd.LeaveQueue):
+            self._left(call_id, now)
+        self._carry_out(self.acd.handle(call_id, command, now))
+
+    def queue_callback(self, call_id: CallId, join: cmd.JoinQueue) -> None:
+        """A callback waits like a call, but no call's events say so."""
+        now = self._clock()
+        asked = join.asked(join.preferred, join.preferred_s)
+        self._journal.note(None, (ev.CallbackQueued(at=now, call_id=call_id, asked=asked),))
+        self._carry_out(self.acd.handle(call_id, join, now))
+
+    def _left(self, call_id: CallId, now: float) -> None:
+        queue_id = self.acd.waits_in(call_id)
+        if queue_id is not None:
+            self._journal.note(None, (ev.QueueLeft(at=now, call_id=call_id, queue_id=queue_id),))
 
     def drop_call(self, call_id: CallId) -> None:
         """The call is no more, whatever it was doing: its place and its agent are free."""
-        self._carry_out(self.acd.drop_call(call_id, self._clock()))
+        now = self._clock()
+        self._left(call_id, now)
+        self._carry_out(self.acd.drop_call(call_id, now))
 
     def put_queue(self, queue: Queue) -> None:
         self._carry_out(self.acd.put_queue(queue, self._clock()))
@@ -110,7 +136,10 @@ class Router:
         return self.acd.why_not(call_id, agent_id)
 
     def phone_reachable(self, phone_id: PhoneId, reachable: bool) -> None:
-        self._carry_out(self.acd.phone_reachable(phone_id, reachable, self._clock()))
+        agent, now = self.agent(self.agent_of(phone_id) or AgentId("")), self._clock()
+        if agent is not None and agent.reachable is not reachable:
+            self._journal.note(None, (ev.PhoneReachable(at=now, phone_id=phone_id, reachable=reachable),))
+        self._carry_out(self.acd.phone_reachable(phone_id, reachable, now))
 
     def agent_of(self, phone_id: PhoneId) -> AgentId | None:
         return self.acd.agent_of(phone_id)

@@ -10,7 +10,7 @@ from pbx.domain.e164 import E164, Cli
 from pbx.domain.events import Event, OfferOutcome, Supervision
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, PopId, QueueId, RecordingId
-from pbx.domain.queue_rules import Need
+from pbx.domain.queue_rules import Asked, Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +210,23 @@ class JoinQueue:
     """Back from such a number: the call waits on."""
     estimated: bool = False
     """``QueueJoined`` is to tell the estimated wait."""
+
+    def asked(self, preferred: AgentId | None, preferred_s: float) -> Asked:
+        """For the journal; ``preferred``: as it came out."""
+        return Asked(
+            self.queue_id,
+            self.entered_at,
+            self.priority,
+            self.needs,
+            preferred,
+            preferred_s if preferred is not None else 0.0,
+            self.value,
+            self.pop_id,
+            self.while_closed,
+            self.callback,
+            len(self.tried),
+            self.again,
+        )
 
 
 @dataclass(frozen=True, slots=True)

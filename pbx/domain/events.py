@@ -17,8 +17,9 @@ from pbx.domain.consult_events import *  # noqa: F403
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.ids import AgentId, BridgeId, CallId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
 from pbx.domain.outside_events import *  # noqa: F403
+from pbx.domain.queue_rules import Asked
 from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
 
@@ -144,6 +145,7 @@ class QueueJoined(Event):
     """It waited before; an outside number was rung in vain."""
     wait_s: float | None = None
     """80th percentile of the estimated wait; None where nobody asked for it, or there is no estimate."""
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,8 @@ class QueueRefused(Event):
 
     queue_id: QueueId
     reason: str
+    asked: Asked | None = None
+    """None where the call had been waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,6 +384,27 @@ class CallEnded(Event):
     ended_at: float
 
 
+# --- the router (not tied to a call's own events) ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackQueued(Event):
+    """A callback waits in the ACD; written by the router, like ``QueueLeft``."""
+
+    call_id: CallId
+    """Under which it waits; that of the call when the number is dialled."""
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLeft(Event):
+    """A waiting call gave up its place, or lost it with its last leg; written by the router, in the order of what it
+    did."""
+
+    call_id: CallId
+    queue_id: QueueId
+
+
 # --- agents (not tied to a call) -------------------------------------------------------------------------------------
 
 
@@ -399,8 +424,8 @@ FACTS: tuple[type[Event], ...] = (
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
-    TalkStarted, CallEnded, AgentChanged, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
-    CustomerValueIgnored,
+    TalkStarted, CallEnded, AgentChanged, QueueLeft, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
+    CustomerValueIgnored, CallbackQueued,
     *talk_events.FINDINGS, *outside_events.FINDINGS, *consult_events.FINDINGS, *callback_events.FINDINGS,
     *caller_events.FINDINGS,
 )  # fmt: skip

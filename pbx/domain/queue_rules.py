@@ -7,7 +7,7 @@ from enum import Enum
 
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import QueueId
+from pbx.domain.ids import AgentId, PopId, QueueId
 
 Requirement = frozenset[tuple[str, int]]
 """Skill and least proficiency 1-5; queues with the same requirement share one index of calls and of idle agents."""
@@ -78,6 +78,27 @@ class Need:
     def __post_init__(self) -> None:
         for _, skill, least in ((0.0, self.skill, self.least), *self.fallbacks):
             _check_least(skill, least, lowest=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asked of its queue, as the journal and the centre may know it: ``JoinQueue`` without the caller's and
+    any other number. So a replay needs neither the caller's digits nor what a lookup answered."""
+
+    queue_id: QueueId
+    entered_at: float
+    priority: int = 0
+    needs: tuple[Need, ...] = ()
+    preferred: AgentId | None = None
+    """As it came out: the last agent the caller talked to, where the queue asks for that one."""
+    preferred_s: float = 0.0
+    value: float = 0.0
+    pop_id: PopId | None = None
+    while_closed: bool = False
+    callback: bool = False
+    tried: int = 0
+    """How many outside numbers were rung in vain."""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pbx.domain.agent import Agent, Status
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import AgentId, CallId, PopId
+from pbx.domain.ids import AgentId, CallId, PopId, QueueId
 from pbx.domain.matching import Matching
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
@@ -55,6 +55,14 @@ class Waits(Matching):
         estimate = wait_estimate.estimate(waiting, self._waiting, self._lines, now)
         return None if estimate is None else estimate.p80_s
 
+    def waits_in(self, call_id: CallId) -> QueueId | None:
+        """The queue in which the call waits."""
+        waiting = self._waiting.get(call_id)
+        return None if waiting is None else waiting.queue_id
+
+    def queues(self) -> list[Queue]:
+        return [line.queue for line in self._lines.values() if not line.removed]
+
     # --- in and out -------------------------------------------------------------------------------------------------
 
     def _join(self, call_id: CallId, command: cmd.JoinQueue, now: float) -> list[Decision]:
@@ -88,24 +96,31 @@ class Waits(Matching):
         line.all.add(place)
         line.callbacks += command.callback
         position = line.all.rank(place) + 1
+        preferred, preferred_s = command.preferred, command.preferred_s
+        if preferred is None and queue.last_agent_s and command.caller is not None and not command.again:
+            preferred, preferred_s = self._last_agent(call_id, queue, command.caller, now), queue.last_agent_s
         decisions: list[Decision] = []
-        if command.preferred is not None:
-            self._prefer(waiting, command.preferred, command.preferred_s, decisions)
-        elif queue.last_agent_s and command.caller is not None and not command.again:
-            self._prefer_last(waiting, command.caller, decisions, now)
+        if preferred is not None:
+            self._prefer(waiting, preferred, preferred_s, decisions)
         if not plan.stages and queue.no_agent is NoAgent.WAIT:
             decisions += self._serve(waiting, now)  # nothing to settle: the common case
         else:
             decisions += self._settle((waiting,), now)
         wait_s = self.wait_p80_s(call_id, now) if command.estimated else None
         joined = ev.QueueJoined(
-            at=now, queue_id=command.queue_id, position=position, again=command.again, wait_s=wait_s
+            at=now,
+            queue_id=command.queue_id,
+            position=position,
+            again=command.again,
+            wait_s=wait_s,
+            asked=command.asked(preferred, preferred_s),
         )
         return [ToCall(call_id, joined), *decisions]
 
     @staticmethod
     def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:
-        return ToCall(call_id, ev.QueueRefused(at=now, queue_id=command.queue_id, reason=reason))
+        asked = command.asked(command.preferred, command.preferred_s)
+        return ToCall(call_id, ev.QueueRefused(at=now, queue_id=command.queue_id, reason=reason, asked=asked))
 
     def _drop(self, waiting: Waiting) -> list[Decision]:
         """The call waits no longer; it is not open. Its timers are cancelled."""
@@ -353,12 +368,10 @@ class Waits(Matching):
                 agent.wanted = SortedBlocks()
             decisions.append(cmd.SetTimer(f"prefer:{waiting.call_id}", for_s))
 
-    def _prefer_last(self, waiting: Waiting, caller: str, decisions: list[Decision], now: float) -> None:
-        queue = waiting.line.queue
+    def _last_agent(self, call_id: CallId, queue: Queue, caller: str, now: float) -> AgentId | None:
         agent_id = self.last_agents.who(queue.queue_id, caller, queue.last_agent_days, now)
         # Whoever talks in this very call is about to hand it on.
-        if agent_id is not None and agent_id not in self._serving.get(waiting.call_id, ()):
-            self._prefer(waiting, agent_id, queue.last_agent_s, decisions)
+        return None if agent_id in self._serving.get(call_id, ()) else agent_id
 
     # --- timers and agents who leave --------------------------------------------------------------------------------
 

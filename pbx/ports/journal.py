@@ -52,6 +52,10 @@ class Journal(Protocol):
 
     def unsent_count(self) -> int: ...
 
+    def note_config(self, at: float, key: str, entry: ConfigEntry | None) -> None:
+        """Keep, in order with the events, that the centre set this key (None: deleted it), for a replay. Only what
+        routing reads is kept, and no agent's name or password."""
+
     def put_config(self, key: str, entry: ConfigEntry) -> None:
         """Keep the last configuration on this disk: a POP starts from it when the centre is away."""
 

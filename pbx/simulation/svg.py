@@ -18,6 +18,7 @@ class Series:
     colour: str = COLOURS[0]
     dots: bool = False
     dashed: bool = False
+    bars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,10 @@ def _panel(panel: Panel, at: int) -> Iterable[str]:
         if one.name:
             yield f'<text x="{across}" y="{at + 10}" text-anchor="end" fill="{one.colour}">{escape(one.name)}</text>'
             across -= 7 * len(one.name) + 10
-        if one.dots:
+        if one.bars:
+            bars = "".join(f"M{place(x, 0)}L{place(x, y)}" for x, y in one.points)
+            yield f'<path d="{bars}" stroke="{one.colour}" stroke-opacity="0.8" stroke-width="14"/>'
+        elif one.dots:
             dots = "".join(f"M{place(x, y)}h0" for x, y in one.points)
             yield (
                 f'<path d="{dots}" stroke="{one.colour}" stroke-opacity="0.4" stroke-width="3" stroke-linecap="round"/>'

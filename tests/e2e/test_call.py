@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -21,6 +25,7 @@ from tests.lab.stack import OVERFLOW, Stack, recordings_on_disk
 
 CALLER_HZ, AGENT_HZ = 1000, 600
 ABSENT_DB = -50.0
+COMMAND = Path(sys.executable).with_name("callplane")
 NUMBERS = itertools.count(1)
 
 
@@ -69,6 +74,11 @@ async def test_the_call(stack: Stack, called: str) -> None:
     agent = stack.agents["anna"].agent_id
     wrapped = await stack.event("AgentChanged", agent_id=agent, state="WRAP_UP")
     await stack.event("AgentChanged", agent_id=agent, state="IDLE", after=wrapped["seq"])
+    # And the journal, run again, gives the same decisions.
+    journal = str(stack.pop.state_dir / "controller" / "journal.sqlite")
+    replay = await asyncio.create_subprocess_exec(COMMAND, "replay", journal, "--json", stdout=PIPE)
+    said = json.loads((await replay.communicate())[0])
+    assert (replay.returncode, said["same"], said["offers"]) == (0, True, 1), said["difference"]
 
 
 async def test_english_and_barge_in(stack: Stack) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 
 from dialplans.schema import Engine
+from pbx.simulation.replay import replay
+from pbx.simulation.replay_read import read
 from tests.lab.flows import QUEUE_FLOW
 from tests.lab.lab import Lab
 from tests.lab.sipp import Sipp
@@ -33,6 +35,10 @@ async def test_two_hundred_calls(lab: Lab, engine: Engine) -> None:
         journal = Counter(event["kind"] for event in stack.journal())
         assert journal["CallEnded"] == journal["TalkStarted"] == CALLS
         assert recordings_on_disk(stack.pop) == []
+        # Its routing can be run again: nothing that the ACD was told is missing, and no time in it is wrong.
+        replayed = replay(read(stack.pop.state_dir / "controller" / "journal.sqlite"))
+        assert replayed.difference is None
+        assert (replayed.runs, replayed.offers) == (1, CALLS)
         on_call = [agent for agent in stack.agents.values() if _state(stack, agent.agent_id) != "IDLE"]
         assert on_call == []
         assert "ALARM" not in stack.controller.log_text()

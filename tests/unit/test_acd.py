@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,10 +17,17 @@ from pbx.domain.agent import TRANSITIONS, Agent, State, Status, Step
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, QueueId
 from pbx.domain.queue import Queue
+from pbx.domain.queue_rules import EndWithPrompt, Need, OverflowToQueue, RaisePriority, RelaxSkill, WaitStep
+from tests.fuzz.acd_watch import Watch
 
 AGENTS = [AgentId(f"a{n}") for n in range(4)]
 QUEUES = [QueueId(f"q{n}") for n in range(3)]
-SKILLS = ["x", "y"]
+STEPS = [
+    WaitStep(2.0, RaisePriority(1)),
+    WaitStep(4.0, RelaxSkill("x")),
+    WaitStep(6.0, OverflowToQueue(QUEUES[0])),
+    WaitStep(9.0, EndWithPrompt("sorry")),
+]
 
 
 def queue(name: QueueId, **requirement: int) -> Queue:
@@ -27,140 +35,105 @@ def queue(name: QueueId, **requirement: int) -> Queue:
 
 
 class AcdMachine(RuleBasedStateMachine):
-    """A model of callers who do what callers do; the ACD's decisions are carried out as the router does."""
+    """People by choice of Hypothesis, which finds the shortest way to a fault; ``Watch`` says what must be true."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.acd = Acd()
-        self.now = 1_000_000.0
-        self.timers: dict[str, float] = {}
-        self.offers: dict[CallId, ev.OfferMade] = {}
-        self.waiting: set[CallId] = set()
-        self.talking: dict[CallId, AgentId] = {}
+        self.watch = Watch()
+        self.acd = self.watch.acd
         self.calls = 0
-
-    def carry_out(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            match decision:
-                case ToCall(call_id=call_id, event=ev.OfferMade() as offer):
-                    assert call_id in self.waiting, "only waiting calls are offered"
-                    assert call_id not in self.offers, "a call has one offer at most"
-                    agent = self.acd.agents[offer.agent_id]
-                    assert agent.status is Status.AVAILABLE
-                    assert agent.reachable
-                    assert offer.agent_id not in self.talking.values(), "nobody is rung while on a call"
-                    assert f"wrap_up:{offer.agent_id}" not in self.timers, "wrap-up is honoured"
-                    self.offers[call_id] = offer
-                case ToCall(call_id=call_id, event=ev.QueueRefused()):
-                    self.waiting.discard(call_id)
-                case ToCall(call_id=call_id, event=ev.OfferWithdrawn(offer_id=offer_id)):
-                    if call_id in self.offers and self.offers[call_id].offer_id == offer_id:
-                        self.end_offer(call_id, ev.OfferOutcome.WITHDRAWN)
-                case cmd.SetTimer(timer=timer, delay_s=delay_s):
-                    self.timers[timer] = self.now + delay_s
-                case _:
-                    pass
-
-    def end_offer(self, call_id: CallId, outcome: ev.OfferOutcome) -> None:
-        offer = self.offers.pop(call_id)
-        if outcome is ev.OfferOutcome.ANSWERED:
-            self.waiting.discard(call_id)
-            self.talking[call_id] = offer.agent_id
-        if outcome is ev.OfferOutcome.CALLER_GONE:
-            self.waiting.discard(call_id)
-        self.carry_out(self.acd.handle(call_id, cmd.EndOffer(offer.offer_id, offer.agent_id, outcome), self.now))
 
     @initialize()
     def configure(self) -> None:
-        self.carry_out(self.acd.put_queue(queue(QUEUES[0], x=1), self.now))
-        self.carry_out(self.acd.put_queue(queue(QUEUES[1], x=3), self.now))
-        self.carry_out(self.acd.put_queue(queue(QUEUES[2], y=1), self.now))
+        self.watch.do(lambda: self.acd.put_queue(queue(QUEUES[0], x=1), self.watch.now))
+        self.watch.do(lambda: self.acd.put_queue(queue(QUEUES[1], x=3), self.watch.now))
+        self.watch.do(lambda: self.acd.put_queue(queue(QUEUES[2], y=1), self.watch.now))
 
     @rule(agent=st.sampled_from(AGENTS), x=st.integers(0, 5), y=st.integers(0, 5))
     def put_agent(self, agent: AgentId, x: int, y: int) -> None:
-        self.carry_out(self.acd.put_agent(agent, PhoneId(agent), {"x": x, "y": y}, "DE", self.now))
+        self.watch.do(lambda: self.acd.put_agent(agent, PhoneId(agent), {"x": x, "y": y}, "DE", self.watch.now))
 
     @rule(agent=st.sampled_from(AGENTS))
     def remove_agent(self, agent: AgentId) -> None:
-        self.carry_out(self.acd.remove_agent(agent, self.now))
+        self.watch.do(lambda: self.acd.remove_agent(agent, self.watch.now))
 
     @rule(agent=st.sampled_from(AGENTS), reachable=st.booleans())
     def phone(self, agent: AgentId, reachable: bool) -> None:
-        self.carry_out(self.acd.phone_reachable(PhoneId(agent), reachable, self.now))
+        self.watch.do(lambda: self.acd.phone_reachable(PhoneId(agent), reachable, self.watch.now))
 
     @rule(agent=st.sampled_from(AGENTS), status=st.sampled_from(Status))
     def status(self, agent: AgentId, status: Status) -> None:
         if agent in self.acd.agents:
-            self.carry_out(self.acd.set_status(agent, status, "LUNCH", self.now))
+            self.watch.do(lambda: self.acd.set_status(agent, status, "LUNCH", self.watch.now))
 
-    @rule(name=st.sampled_from(QUEUES), x=st.integers(1, 5))
-    def change_queue(self, name: QueueId, x: int) -> None:
-        self.carry_out(self.acd.put_queue(queue(name, x=x), self.now))
+    @rule(name=st.sampled_from(QUEUES), x=st.integers(1, 5), steps=st.lists(st.sampled_from(STEPS), max_size=2))
+    def change_queue(self, name: QueueId, x: int, steps: list[WaitStep]) -> None:
+        changed = replace(queue(name, x=x), steps=tuple(steps))
+        self.watch.do(lambda: self.acd.put_queue(changed, self.watch.now))
 
-    @rule(name=st.sampled_from(QUEUES), priority=st.integers(0, 2))
-    def call(self, name: QueueId, priority: int) -> None:
+    @rule(name=st.sampled_from(QUEUES))
+    def remove_queue(self, name: QueueId) -> None:
+        self.watch.do(lambda: self.acd.remove_queue(name, self.watch.now))
+
+    @rule(
+        name=st.sampled_from(QUEUES),
+        priority=st.integers(0, 2),
+        needs=st.sampled_from([(), (Need("y", 2),), (Need("y", 4, ((5.0, "x", 1),)),)]),
+        preferred=st.none() | st.sampled_from(AGENTS),
+    )
+    def call(self, name: QueueId, priority: int, needs: tuple[Need, ...], preferred: AgentId | None) -> None:
         self.calls += 1
         call_id = CallId(f"c{self.calls:05}")
-        self.waiting.add(call_id)
-        self.carry_out(self.acd.handle(call_id, cmd.JoinQueue(name, self.now, priority), self.now))
+        self.watch.enter(call_id, cmd.JoinQueue(name, self.watch.now, priority, needs, preferred, 10.0))
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        if open_calls := sorted(self.waiting):
-            call_id = data.draw(st.sampled_from(open_calls))
-            if call_id in self.offers:
-                self.end_offer(call_id, ev.OfferOutcome.CALLER_GONE)
-            else:
-                self.waiting.discard(call_id)
-                self.carry_out(self.acd.handle(call_id, cmd.LeaveQueue(QUEUES[0]), self.now))
+        if open_calls := sorted(self.watch.waiting):
+            self.watch.abandon(data.draw(st.sampled_from(open_calls)))
 
     @rule(data=st.data(), outcome=st.sampled_from(ev.OfferOutcome), rings=st.booleans())
     def offer_ends(self, data: st.DataObject, outcome: ev.OfferOutcome, rings: bool) -> None:
-        if self.offers:
-            call_id = data.draw(st.sampled_from(sorted(self.offers)))
-            offer = self.offers[call_id]
+        if self.watch.offers:
+            call_id = data.draw(st.sampled_from(sorted(self.watch.offers)))
+            offer = self.watch.offers[call_id]
             if rings:
-                self.carry_out(self.acd.handle(call_id, cmd.AgentRings(offer.offer_id, offer.agent_id), self.now))
-            self.end_offer(call_id, outcome)
+                self.watch.do(
+                    lambda: self.acd.handle(call_id, cmd.AgentRings(offer.offer_id, offer.agent_id), self.watch.now)
+                )
+            self.watch.end_offer(call_id, outcome)
 
     @rule(data=st.data())
     def stale_offer_ends(self, data: st.DataObject) -> None:
         agent = data.draw(st.sampled_from(AGENTS))
         stale = cmd.EndOffer(OfferId("long gone"), agent, ev.OfferOutcome.ANSWERED)
-        assert self.acd.handle(CallId("c0"), stale, self.now) == []
+        assert self.acd.handle(CallId("c0"), stale, self.watch.now) == []
 
     @rule(data=st.data())
     def talk_ends(self, data: st.DataObject) -> None:
-        if self.talking:
-            call_id = data.draw(st.sampled_from(sorted(self.talking)))
-            agent = self.talking.pop(call_id)
-            self.carry_out(self.acd.handle(call_id, cmd.ReleaseAgent(agent), self.now))
+        if self.watch.talking:
+            self.watch.hang_up(data.draw(st.sampled_from(sorted(self.watch.talking))))
+
+    @rule(data=st.data(), extend=st.booleans())
+    def wrap_up(self, data: st.DataObject, extend: bool) -> None:
+        if self.watch.wrapping:
+            agent = data.draw(st.sampled_from(sorted(self.watch.wrapping)))
+            if extend:
+                self.watch.do(lambda: self.acd.extend_wrap_up(agent, 3.0, self.watch.now))
+            else:
+                self.watch.end_wrap_up(agent)
 
     @rule(data=st.data())
     def call_dies(self, data: st.DataObject) -> None:
-        if live := sorted({*self.waiting, *self.talking}):
-            call_id = data.draw(st.sampled_from(live))
-            self.waiting.discard(call_id)
-            self.talking.pop(call_id, None)
-            self.offers.pop(call_id, None)
-            self.carry_out(self.acd.drop_call(call_id, self.now))
+        if live := sorted({*self.watch.waiting, *self.watch.talking}):
+            self.watch.drop(data.draw(st.sampled_from(live)))
 
     @rule(seconds=st.floats(0.1, 20))
     def time_passes(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.timers and min(self.timers.values()) <= end:
-            name = min(self.timers, key=lambda timer: self.timers[timer])
-            self.now = self.timers.pop(name)
-            self.carry_out(self.acd.timer(name, self.now))
-        self.now = end
+        self.watch.pass_time(self.watch.now + seconds)
 
     @invariant()
     def holds(self) -> None:
-        self.acd.check()
-        waiting = [call_id for name in QUEUES for call_id in self.acd.waiting_calls(name)]
-        assert sorted(waiting) == sorted(self.waiting), "no call is lost or in two places"
-        for call_id, agent in self.talking.items():
-            assert self.acd.agents[agent].call_id == call_id
+        self.watch.check()
         for name in QUEUES:
             calls = self.acd.waiting_calls(name)
             assert [self.acd.position(call_id) for call_id in calls] == list(range(1, len(calls) + 1))

@@ -12,7 +12,7 @@ from pbx.adapters.journal.sqlite import UNSENT_IN_MEMORY, SqliteJournal
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, LegAnswered, TimerFired
 from pbx.domain.ids import AgentId, CallId, LegId, is_ulid
-from pbx.wire.messages import ConfigEntry, EventEnvelope, FlowConfig
+from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, FlowConfig, QueueConfig
 
 CALL = CallId("01ARYZ6S410000000000000000")
 
@@ -132,3 +132,33 @@ async def test_agents_and_configuration_are_remembered(tmp_path: Path) -> None:
     assert [(a.agent_id, a.status) for a in again.agents()] == [("anna", "NOT_READY")]
     assert again.config() == {"flow.main": entry}
     again.close()
+
+
+async def test_the_history_of_routing_configuration_has_its_place_and_no_secret(tmp_path: Path) -> None:
+    agent = AgentConfig(agent_id="a", name="Ada Byron", phone_id="p", ha1="f" * 32, skills={"x": 1}, country="GB")
+    queue = QueueConfig(queue_id="q", name="Q", skills={"x": 1})
+    flow = FlowConfig(flow_id="main", version=1, graph={})
+
+    def history() -> list[tuple[int, str | None, bytes | None]]:
+        with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+            return db.execute("SELECT after_seq, key, entry FROM config_history ORDER BY n").fetchall()
+
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    journal.note_config(1.0, "agent.a", ConfigEntry(revision=1, entity=agent))
+    journal.put_config("agent.a", ConfigEntry(revision=1, entity=agent))
+    journal.note_config(1.0, "flow.main", ConfigEntry(revision=2, entity=flow))
+    written = journal.append(CALL, [answered(1), answered(2)])
+    journal.note_config(2.0, "queue.q", ConfigEntry(revision=3, entity=queue))  # before the two are on the disk
+    await written
+    journal.note_config(3.0, "queue.q", None)
+    # The copy on the disk says otherwise: what changed while no controller ran.
+    journal.put_config("queue.q", ConfigEntry(revision=4, entity=queue))
+    assert [(after, key) for after, key, _ in history()] == [(0, None), (0, "agent.a"), (2, "queue.q"), (2, "queue.q")]
+    journal.close()
+    SqliteJournal(tmp_path / "journal.sqlite").close()
+    kept = history()
+    assert [(after, key) for after, key, _ in kept[4:]] == [(2, "queue.q"), (2, None)]
+    assert kept[3][2] is None
+    assert kept[2][2] == kept[4][2]
+    assert not any(secret in (entry or b"") for _, _, entry in kept for secret in (b"Byron", b"ffff"))
+    assert b'"skills":{"x":1}' in (kept[1][2] or b"")

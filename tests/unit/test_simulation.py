@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,12 +13,13 @@ from pbx.domain.agent import Status
 from pbx.domain.ids import QueueId
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Strategy
+from pbx.simulation import cli
 from pbx.simulation.centre import SLOT_S, arrivals, centre, rates
-from pbx.simulation.check import compare
+from pbx.simulation.check import A_TOLERANCE, C_TOLERANCE, ERLANG_A_POINTS, ERLANG_C_POINTS, Comparison, compare
 from pbx.simulation.cli import main
 from pbx.simulation.day import Day
 from pbx.simulation.day_report import total
-from pbx.simulation.erlang import erlang_a, erlang_c
+from pbx.simulation.erlang import Figures, erlang_a, erlang_c
 from pbx.simulation.simulator import Scenario, Simulator
 from pbx.simulation.svg import Panel, Series, picture
 
@@ -154,3 +156,26 @@ def test_an_unknown_simulation_is_refused(capsys: pytest.CaptureFixture[str]) ->
 def test_a_chart_without_points_is_a_chart() -> None:
     text = picture("<none>", [Panel("empty", [Series("a & b", [])], [(0.0, "0"), (1.0, "1")])])
     assert ElementTree.fromstring(text).tag.endswith("svg")  # noqa: S314
+
+
+@pytest.mark.parametrize(("theory", "limit_pct"), [("C", 2.0), ("A", 3.0)])
+def test_the_check_fails_beyond_its_limits(monkeypatch: pytest.MonkeyPatch, theory: str, limit_pct: float) -> None:
+    def off_by(error_pct: float) -> int:
+        def made_up(agents: int, load: float, patience_s: float | None, calls: int, seed: int) -> Comparison:
+            figures = Figures(0.5, 10.0, 0.8, 0.1)
+            name = "Erlang C" if patience_s is None else "Erlang A"
+            one = name.endswith(theory) and agents == 5
+            ours = replace(figures, mean_wait_s=10.0 * (1 + error_pct / 100)) if one else figures
+            tolerance = C_TOLERANCE if patience_s is None else A_TOLERANCE
+            return Comparison(name, agents, load, patience_s, ours, figures, tolerance)
+
+        monkeypatch.setattr(cli, "compare", made_up)
+        return main(["check"])
+
+    assert off_by(limit_pct - 0.05) == 0
+    assert off_by(limit_pct + 0.05) == 1
+
+
+def test_each_theory_has_six_load_points() -> None:
+    assert len(ERLANG_C_POINTS) >= 6
+    assert len(ERLANG_A_POINTS) >= 6

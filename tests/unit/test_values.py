@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbx.domain import events as ev
+from pbx.domain.acd import Acd, ToCall
+from pbx.domain.commands import JoinQueue
 from pbx.domain.e164 import E164, UNKNOWN, WITHHELD, Cli, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip, sip_status
 from pbx.domain.ids import AgentId, CallId, LegId, QueueId, RecordingId, derive, is_ulid, ulid
-from pbx.domain.queue_rules import Need
+from pbx.domain.queue import Queue
+from pbx.domain.queue_rules import Asked, Need
 from pbx.domain.variables import Value
 from pbx.wire.codec import decode_event, encode_event
 
@@ -62,6 +65,9 @@ def test_causes() -> None:
     assert cause_of_sip(499) is HangupCause.INTERWORKING
 
 
+ASKED = Asked(QueueId("q"), 1.5, 2, (Need("de", 3, ((5.0, "en", 1),)),), AgentId("ada"), 9.0, 4.0, tried=1, again=True)
+
+
 @pytest.mark.parametrize("kind", ev.BY_NAME.values(), ids=lambda kind: kind.__name__)
 def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
     hints = typing.get_type_hints(kind)
@@ -73,6 +79,7 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
         QueueId | None: "support", AgentId | None: None, float | None: 1.5, CallId | None: "call",
         HangupCause | None: HangupCause.NO_ANSWER, RecordingId | None: "recording",
         tuple[Need, ...]: (Need("lang:de", 3, ((30.0, "lang:en", 2),)),),
+        Asked | None: ASKED, Asked: ASKED,
         dict[str, Value]: {"name": "Ada", "age": 36, "balance": 1.5, "vip": True},
     }  # fmt: skip
 
@@ -89,3 +96,21 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
 
 def test_a_kind_from_the_future_is_passed_over() -> None:
     assert decode_event("CallTeleported", b"{}") is None
+
+
+def test_what_a_call_asks_of_its_queue_holds_no_number() -> None:
+    """It stands in QueueJoined, in the journal and at the centre: no number may come there."""
+    hints = typing.get_type_hints(Asked)
+    assert [name for name, hint in hints.items() if "E164" in str(hint) or "Cli" in str(hint)] == []
+    caller, tried = e164("+4930123456"), e164("+4989765432")
+    acd, queue = Acd(), Queue(queue_id=QueueId("q"), requirement=frozenset(), last_agent_s=20.0)
+    join = JoinQueue(queue.queue_id, 1.0, caller=caller, tried=(tried,))
+    decisions = acd.handle(CallId("refused"), join, 1.0) + acd.put_queue(queue, 1.0)
+    decisions += acd.handle(CallId("joined"), join, 1.0)
+    told = [decision.event for decision in decisions if isinstance(decision, ToCall)]
+    assert [type(event) for event in told] == [ev.QueueRefused, ev.QueueJoined]
+    for event in told:
+        written = encode_event(event).decode()
+        assert '"tried":1' in written
+        assert caller[1:] not in written
+        assert tried[1:] not in written

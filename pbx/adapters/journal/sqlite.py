@@ -29,7 +29,7 @@ from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import AgentId, CallId, derive
 from pbx.wire.codec import decode_event, encode_event
-from pbx.wire.messages import ConfigEntry, EventEnvelope
+from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, QueueConfig
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,13 @@ CREATE TABLE IF NOT EXISTS events (
   data BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS config (key TEXT PRIMARY KEY, entry BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS config_history (
+  n INTEGER PRIMARY KEY,
+  after_seq INTEGER NOT NULL,
+  at REAL NOT NULL,
+  key TEXT,
+  entry BLOB
+) STRICT;
 CREATE TABLE IF NOT EXISTS agents (agent_id TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS last_agents (
   key TEXT PRIMARY KEY,
@@ -76,6 +83,20 @@ _ENTRY = msgspec.json.Decoder(ConfigEntry)
 
 Row = tuple[str | None, str, float, bytes]
 Numbered = tuple[int, str | None, str, float, bytes]
+
+
+_HISTORY = "INSERT INTO config_history (after_seq, at, key, entry) VALUES (?, ?, ?, ?)"
+
+
+def for_routing(entry: ConfigEntry) -> bytes | None:
+    """What a replay of routing needs of an entry; None where that is nothing."""
+    match entry.entity:
+        case AgentConfig() as agent:
+            return msgspec.json.encode(msgspec.structs.replace(agent, name="", ha1=""))
+        case QueueConfig() as queue:
+            return msgspec.json.encode(queue)
+        case _:
+            return None
 
 
 def _nobody() -> None:
@@ -100,6 +121,7 @@ class SqliteJournal:
         self._journal_id = self._fact("journal_id")
         self._sent = int(self._fact("sent"))
         self._last: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+        self._begin_history()
         self._pending: list[Row] = []
         self._newest: deque[Numbered] = deque(maxlen=UNSENT_IN_MEMORY)
         self._unsettled = self._changed_after(int(self._fact("settled")))
@@ -269,6 +291,24 @@ class SqliteJournal:
         return self._last - self._sent
 
     # --- configuration ------------------------------------------------------------------------------------------
+
+    def _begin_history(self) -> None:
+        """A row without a key says that a controller started, with what the rows before it left in force."""
+        last = "SELECT key, entry, max(n) FROM config_history WHERE key IS NOT NULL GROUP BY key"
+        kept = {key: data for key, data, _ in self._db.execute(last)}
+        now = {key: for_routing(entry) for key, entry in self.config().items()}
+        changed: list[tuple[str | None, bytes | None]] = [
+            (key, data) for key, data in now.items() if data is not None and kept.get(key) != data
+        ]
+        changed += [(key, None) for key, data in kept.items() if data is not None and now.get(key) is None]
+        at = time.time()
+        rows = [(self._last, at, key, data) for key, data in (*changed, (None, None))]
+        self._db.executemany(_HISTORY, rows)
+
+    def note_config(self, at: float, key: str, entry: ConfigEntry | None) -> None:
+        data = None if entry is None else for_routing(entry)
+        if data is not None or (entry is None and key.startswith(("queue.", "agent."))):
+            self._db.execute(_HISTORY, (self._last + len(self._pending), at, key, data))
 
     def put_config(self, key: str, entry: ConfigEntry) -> None:
         self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, msgspec.json.encode(entry)))

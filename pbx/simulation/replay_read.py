@@ -1,0 +1,224 @@
+"""What a POP's journal says about its queues, in the order in which the router was told it.
+
+The router writes what it is told itself (agents' changes, phones, due steps, callers who leave, callbacks,
+configuration), so the order of those rows is the order of its acts. What calls ask stands in the calls' own events,
+written a moment later: joins are put in their place by the router's time, which they carry.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from pbx.domain import events as ev
+from pbx.domain.events import BY_NAME, Event
+from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
+from pbx.wire.codec import decode_event
+from pbx.wire.messages import AgentConfig, QueueConfig
+
+OF_THE_ROUTER = (ev.AgentChanged, ev.PhoneReachable, ev.TimerFired, ev.QueueLeft, ev.CallbackQueued)
+DECISIONS = (ev.OfferMade, ev.OfferWithdrawn, ev.QueueRefused, ev.QueueOverflowed, ev.WaitEnded, ev.CallbackOffered)
+_READ = {kind.__name__ for kind in (*OF_THE_ROUTER, *DECISIONS, ev.QueueJoined, ev.OfferEnded, ev.TalkStarted)}
+_READ |= {kind.__name__ for kind in (ev.AgentEngaged, ev.CallEnded, ev.LegOffered)}
+
+_ENTITY = msgspec.json.Decoder(QueueConfig | AgentConfig)
+
+
+class UnusableJournal(Exception):
+    """A file that cannot be replayed; the message says what is wrong and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The centre set a queue or an agent; ``entity`` None: it deleted the key."""
+
+    at: float
+    key: str
+    entity: QueueConfig | AgentConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    seq: int
+    call_id: CallId | None
+    event: Event | Configured
+
+    @property
+    def at(self) -> float:
+        return self.event.at
+
+
+@dataclass(slots=True)
+class Run:
+    """From one start of the controller to the next."""
+
+    in_force: list[Configured]
+    """At its start."""
+    rows: list[Row] = field(default_factory=list)
+    """What the router was told and did, in order."""
+    decisions: dict[CallId, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    """What calls were told, in order."""
+    last_heard: dict[CallId, float] = field(default_factory=dict)
+    """Time of the last event read of each call."""
+    offered: dict[tuple[AgentId, float], CallId] = field(default_factory=dict)
+    outcomes: dict[OfferId, ev.OfferOutcome] = field(default_factory=dict)
+    engaged: dict[tuple[AgentId, float], tuple[CallId, str]] = field(default_factory=dict)
+    talked: dict[tuple[CallId, AgentId], QueueId] = field(default_factory=dict)
+
+    @property
+    def began_at(self) -> float:
+        """When something happened first: no shift and no queue's hours began or ended before, that would be a row."""
+        return self.rows[0].at if self.rows else 0.0
+
+    def reserved_for(self, change: ev.AgentChanged) -> CallId | None:
+        """The call whose offer this change is."""
+        return self.offered.get((change.agent_id, change.at)) if change.state == "RESERVED" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    runs: list[Run]
+    unknown: dict[str, int]
+    """Events of kinds that this version does not know, which were skipped."""
+
+
+def read(path: Path) -> Journal:
+    """Raises UnusableJournal. The file is not changed; a controller may go on writing it."""
+    if not path.is_file():
+        raise UnusableJournal(f"{path} is not a file: name a POP's journal, journal.sqlite")
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            events = db.execute("SELECT seq, call_id, kind, data FROM events ORDER BY seq").fetchall()
+            history = db.execute("SELECT after_seq, at, key, entry FROM config_history ORDER BY n").fetchall()
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        raise UnusableJournal(f"{path} cannot be replayed: {error}; it must be a journal of this version") from error
+    unknown: dict[str, int] = {}
+    rows: list[Row] = []
+    for seq, call_id, kind, data in events:
+        if kind in _READ:
+            rows.append(Row(seq, call_id, _decoded(seq, kind, data)))
+        elif kind not in BY_NAME:
+            unknown[kind] = unknown.get(kind, 0) + 1
+    return Journal(_runs(rows, history), unknown)
+
+
+def _decoded(seq: int, kind: str, data: bytes) -> Event:
+    try:
+        event = decode_event(kind, data)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UnusableJournal(f"event {seq} ({kind}) cannot be read: {error}; the journal is damaged there") from error
+    if event is None:
+        raise AssertionError(f"{kind} is a known kind")
+    return event
+
+
+def _configured(after_seq: int, at: float, key: str, entry: bytes | None) -> Configured:
+    try:
+        return Configured(at, key, None if entry is None else _ENTITY.decode(entry))
+    except msgspec.MsgspecError as error:
+        raise UnusableJournal(f"configuration {key} after event {after_seq} cannot be read: {error}") from error
+
+
+def _runs(rows: list[Row], history: list[tuple[int, float, str | None, bytes | None]]) -> list[Run]:
+    if not history:
+        raise UnusableJournal("the journal has no history of its configuration: it is of an older version")
+    runs: list[Run] = []
+    in_force: dict[str, Configured] = {}
+    left = iter(rows)
+    row = next(left, None)
+    first_seq = next((after for after, _, key, _ in history if key is None), 0)
+    joins: list[Row] = []
+    for after_seq, at, key, entry in history:
+        while row is not None and row.seq <= after_seq:
+            if runs:
+                _take(runs[-1], row, joins)
+            elif row.seq > first_seq:
+                raise UnusableJournal(f"event {row.seq} is before the first start of a controller")
+            row = next(left, None)
+        if key is None:
+            while runs and runs[-1].rows and isinstance(runs[-1].rows[-1].event, Configured):
+                runs[-1].rows.pop()  # what changed while the controller was away, or had no effect any more
+            _close(runs, joins)
+            runs.append(Run(sorted(in_force.values(), key=lambda one: one.key)))
+            continue
+        configured = _configured(after_seq, at, key, entry)
+        if configured.entity is None:
+            in_force.pop(key, None)
+        else:
+            in_force[key] = configured
+        if runs:
+            runs[-1].rows.append(Row(after_seq, None, configured))
+    while row is not None:
+        _take(runs[-1], row, joins)
+        row = next(left, None)
+    _close(runs, joins)
+    return runs
+
+
+def _take(run: Run, row: Row, joins: list[Row]) -> None:
+    call_id, event = row.call_id, row.event
+    if call_id is None:
+        if isinstance(event, OF_THE_ROUTER):
+            run.rows.append(row)
+        if isinstance(event, ev.AgentChanged) and event.state == "ENGAGED":
+            # For whom, the call says; unless the controller died before.
+            run.engaged.setdefault((event.agent_id, event.at), (CallId(""), ""))
+        return
+    run.last_heard[call_id] = max(event.at, run.last_heard.get(call_id, 0.0))
+    match event:
+        case ev.QueueJoined(asked=asked):
+            if asked is None:
+                raise UnusableJournal(f"event {row.seq} does not say what the call asked: it is of an older version")
+            joins.append(row)
+        case ev.QueueRefused(asked=asked):
+            run.decisions[call_id].append(row)
+            if asked is not None:
+                joins.append(row)
+        case ev.OfferMade():
+            run.decisions[call_id].append(row)
+            run.offered[event.agent_id, event.at] = call_id
+        case ev.OfferWithdrawn() | ev.QueueOverflowed() | ev.WaitEnded() | ev.CallbackOffered():
+            run.decisions[call_id].append(row)
+        case ev.OfferEnded():
+            run.outcomes[event.offer_id] = event.outcome
+        case ev.AgentEngaged():
+            run.engaged[event.agent_id, event.at] = call_id, event.request
+        case ev.TalkStarted():
+            run.talked[call_id, event.agent_id] = event.queue_id
+        case _:
+            pass
+
+
+def _close(runs: list[Run], joins: list[Row]) -> None:
+    """Put the joins among the rows of the run that ends."""
+    if runs:
+        runs[-1].rows = list(_merged(runs[-1], sorted(joins, key=lambda row: (row.at, row.seq))))
+    joins.clear()
+
+
+def _merged(run: Run, joins: list[Row]) -> Iterable[Row]:
+    """At one and the same time a join comes before the change of the agent it was offered to; one that was offered to
+    nobody, after all changes."""
+    rows, at = run.rows, 0
+    for join in joins:
+        while at < len(rows) and rows[at].at < join.at:
+            yield rows[at]
+            at += 1
+        end = at
+        while end < len(rows) and rows[end].at == join.at:
+            event = rows[end].event
+            if isinstance(event, ev.AgentChanged) and run.reserved_for(event) == join.call_id:
+                break
+            end += 1
+        yield from rows[at:end]
+        at = end
+        yield join
+    yield from rows[at:]

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-import msgspec
 from pydantic import BaseModel, BeforeValidator, Field
 
 from orchestrator.adapters.db.models import (
     AgentRow,
     CallbackRow,
-    CallRow,
     DidRow,
     EventRow,
     PopRow,
@@ -25,7 +23,6 @@ from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec
 from orchestrator.services.callbacks import CallbackState
 from orchestrator.services.paging import Page, PageRequest
 from orchestrator.services.presence import Presence
-from pbx.wire.messages import CommandReply
 
 
 def _time(value: Any) -> Any:
@@ -135,188 +132,6 @@ def agent_fields(row: AgentRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in Agent.model_fields}
 
 
-class Offer(BaseModel):
-    offer_id: str
-    agent_id: str
-    offered_at: At
-    outcome: str | None
-    ended_at: At | None
-
-
-class Consent(BaseModel):
-    """Evidence: which prompt, how much of it was really played, what was pressed."""
-
-    granted: bool
-    regime: str
-    jurisdictions: list[str]
-    at: At
-    reason: str | None
-    prompt_id: str | None
-    prompt_sha256: str | None
-    language: str | None
-    played_ms: int
-    digit: str | None
-
-
-class CallRecording(BaseModel):
-    recording_id: str
-    started_at: At
-    region: str | None
-    duration_ms: int | None
-    size_bytes: int | None
-    sha256: str | None
-    discarded: bool
-    kind: str = "conversation"
-    """Or ``voicemail``."""
-
-
-class LeftMessage(BaseModel):
-    """A message and its evidence: what was played before the tone, and which key cut it short."""
-
-    mailbox: str
-    recording_id: str | None
-    granted_at: At | None
-    regime: str | None
-    jurisdictions: list[str]
-    prompt_ids: list[str]
-    prompt_sha256s: list[str]
-    language: str | None
-    played_ms: int
-    digit: str | None
-    left_at: At | None
-    """null: there is no message."""
-    ended_by: str | None
-    """``hang_up``, ``terminator``, ``max_s`` or ``asked``."""
-    failed: str | None
-    """``prohibited``, ``prompt_cut``, ``not_recorded``, ``not_stored``, ``too_short``."""
-
-
-class SurveyAnswer(BaseModel):
-    node: str
-    question: str
-    digit: str
-    at: At
-    agent_id: str | None
-    """Who talked to the caller last."""
-
-
-class Talk(BaseModel):
-    """One agent's part of the conversation."""
-
-    agent_id: str
-    queue_id: str
-    started_at: At
-    ended_at: At | None
-    ended: str | None
-    """``taken_over``, ``transferred``, ``parked``; ``agent_hung_up`` or ``handed_to_flow``: the caller went on in the
-    flow; null: with the call, or not yet."""
-
-
-class SupervisionRecord(BaseModel):
-    agent_id: str
-    modes: list[str]
-    """In the order in which they were taken; empty when the supervisor did not answer."""
-    started_at: At | None
-    ended_at: At | None
-    ended: str | None
-
-
-class ConsultationRecord(BaseModel):
-    agent_id: str
-    started_at: At | None
-    """When the consulted agent answered."""
-    conference_at: At | None
-    ended_at: At | None
-    ended: str | None
-    """``completed``: this agent got the caller; ``cancelled``, ``hung_up``, ``not_answered``, ``call_ended``,
-    ``engine_failed``."""
-
-
-class Forward(BaseModel):
-    """An outside number that was rung for the caller, or refused."""
-
-    why: str
-    """``flow``, ``queue``, ``transfer``."""
-    started_at: At
-    number: str | None
-    """E.164; null for one that was refused."""
-    kind: str | None
-    """``fixed``, ``mobile``, ``fixed_or_mobile``, ``toll_free``, ``voip``, ``uan``."""
-    answered_at: At | None
-    ended_at: At | None
-    outcome: str | None
-    """``answered``, ``no_answer``, ``busy``, ``rejected``, ``unreachable``, ``caller_gone``, ``failed``; ``refused``:
-    it may not be called."""
-    reason: str | None
-    """Why it was refused."""
-
-
-class Park(BaseModel):
-    slot: int
-    parked_by: str
-    """The agent's id."""
-    started_at: At
-    ended_at: At | None
-    ended: str | None
-    """``retrieved``, ``timed_out``, ``call_ended``; null: still parked."""
-    retrieved_by: str | None
-
-
-class ParkedIn(BaseModel):
-    slot: int
-    """What agents dial ``*7`` and this number for."""
-
-
-class Call(BaseModel):
-    """The call detail record, derived from the call's events. A call without ``ended_at`` is live."""
-
-    call_id: str
-    pop_id: str
-    direction: str = "inbound"
-    """``outbound``: a callback; ``cli`` is the number that was called."""
-    callback_id: str | None = None
-    """Of an inbound call: what the caller was promised; of an outbound one: the promise it keeps."""
-    callback_of: str | None = None
-    """The call in which the callback was asked for."""
-    did: str | None
-    cli: str | None
-    caller_country: str | None
-    trunk: str | None
-    offered_at: At | None
-    answered_at: At | None
-    flow_id: str | None
-    flow_version: int | None
-    language: str | None
-    nodes: list[str]
-    queue_id: str | None
-    queued_at: At | None
-    agent_id: str | None
-    talk_started_at: At | None
-    ended_at: At | None
-    end_reason: str | None
-    cause: int | None
-    """Q.850."""
-    wait_s: float | None
-    talk_s: float | None
-    abandoned: bool
-    offers: list[Offer]
-    consents: list[Consent]
-    recordings: list[CallRecording]
-    talks: list[Talk] = []
-    """One for each agent who had the caller; ``agent_id`` is the last of them."""
-    supervisions: list[SupervisionRecord] = []
-    consultations: list[ConsultationRecord] = []
-    forwards: list[Forward] = []
-    """Outside numbers, in the order in which they were rung."""
-    parks: list[Park] = []
-    voicemails: list[LeftMessage] = []
-    survey: list[SurveyAnswer] = []
-
-
-def call_of(row: CallRow) -> Call:
-    return Call.model_validate({"pop_id": row.pop_id, **row.cdr})
-
-
 class Callback(BaseModel):
     """A promise to call back. ``state``: ``waiting`` for its turn or hour, ``calling``, ``reached``, and at the end
     ``done``, ``failed`` or ``cancelled``."""
@@ -350,61 +165,6 @@ class CallbackScheduled(BaseModel):
     callback_id: str
     existing: bool
     """The number had an open callback in this queue, which stands as it was."""
-
-
-class WaitReason(BaseModel):
-    because: str
-    """``no_agent``, ``not_logged_in``, ``on_call``, ``wrap_up``, ``being_offered``, ``not_ready``, ``unreachable``,
-    ``held``, ``engaged``, ``lacks_skill``, ``off_shift``, ``other_site``, ``other_pop``, ``earlier_calls``,
-    ``ringing`` or ``prefers``."""
-    agents: int
-    """How many agents this holds for."""
-    skill: str | None
-    least: int | None
-    calls: int
-    """Under ``earlier_calls``: how many wait for the same agents with a higher effective priority."""
-    agent_id: str | None
-
-
-class WaitGroup(BaseModel):
-    requirement: dict[str, int] | None
-    """Skill -> least proficiency; null: the one agent the call waits for."""
-    classes: list[str]
-    """What is asked for besides: ``shift``, ``site:fra``."""
-    reasons: list[WaitReason]
-
-
-class WaitEstimate(BaseModel):
-    """Seconds from now until an agent is rung for the call, from measured handling times."""
-
-    mean_s: float
-    median_s: float
-    p80_s: float
-    """Four of five such waits are over by then."""
-    agents: int
-    """Who could take the call."""
-
-
-class Wait(BaseModel):
-    """A call's wait: those who may take it, in groups by what they must be able to do, and what keeps each."""
-
-    queue_id: str
-    position: int
-    waited_s: float
-    effective_priority: float
-    offer_id: str | None
-    """An agent is being rung for this call."""
-    next_step_s: float | None
-    """Seconds until the queue's next step changes something for this call."""
-    estimate: WaitEstimate | None
-    """null while too little has been measured, or nobody could take the call."""
-    groups: list[WaitGroup]
-    agent: list[WaitReason] | None
-    """Why the agent asked for has not been offered the call; null when none was asked for."""
-
-
-def wait_of(reply: CommandReply) -> Wait:
-    return Wait.model_validate(msgspec.to_builtins(reply.wait))
 
 
 class Recording(BaseModel):

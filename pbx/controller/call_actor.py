@@ -12,8 +12,8 @@ from typing import get_args
 from pbx.controller.router import Router
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
+from pbx.domain.asked import Asked
 from pbx.domain.call import Call
-from pbx.domain.conversation import Asked
 from pbx.domain.errors import EngineError, EngineUnknown, JournalError, LegGone, LookupFailed
 from pbx.domain.events import (
     CallbackDialled,

@@ -17,8 +17,8 @@ from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
 from pbx.controller.router import Router
 from pbx.domain import events as ev
+from pbx.domain.asked import Asked
 from pbx.domain.call import Call
-from pbx.domain.conversation import Asked
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause

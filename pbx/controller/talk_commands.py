@@ -5,8 +5,8 @@ from __future__ import annotations
 from pbx.controller.router import Router
 from pbx.domain import events as ev
 from pbx.domain.agent import Status
+from pbx.domain.asked import Asked
 from pbx.domain.call import Call
-from pbx.domain.conversation import Asked
 from pbx.domain.e164 import e164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import AgentId, QueueId

@@ -8,26 +8,23 @@ Invariants, checked by the property tests after every step:
 * whenever a call waits without an offer, no agent who could take it could be offered it;
 * a freed agent takes the call of the highest effective priority among those it can take, whatever their queues.
 
-``matching`` makes the offers, ``waits`` leads a call through its queue, ``shifts`` knows who is there when; here are
-agents, configuration and the door.
+``matching`` makes the offers, ``waits`` leads a call through its queue, ``shifts`` knows who is there when,
+``acd_views`` tells those who look; here are agents, configuration and the door.
 """
 
 from __future__ import annotations
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain import explain, wait_estimate
+from pbx.domain.acd_views import Views
 from pbx.domain.agent import Act, Agent, State, Status, Step
 from pbx.domain.agent_status import BUSY, CHOOSE, REJECTED, RONA
 from pbx.domain.decisions import Changed, Decision, Remembered, ToCall
 from pbx.domain.errors import IllegalTransition
-from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId
-from pbx.domain.matching import Choice
+from pbx.domain.ids import AgentId, CallId, PhoneId, PopId, QueueId
 from pbx.domain.queue import Queue
-from pbx.domain.shifts import Shifts
 from pbx.domain.strategies import load_after
 from pbx.domain.timetable import Hours
-from pbx.domain.wait_estimate import Estimate
 from pbx.domain.waiting_line import Line
 
 __all__ = ["HOLD_S", "Acd", "Changed", "Decision", "Remembered", "ToCall"]
@@ -45,7 +42,7 @@ _MISSED = {
 }
 
 
-class Acd(Shifts):
+class Acd(Views):
     """See the module's docstring. All methods return decisions in the order in which they must be carried out."""
 
     def __init__(self) -> None:
@@ -383,31 +380,3 @@ class Acd(Shifts):
         if agent.can_be_offered:
             decisions += self._offer_to(agent, now)
         return decisions
-
-    # --- for those who look ---------------------------------------------------------------------------------------
-
-    def waiting_calls(self, queue_id: QueueId) -> list[CallId]:
-        """In the order in which they will be served."""
-        line = self._lines.get(queue_id)
-        return [] if line is None else [call_id for _, call_id in line.all]
-
-    def why_waiting(self, call_id: CallId, now: float) -> explain.Why:
-        """Why nobody has the call yet. Raises KeyError where it is not waiting."""
-        estimate = self.estimate(call_id, now)
-        return explain.why_waiting(self._waiting[call_id], self.agents, self._pools, now, estimate)
-
-    def estimate(self, call_id: CallId, now: float) -> Estimate | None:
-        """How long the call will still wait; None where that cannot be told. Raises KeyError like ``why_waiting``."""
-        return wait_estimate.estimate(self._waiting[call_id], self._waiting, self._lines, now)
-
-    def why_not(self, call_id: CallId, agent_id: AgentId) -> tuple[explain.Reason, ...]:
-        """Why this agent does not have the waiting call. Raises KeyError where it is not waiting, or no such agent."""
-        return explain.why_not(self._waiting[call_id], self.agents[agent_id])
-
-    def why_agent(self, offer_id: OfferId) -> Choice:
-        """Why this offer went to this agent; known until the conversation is over. Raises KeyError."""
-        return Choice(*self._choices[offer_id])
-
-    def idle_entries(self) -> int:
-        """Entries in the indexes of idle agents, stale ones included."""
-        return self._pools.entries()

@@ -14,12 +14,13 @@ from pbx.domain import called_back, leaving
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.agent_leg import AgentLegStep
+from pbx.domain.asked import Asked
 from pbx.domain.call_context import CallConfig, CallContext
 from pbx.domain.call_recording import CallRecording
 from pbx.domain.call_steps import Connected, End, Go, Outcome, Step, ToStep
 from pbx.domain.callback_step import CallbackStep
 from pbx.domain.called_back import CalledBack
-from pbx.domain.conversation import Asked, Conversation
+from pbx.domain.conversation import Conversation
 from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.hangup_cause import HangupCause
@@ -145,19 +146,7 @@ class Call:
                 self.recording.stop(discard=by == "caller")
             case ev.HangUpAsked():
                 self._end(ev.EndReason.ASKED, HangupCause.NORMAL_CLEARING, now)
-            case (
-                ev.SupervisionAsked()
-                | ev.SupervisionEndAsked()
-                | ev.TakeOverAsked()
-                | ev.HoldAsked()
-                | ev.ResumeAsked()
-                | ev.MuteAsked()
-                | ev.TransferAsked()
-                | ev.ConsultAsked()
-                | ev.ConsultStepAsked()
-                | ev.ParkAsked()
-                | ev.RetrieveAsked()
-            ):
+            case _ if isinstance(event, Asked):
                 self._asked(event, now)
             case ev.CallbackPromised() | ev.CallbackRefused():
                 self._callback_answered(event, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pbx.domain.call_context import CallContext
 from pbx.domain.call_steps import BaseStep, Go, Outcome
 from pbx.domain.flow_nodes import Callback
-from pbx.domain.queue_step import needs_of
+from pbx.domain.queue_entry import needs_of
 from pbx.domain.variables import text_of
 
 

@@ -319,7 +319,7 @@ class RequestCallback:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a request (``events.Asked``): done, or why not. ``error_id`` is a stable word."""
+    """The answer to a request (``asked.Asked``): done, or why not. ``error_id`` is a stable word."""
 
     request: str
     error_id: str | None = None

@@ -8,32 +8,18 @@ from dataclasses import replace
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
+from pbx.domain import leaving
+from pbx.domain.asked import Asked
 from pbx.domain.call_context import CallContext
 from pbx.domain.call_recording import CallRecording, Parties
 from pbx.domain.call_steps import End
 from pbx.domain.consultation import Consultation
-from pbx.domain.e164 import E164, Cli
-from pbx.domain.errors import BadValue
+from pbx.domain.e164 import Cli
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, derive
-from pbx.domain.leaving import GoOn, HandOn, HandOut, Park
+from pbx.domain.leaving import GoOn, HandOn, HandOut, Park, Refusal
 from pbx.domain.seat import Seat
 from pbx.domain.supervision import Stage, Watch
-
-Asked = (
-    ev.SupervisionAsked
-    | ev.SupervisionEndAsked
-    | ev.TakeOverAsked
-    | ev.HoldAsked
-    | ev.ResumeAsked
-    | ev.MuteAsked
-    | ev.TransferAsked
-    | ev.ConsultAsked
-    | ev.ConsultStepAsked
-    | ev.ParkAsked
-    | ev.RetrieveAsked
-)
-
 
 Outcome = End | HandOn | HandOut | Park | GoOn | None
 """None: the conversation goes on."""
@@ -116,12 +102,8 @@ class Conversation:
                     self._context.record(ev.MuteChanged(at=now, agent_id=self.seat.agent_id, muted=muted))
                     self._context.do(cmd.MuteLeg(self.seat.leg, muted))
                 self._answer(request)
-            case ev.TransferAsked(request=request, after=True):
-                return self._transfer_after(request, now)
-            case ev.TransferAsked(number=None):
+            case ev.TransferAsked():
                 return self._transfer(event, now)
-            case ev.TransferAsked(number=number):
-                return self._transfer_out(event.request, number or E164(""), now)
             case ev.ParkAsked(request=request, slot=slot, timeout_s=timeout_s):
                 self._context.record(ev.CallParked(at=now, slot=slot, agent_id=self.seat.agent_id))
                 self._leave("parked", now)
@@ -317,34 +299,21 @@ class Conversation:
     # --- handing the caller on --------------------------------------------------------------------------------------
 
     def _transfer(self, event: ev.TransferAsked, now: float) -> Outcome:
-        queue_id = event.queue_id or self.seat.queue_id
-        if queue_id not in self._context.config.queues:
-            return self._refuse(event.request, "unknown_queue", "this call knows no such queue")
-        if event.agent_id == self.seat.agent_id:
-            return self._refuse(event.request, "agent_busy", "this agent has the call")
-        seat, context = self.seat, self._context
-        context.record(
-            ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=queue_id, agent_id=event.agent_id)
-        )
-        self._leave("transferred", now)
+        context, seat = self._context, self.seat
+        to = leaving.target(context, seat, event)
+        if isinstance(to, Refusal):
+            return self._refuse(event.request, to.error_id, to.detail)
+        if isinstance(to, GoOn):
+            self._agent_left("handed_to_flow", now)
+        else:
+            if isinstance(to, HandOn):
+                queue_id = to.node.queue_id
+                context.record(
+                    ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=queue_id, agent_id=to.preferred)
+                )
+            self._leave("transferred", now)
         self._answer(event.request)
-        return HandOn(replace(seat.node, queue_id=queue_id, welcome_prompt=None), event.agent_id)
-
-    def _transfer_out(self, request: str, number: E164, now: float) -> Outcome:
-        try:
-            self._context.config.dialling.number_of(number)
-        except BadValue as error:
-            return self._refuse(request, "number_refused", f"number: {error.reason}")
-        self._leave("transferred", now)
-        self._answer(request)
-        return HandOut(number)
-
-    def _transfer_after(self, request: str, now: float) -> Outcome:
-        if self.seat.node.after is None:
-            return self._refuse(request, "no_after", "the flow names no node for after the conversation")
-        gone_on = self._agent_left("handed_to_flow", now)
-        self._answer(request)
-        return gone_on
+        return to
 
     def _leave(self, reason: str, now: float) -> None:
         """The agent's part is over and the caller stays: no supervisor, no hold, no recording goes on."""

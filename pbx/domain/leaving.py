@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
 from pbx.domain.call_steps import Step, ToStep
 from pbx.domain.e164 import E164
+from pbx.domain.errors import BadValue
 from pbx.domain.flow import EnterQueue
 from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.ids import AgentId
@@ -46,6 +48,32 @@ class GoOn:
     """In the flow at ``node``; the agent is out already."""
 
     node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    error_id: str
+    detail: str
+
+
+def target(context: CallContext, seat: Seat, asked: ev.TransferAsked) -> HandOn | HandOut | GoOn | Refusal:
+    """Where the caller of this agent is to be handed on to."""
+    if asked.after:
+        if seat.node.after is None:
+            return Refusal("no_after", "the flow names no node for after the conversation")
+        return GoOn(seat.node.after)
+    if asked.number is not None:
+        try:
+            context.config.dialling.number_of(asked.number)
+        except BadValue as error:
+            return Refusal("number_refused", f"number: {error.reason}")
+        return HandOut(asked.number)
+    queue_id = asked.queue_id or seat.queue_id
+    if queue_id not in context.config.queues:
+        return Refusal("unknown_queue", "this call knows no such queue")
+    if asked.agent_id == seat.agent_id:
+        return Refusal("agent_busy", "this agent has the call")
+    return HandOn(replace(seat.node, queue_id=queue_id, welcome_prompt=None), asked.agent_id)
 
 
 def next_step(context: CallContext, leaves: HandOn | HandOut | Park, seat: Seat, waited_s: float) -> Step:

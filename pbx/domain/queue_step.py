@@ -8,20 +8,19 @@ from enum import Enum
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_steps import BaseStep, Connected, End, Go, HangUpStep, Outcome, ToStep
+from pbx.domain.call_steps import BaseStep, Connected, End, Go, Outcome, ToStep
 from pbx.domain.called_back import CalledBack
 from pbx.domain.e164 import E164, Cli
-from pbx.domain.flow import EnterQueue, HangUp, SkillNeed, position_prompt
-from pbx.domain.flow_nodes import Mailbox
-from pbx.domain.forwarding import ForwardStep, Outside
+from pbx.domain.flow import EnterQueue, position_prompt
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId, derive
 from pbx.domain.leg_step import OUTCOMES
 from pbx.domain.queue import Queue
-from pbx.domain.queue_rules import MAX_VALUE, Need
+from pbx.domain.queue_entry import needs_of, value_of
+from pbx.domain.queue_exit import to_mailbox, to_number
+from pbx.domain.queue_rules import Need
 from pbx.domain.seat import Seat
-from pbx.domain.variables import Read, evaluate, fill, number_of, text_of
-from pbx.domain.voicemail_step import VoicemailStep
+from pbx.domain.variables import text_of
 from pbx.domain.wait_announcement import WaitAnnouncement
 
 
@@ -38,16 +37,6 @@ class Phase(Enum):
     """The caller wants to be called back and has left the line; nothing is promised yet."""
     PROMISED = "promised"
     """The caller hears that we will call back."""
-
-
-def needs_of(asked: tuple[SkillNeed, ...], read: Read) -> tuple[Need, ...]:
-    """A skill whose name comes out empty, because a variable is not set, is not asked for."""
-    needs: dict[str, Need] = {}
-    for need in asked:
-        others = ((after_s, fill(skill, read), least) for after_s, skill, least in need.fallbacks)
-        if skill := fill(need.skill, read):
-            needs[skill] = Need(skill, need.least, tuple(other for other in others if other[1]))
-    return tuple(needs.values())
 
 
 class QueueStep(BaseStep):
@@ -161,17 +150,10 @@ class QueueStep(BaseStep):
         )
 
     def _value(self, now: float) -> float:
-        """What does not come to a number from 0 to 10 counts as 0, and the record says so; nothing set is no value."""
-        if self.node.value is None:
-            return 0.0
-        value = evaluate(self.node.value, self.context.read)
-        if value is None or value == "":
-            return 0.0
-        number = number_of(value)
-        if number is not None and 0 <= number <= MAX_VALUE:
-            return number
-        self.context.record(ev.CustomerValueIgnored(at=now, queue_id=self.node.queue_id))
-        return 0.0
+        value = value_of(self.node.value, self.context.read)
+        if value is None:
+            self.context.record(ev.CustomerValueIgnored(at=now, queue_id=self.node.queue_id))
+        return value or 0.0
 
     def _take_up(self, called_back: CalledBack, now: float) -> Outcome:
         """A customer whom we called: the place in the line is there, and mostly an agent."""
@@ -235,20 +217,10 @@ class QueueStep(BaseStep):
             return None
         if event.reason == "number":
             self.tried, self.again, self.phase = (*self.tried, E164(event.target)), True, Phase.JOINING
-            music = self.queue.music_class if self.queue is not None else "default"
-            outside = Outside(
-                number=event.target,
-                why="queue",
-                ring_s=event.ring_s,
-                show_caller=event.show_caller,
-                music_class=music,
-            )
-            return ToStep(ForwardStep(self.context, outside, ToStep(self)))
+            return to_number(self.context, event, self.queue, ToStep(self))
         failed = Go(self.node.on_timeout or self.node.on_refused)
         if event.reason == "voicemail":
-            mailbox = Mailbox(name=event.target, prompts=(event.prompt_id or "voicemail-greeting",))
-            thanked = ToStep(HangUpStep(self.context, HangUp(prompts=("voicemail-thanks",))))
-            return ToStep(VoicemailStep(self.context, mailbox, thanked, failed))
+            return to_mailbox(self.context, event, failed)
         return failed
 
     def played(self, played_ms: int, completed: bool, now: float) -> Outcome:

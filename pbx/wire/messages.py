@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
+from pbx.wire.base import Wire as Wire
+from pbx.wire.call_commands import *  # noqa: F403
+from pbx.wire.call_commands import CallbackCommand, HangUpCall, ParkCall, RecordingCommand, TalkCommand
+
 WIRE_VERSION = 1
-
-
-class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """Base of all messages."""
 
 
 # --- configuration, centre -> POP: one key per entity in the POP's key-value bucket -----------------------------
@@ -92,8 +92,8 @@ class HoursConfig(Wire, frozen=True):
 
     time_zone: str
     weekly: dict[str, list[str]]
-    special: dict[str, list[str]] = {}
-    holidays: list[str] = []
+    special: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    holidays: list[str] = msgspec.field(default_factory=list)
     country: str | None = None
     """Whose public holidays count besides: ``DE`` or ``DE-BY``."""
 
@@ -212,7 +212,7 @@ class Heartbeat(Wire, frozen=True):
     engine_up: bool
     live_calls: int
     unsent_events: int
-    config_errors: dict[str, str] = {}
+    config_errors: dict[str, str] = msgspec.field(default_factory=dict)
     """Configuration key -> why this POP could not apply it."""
 
 
@@ -242,144 +242,9 @@ class ExplainWait(Wire, frozen=True, tag="explain_wait"):
     agent_id: str | None = None
 
 
-class HangUpCall(Wire, frozen=True, tag="hang_up_call"):
-    call_id: str
-
-
-class StopCallRecording(Wire, frozen=True, tag="stop_call_recording"):
-    call_id: str
-    by: str
-
-
-class ReadRecording(Wire, frozen=True, tag="read_recording"):
-    recording_id: str
-    offset: int
-    length: int
-    """At most 512 KiB are sent."""
-
-
-class EraseRecording(Wire, frozen=True, tag="erase_recording"):
-    """Destroy it at this POP. ``call_id``: whose record is to say so."""
-
-    recording_id: str
-    call_id: str
-
-
-class SuperviseCall(Wire, frozen=True, tag="supervise_call"):
-    """Ring the agent as a supervisor of the call, or change the mode of the one who is."""
-
-    call_id: str
-    agent_id: str
-    mode: str
-    """``listen``, ``whisper``, ``barge``."""
-    take_over: bool = False
-    """As soon as the supervisor has answered."""
-
-
-class EndSupervision(Wire, frozen=True, tag="end_supervision"):
-    call_id: str
-
-
-class TakeOverCall(Wire, frozen=True, tag="take_over_call"):
-    """The supervisor becomes the agent."""
-
-    call_id: str
-
-
-class HoldCall(Wire, frozen=True, tag="hold_call"):
-    call_id: str
-
-
-class ResumeCall(Wire, frozen=True, tag="resume_call"):
-    call_id: str
-
-
-class MuteAgent(Wire, frozen=True, tag="mute_agent"):
-    call_id: str
-    muted: bool
-
-
-class TransferCall(Wire, frozen=True, tag="transfer_call"):
-    """To another queue, to an agent of the present one, to an outside number in E.164, or to where the flow goes on
-    after the conversation: exactly one is given."""
-
-    call_id: str
-    queue_id: str | None = None
-    agent_id: str | None = None
-    number: str | None = None
-    after: bool = False
-
-
-class ConsultAgent(Wire, frozen=True, tag="consult_agent"):
-    """The caller goes on hold, and this agent is rung."""
-
-    call_id: str
-    agent_id: str
-
-
-class StepConsultation(Wire, frozen=True, tag="step_consultation"):
-    call_id: str
-    step: str
-    """``swap``, ``complete``, ``cancel``, ``conference``."""
-
-
-class ParkCall(Wire, frozen=True, tag="park_call"):
-    """The reply says in which slot; any that is free where none is asked for."""
-
-    call_id: str
-    slot: int | None = None
-
-
-class RetrieveCall(Wire, frozen=True, tag="retrieve_call"):
-    """Ring the agent for a parked call."""
-
-    call_id: str
-    agent_id: str
-
-
-class ScheduleCallback(Wire, frozen=True, tag="schedule_callback"):
-    """Promise ``number`` a callback with ``did`` as its CLI, its place being that of a call that comes now, or at
-    ``not_before``. Answered with ``callback_id``; ``existing`` where this number had one open in this queue."""
-
-    did: str
-    queue_id: str
-    number: str
-    not_before: float | None = None
-    language: str | None = None
-    priority: int = 0
-
-
-class CancelCallback(Wire, frozen=True, tag="cancel_callback"):
-    callback_id: str
-    by: str
-
-
-CallbackCommand = ScheduleCallback | CancelCallback
-TalkCommand = (
-    SuperviseCall
-    | EndSupervision
-    | TakeOverCall
-    | HoldCall
-    | ResumeCall
-    | MuteAgent
-    | TransferCall
-    | ConsultAgent
-    | StepConsultation
-    | RetrieveCall
-)
-"""What changes a conversation: answered when it has been done, or with the reason why not."""
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
 """About agents and waiting calls."""
-PopCommand = (
-    RoutingCommand
-    | CallbackCommand
-    | HangUpCall
-    | StopCallRecording
-    | ReadRecording
-    | EraseRecording
-    | ParkCall
-    | TalkCommand
-)
+PopCommand = RoutingCommand | CallbackCommand | RecordingCommand | HangUpCall | ParkCall | TalkCommand
 
 
 class CommandRequest(Wire, frozen=True):
@@ -402,7 +267,7 @@ class WaitReason(Wire, frozen=True):
 class WaitGroup(Wire, frozen=True):
     requirement: dict[str, int] | None
     reasons: list[WaitReason]
-    classes: list[str] = []
+    classes: list[str] = msgspec.field(default_factory=list)
     """What is asked for besides skills: ``shift``, ``site:fra``, ``pop:de-fra-1``."""
 
 

@@ -35,6 +35,7 @@ from pbx.domain.queue_rules import (
     RelaxSkill,
     ShiftRule,
     Strategy,
+    ToVoicemail,
     WaitStep,
     WidenSites,
 )
@@ -91,10 +92,11 @@ class Model(Watch):
             lambda: OverflowToQueue(c.choice(QUEUES)),
             lambda: OverflowToNumber(E164("+493012345678")),
             lambda: EndWithPrompt("sorry"),
+            lambda: ToVoicemail("sales"),
             lambda: WidenSites(tuple(c.sample(SITES, c.randint(0, 2)))),
         )
         steps = [
-            WaitStep(float(c.randint(0, 60)), c.choices(actions, (6, 4, 4, 1, 1, 3))[0]())
+            WaitStep(float(c.randint(0, 60)), c.choices(actions, (6, 4, 4, 1, 1, 1, 3))[0]())
             for _ in range(c.randint(0, 3))
         ]
         queue = Queue(

@@ -6,8 +6,9 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallRow
+from orchestrator.api.call_schemas import Call, ParkedIn, Wait, call_of, wait_of
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import Call, PageOf, PageQuery, ParkedIn, Wait, call_of, page_of, wait_of
+from orchestrator.api.schemas import PageOf, PageQuery, page_of
 from orchestrator.domain.resources import (
     Consulted,
     ParkSpec,

@@ -1,0 +1,37 @@
+"""What the ACD tells those who look; nothing here changes anything. Base of ``acd``."""
+
+from __future__ import annotations
+
+from pbx.domain import explain, wait_estimate
+from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
+from pbx.domain.matching import Choice
+from pbx.domain.shifts import Shifts
+from pbx.domain.wait_estimate import Estimate
+
+
+class Views(Shifts):
+    def waiting_calls(self, queue_id: QueueId) -> list[CallId]:
+        """In the order in which they will be served."""
+        line = self._lines.get(queue_id)
+        return [] if line is None else [call_id for _, call_id in line.all]
+
+    def why_waiting(self, call_id: CallId, now: float) -> explain.Why:
+        """Why nobody has the call yet. Raises KeyError where it is not waiting."""
+        estimate = self.estimate(call_id, now)
+        return explain.why_waiting(self._waiting[call_id], self.agents, self._pools, now, estimate)
+
+    def estimate(self, call_id: CallId, now: float) -> Estimate | None:
+        """How long the call will still wait; None where that cannot be told. Raises KeyError like ``why_waiting``."""
+        return wait_estimate.estimate(self._waiting[call_id], self._waiting, self._lines, now)
+
+    def why_not(self, call_id: CallId, agent_id: AgentId) -> tuple[explain.Reason, ...]:
+        """Why this agent does not have the waiting call. Raises KeyError where it is not waiting, or no such agent."""
+        return explain.why_not(self._waiting[call_id], self.agents[agent_id])
+
+    def why_agent(self, offer_id: OfferId) -> Choice:
+        """Why this offer went to this agent; known until the conversation is over. Raises KeyError."""
+        return Choice(*self._choices[offer_id])
+
+    def idle_entries(self) -> int:
+        """Entries in the indexes of idle agents, stale ones included."""
+        return self._pools.entries()

@@ -195,6 +195,7 @@ class Matching:
         for line in self._lines.values():
             if list(line.all) != sorted(line.all):
                 raise AssertionError("a line is out of order")
+        idle = [agent for agent in self.agents.values() if agent.can_be_offered]
         for waiting in self._waiting.values():
             is_open = waiting.offer_id is None
             if waiting.place not in waiting.line.all:
@@ -202,9 +203,7 @@ class Matching:
             for index in self._indexes(waiting):
                 if (waiting.place in index) != is_open:
                     raise AssertionError("a call is open exactly when nobody is offered it")
-            if is_open and any(
-                agent.can_be_offered and self._can_take(agent, waiting) for agent in self.agents.values()
-            ):
+            if is_open and any(self._can_take(agent, waiting) for agent in idle):
                 raise AssertionError("a call waits although an agent could take it")
         offered = [w.offer_id for w in self._waiting.values() if w.offer_id is not None]
         held = {agent.offer_id for agent in self.agents.values()}

@@ -30,16 +30,11 @@ from pbx.domain.shifts import TIMER
 from pbx.domain.sorted_blocks import Place
 from pbx.domain.waiting_line import Waiting
 
-Open = tuple[Place, tuple[Requirement, ...], AgentId | None]
 AGE_S = 60
 """Of waiting are worth one point of priority; written out here, not taken from what is watched."""
 _CLASSES = {"~shift": Because.OFF_SHIFT, "~site:": Because.OTHER_SITE, "~pop:": Because.OTHER_POP}
 """How a class begins -> the reason of those who lack it."""
 _LACKS = (*_CLASSES.values(), Because.LACKS_SKILL)
-
-
-def open_of(waiting: Waiting) -> Open:
-    return rank_of(waiting), tuple(pool.requirement for pool in waiting.pools), waiting.preferred
 
 
 def rank_of(waiting: Waiting) -> Place:
@@ -50,8 +45,14 @@ def rank_of(waiting: Waiting) -> Place:
     return waiting.entered_at - AGE_S * priority, waiting.call_id
 
 
-def meets(agent: Agent, requirement: Requirement) -> bool:
-    return all(has(agent, skill) >= least for skill, least in requirement)
+def missing(agent: Agent, requirement: Requirement) -> list[str]:
+    return [skill for skill, least in requirement if has(agent, skill) < least]
+
+
+def could_take(agent: Agent, waiting: Waiting) -> bool:
+    if waiting.preferred is not None:
+        return waiting.preferred == agent.agent_id
+    return any(not missing(agent, pool.requirement) for pool in waiting.pools)
 
 
 def has(agent: Agent, skill: str) -> int:
@@ -86,7 +87,7 @@ class Watch:
     # --- the router's part ----------------------------------------------------------------------------------------
 
     def do(self, act: Callable[[], list[Decision]]) -> None:
-        before = self._open_calls()
+        before = {w.call_id: rank_of(w) for w in self.acd._waiting.values() if w.offer_id is None}
         decisions = act()
         made: list[tuple[AgentId, Place]] = []
         withdrawn: list[CallId] = []
@@ -142,19 +143,18 @@ class Watch:
             if call_id in self.offers:
                 self.end_offer(call_id, ev.OfferOutcome.WITHDRAWN)
 
-    def _open_calls(self) -> dict[CallId, Open]:
-        return {w.call_id: open_of(w) for w in self.acd._waiting.values() if w.offer_id is None}
-
-    def _fair(self, before: dict[CallId, Open], made: list[tuple[AgentId, Place]]) -> None:
+    def _fair(self, before: dict[CallId, Place], made: list[tuple[AgentId, Place]]) -> None:
         if not made:
             return
-        for call_id, (place, requirements, preferred) in self._open_calls().items():
-            if call_id in before and before[call_id][0] != place:
+        for waiting in self.acd._waiting.values():
+            place = rank_of(waiting)
+            if waiting.offer_id is not None or before.get(waiting.call_id, place) != place:
                 continue  # its priority was raised in this very step, maybe after the offer
             for agent_id, taken in made:
-                agent = self.acd.agents[agent_id]
-                could = preferred == agent_id if preferred is not None else any(meets(agent, r) for r in requirements)
-                assert not (could and place < taken), "a call of higher effective priority stays behind"
+                if place < taken:
+                    assert not could_take(self.acd.agents[agent_id], waiting), (
+                        "a call of higher effective priority stays behind"
+                    )
 
     def end_offer(self, call_id: CallId, outcome: ev.OfferOutcome) -> None:
         offer = self.offers.pop(call_id)
@@ -269,7 +269,7 @@ class Watch:
             self._right.clear()
         for waiting in self.acd._waiting.values():
             if waiting.offer_id is not None or waiting.preferred is not None:
-                groups = explain.why_waiting(waiting, self.acd.agents, pools, self.now).groups
+                groups = tuple(explain._groups(waiting, self.acd.agents, pools))
                 assert groups, "every waiting call has a reason"
                 assert all(group.reasons for group in groups), "every group has a reason"
                 continue
@@ -291,13 +291,13 @@ class Watch:
 
     def _count(self, requirement: Requirement) -> Counter[str]:
         """The reasons that looking at every agent gives."""
-        agents = self.acd.agents.values()
-        counts = Counter(agent.condition.name for agent in agents if meets(agent, requirement))
-        logged_in = [agent for agent in agents if agent.status is not Status.LOGGED_OUT]
-        for skill, least in requirement:
-            others = requirement - {(skill, least)}
-            lack = sum(has(agent, skill) < least and meets(agent, others) for agent in logged_in)
-            counts[lacks(skill)] += lack
+        counts: Counter[str] = Counter()
+        for agent in self.acd.agents.values():
+            match missing(agent, requirement):
+                case []:
+                    counts[agent.condition.name] += 1
+                case [skill] if agent.status is not Status.LOGGED_OUT:
+                    counts[lacks(skill)] += 1
         return counts
 
     def estimate(self, call_id: CallId) -> None:

@@ -76,8 +76,7 @@ def rung_while_talking(monkeypatch: Patch) -> None:
 
 
 def rung_while_supervising(monkeypatch: Patch) -> None:
-    monkeypatch.setitem(agent_state.TRANSITIONS, (State.ENGAGED, Step.RESERVE), State.RESERVED)
-    _offered_if(monkeypatch, lambda agent: _ready(agent) and agent.state in (State.IDLE, State.ENGAGED))
+    _offered_after(monkeypatch, "_engage", State.ENGAGED)
 
 
 def rung_in_a_break(monkeypatch: Patch) -> None:

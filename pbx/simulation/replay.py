@@ -60,6 +60,8 @@ class Report:
     unheard: int = 0
     """Decisions of the replay about calls that were over, or callbacks that were not dialled yet, or of a controller
     that died before it wrote them."""
+    callbacks: int = 0
+    """That waited; the comparison under other rules knows nothing of them."""
     guessed: int = 0
     """Joins of which the outside numbers rung before could not be told from the journal."""
     difference: Difference | None = None
@@ -156,6 +158,7 @@ class Replay:
                 self._do(row, lambda: self.configure(event, at))
             case ev.CallbackQueued(call_id=call_id, asked=asked):
                 self._callbacks.add(call_id)
+                self.report.callbacks += 1
                 self._do(row, lambda: self.acd.handle(call_id, self._join(call_id, asked, at), at))
             case ev.QueueJoined(asked=Asked() as asked) | ev.QueueRefused(asked=Asked() as asked):
                 joining = row.call_id or CallId("")

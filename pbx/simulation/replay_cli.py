@@ -51,13 +51,18 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(_told(journal, report, rows)))
     else:
         _say(journal, report)
+        if rows and report.callbacks:
+            print(f"not in the table: {report.callbacks} waits of callbacks, and the agents' time they took")
         if rows:
             Console(width=max(100, Console().width)).print(table(rows, options.threshold))
     return 0 if report.difference is None else 1
 
 
 def _told(journal: Journal, report: Report, rows: list[Comparison]) -> dict[str, Any]:
-    told = {name: getattr(report, name) for name in ("runs", "decisions", "offers", "changes", "unheard", "guessed")}
+    told = {
+        name: getattr(report, name)
+        for name in ("runs", "decisions", "offers", "changes", "unheard", "callbacks", "guessed")
+    }
     difference = None if report.difference is None else asdict(report.difference)
     same = difference is None
     return {"same": same, **told, "difference": difference, "unknown": journal.unknown, "queues": as_json(rows)}

@@ -212,12 +212,13 @@ def _merged(run: Run, joins: list[Row]) -> Iterable[Row]:
         while at < len(rows) and rows[at].at < join.at:
             yield rows[at]
             at += 1
-        end = at
+        end, reserved = at, None
         while end < len(rows) and rows[end].at == join.at:
             event = rows[end].event
             if isinstance(event, ev.AgentChanged) and run.reserved_for(event) == join.call_id:
-                break
+                reserved = end  # the last one: what a callback was offered in vain is in no call's events
             end += 1
+        end = end if reserved is None else reserved
         yield from rows[at:end]
         at = end
         yield join

@@ -6,16 +6,18 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
-from pbx.domain import agent_state, explain, waits
+from pbx.domain import agent_state, explain, wait_plan, waits
 from pbx.domain import commands as cmd
 from pbx.domain.acd import Acd
 from pbx.domain.agent import Agent, Condition, State, Status, Step
 from pbx.domain.pools import Pools
+from pbx.domain.queue_rules import ShiftRule
 from pbx.domain.sorted_blocks import Place
 from tests.fuzz.acd import run
 
@@ -29,7 +31,17 @@ def test_a_million_steps_break_nothing() -> None:
     # Not forked: other tests of this process have threads.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         seen = sum(pool.map(partial(run, STEPS // RUNS), range(RUNS)), Counter[str]())
-    for what in ("AgentEngaged", "taken over", "full", "max_wait", "no_agent", "prompt", "number", "unknown_queue"):
+    for what in (
+        "closed",
+        "AgentEngaged",
+        "taken over",
+        "full",
+        "max_wait",
+        "no_agent",
+        "prompt",
+        "number",
+        "unknown_queue",
+    ):
         assert seen[what] > 300, f"{what} hardly ever happened"
     assert seen["offers"] > 50_000
     assert seen["QueueOverflowed"] > 10_000
@@ -85,6 +97,29 @@ def rung_in_a_break(monkeypatch: Patch) -> None:
 
 def rung_without_a_phone(monkeypatch: Patch) -> None:
     _offered_if(monkeypatch, lambda agent: agent.status is Status.AVAILABLE and agent.state is State.IDLE)
+
+
+def rung_off_shift(monkeypatch: Patch) -> None:
+    make = wait_plan.make
+    monkeypatch.setattr(wait_plan, "make", lambda queue, *args: make(replace(queue, shift=ShiftRule.ANY), *args))
+
+
+def let_in_when_closed(monkeypatch: Patch) -> None:
+    keeps = Acd._keeps_hours
+
+    def always_open(self: Acd, line: Any, *args: Any) -> Any:
+        decisions = keeps(self, line, *args)
+        line.closed = False
+        return decisions
+
+    monkeypatch.setattr(Acd, "_keeps_hours", always_open)
+
+
+def callback_given_up(monkeypatch: Patch) -> None:
+    join = Acd._join
+    monkeypatch.setattr(
+        Acd, "_join", lambda self, call_id, asked, now: join(self, call_id, replace(asked, callback=False), now)
+    )
 
 
 def lost_after_rona(monkeypatch: Patch) -> None:
@@ -158,6 +193,9 @@ FAULTS: dict[Callable[[Patch], None], str] = {
     rung_while_supervising: "nobody is rung while supervising",
     rung_in_a_break: "nobody not ready is rung",
     rung_without_a_phone: "nobody unreachable is rung",
+    rung_off_shift: "nobody off shift is rung",
+    let_in_when_closed: "nobody enters a queue that is closed",
+    callback_given_up: "a callback is not given up",
     lost_after_rona: "no call is lost or in two places",
     left_in_the_former_line: "a call is in a line exactly when it is waiting",
     kept_after_leaving: "no call is lost or in two places",

@@ -126,11 +126,13 @@ class World:
         await self.pop.stop()
 
     def agent(
-        self, name: str, available: bool = True, country: str = "DE", skills: dict[str, int] | None = None
+        self, name: str, available: bool = True, country: str = "DE", skills: dict[str, int] | None = None, **more: Any
     ) -> Phone:
         """An agent with a registered phone."""
         skills = {"support": 3} if skills is None else skills
-        config = wire.AgentConfig(agent_id=name, name=name, phone_id=name, ha1="0" * 32, skills=skills, country=country)
+        config = wire.AgentConfig(
+            agent_id=name, name=name, phone_id=name, ha1="0" * 32, skills=skills, country=country, **more
+        )
         self.configure(f"agent.{name}", config)
         phone = self.engine.phone(name)
         if available:

@@ -93,7 +93,7 @@ class Contest:
             result = (await asyncio.to_thread(callers.finish, plan.calls / plan.rate + 60)).require_success(plan.calls)
         except LabError as error:
             raise LabError(
-                f"{plan.rate:g} calls/s failed; where both processors were busy that was an overload and measures nothing: "
+                f"{plan.rate:g} calls/s failed; where both processors were busy it was an overload, no measurement: "
                 f"try again when the machine is faster, or idle ({error})"
             ) from error
         await asyncio.to_thread(server.wait_idle)

@@ -175,7 +175,7 @@ def show(console: Console, rival: Rival, agents: int, ours: list[Turn], theirs: 
         controller_ms=median(ours, "controller_ms"),
         queue_ms=median(theirs, "total_ms"),
         ratio=ratio,
-        # Milliseconds differ by machine, this hardly: a budget of 3 ms where Queue() takes 12 is 0.25.
+        # For comparing machines; it does not replace the budget in milliseconds.
         controller_ratio=statistics.median(a.controller_ms / b.total_ms for a, b in pairs),
     )
 

@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 
 PACKAGES="ca-certificates debian-archive-keyring espeak-ng iproute2 mmdebstrap nftables postgresql python3 python3-venv
 util-linux"
-# Debian's own, which POPs have too: it is optimised by profile. One that a version manager compiled as it came took 14 %
-# more CPU for the controller's core.
+# Debian's own, which POPs have too: it is optimised by profile. The controller's core took an eighth more CPU under one that
+# a version manager had compiled as it came.
 PYTHON=${PYTHON:-/usr/bin/python3}
 LOCK=.requirements/dev.txt
 

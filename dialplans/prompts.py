@@ -129,8 +129,16 @@ def texts_of(language: str) -> Mapping[str, str]:
 
 
 def default_dir() -> Path:
+    """Named after the texts, so that two checkouts with other texts do not take each other's files away. One that
+    nothing uses any more may be deleted at any time."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "callplane" / "prompts"
+    return Path(base) / "callplane" / f"prompts-{_texts_hash()}"
+
+
+@lru_cache(maxsize=1)
+def _texts_hash() -> str:
+    files = [(path.name, path.read_text(encoding="utf-8")) for path in sorted(TEXTS_DIR.glob("*.yml"))]
+    return _sha256(json.dumps([FORMAT, RECIPE, TONES, files]).encode())[:12]
 
 
 def load_manifest(directory: Path) -> Manifest:

@@ -45,7 +45,7 @@ def collapse() -> int:
         return 0
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     # A refusal (nothing there, no memory free in one piece) leaves the pages as they are.
-    return HUGE * sum(madvise(place, HUGE, MADV_COLLAPSE) == 0 for place in places(maps))
+    return HUGE * sum(1 for place in places(maps) if madvise(place, HUGE, MADV_COLLAPSE) == 0)
 
 
 def resident() -> int:

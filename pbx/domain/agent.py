@@ -112,11 +112,7 @@ class Agent:
     @property
     def can_be_offered(self) -> bool:
         return (
-            self.state is _IDLE
-            and self.status is _AVAILABLE
-            and self.reachable
-            and not self.held
-            and not self.removed
+            self.state is _IDLE and self.status is _AVAILABLE and self.reachable and not self.held and not self.removed
         )
 
     @property

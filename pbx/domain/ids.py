@@ -55,14 +55,15 @@ def _time(ms: int) -> str:
 
 def derive(at: float, *parts: str | int) -> str:
     """A ULID of time ``at`` whose tail is a hash of ``parts``: same parts, same id."""
-    digest = blake2b("\0".join(map(str, parts)).encode(), digest_size=10).digest()
+    text = "\0".join(map(str, parts)) if len(parts) != 1 else str(parts[0])
+    digest = blake2b(text.encode(), digest_size=10).digest()
     a, b, c, d, e = _words(digest)  # as ulid() would, without a number of 80 bits
-    ms, pairs = int(at * 1000), _PAIRS
+    ms, of = int(at * 1000), _PAIRS
     if not 0 <= ms < 1 << 48:
         return ulid(at, 0)
     return (
-        f"{_time(ms)}{pairs[a >> 6]}{pairs[(a & 63) << 4 | b >> 12]}{pairs[b >> 2 & 1023]}{pairs[(b & 3) << 8 | c >> 8]}"
-        f"{pairs[(c & 255) << 2 | d >> 14]}{pairs[d >> 4 & 1023]}{pairs[(d & 15) << 6 | e >> 10]}{pairs[e & 1023]}"
+        f"{_time(ms)}{of[a >> 6]}{of[(a & 63) << 4 | b >> 12]}{of[b >> 2 & 1023]}{of[(b & 3) << 8 | c >> 8]}"
+        f"{of[(c & 255) << 2 | d >> 14]}{of[d >> 4 & 1023]}{of[(d & 15) << 6 | e >> 10]}{of[e & 1023]}"
     )
 
 

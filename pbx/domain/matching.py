@@ -179,9 +179,7 @@ class Matching:
     def _changed(self, agent: Agent, now: float) -> Changed:
         self._pools.note(agent)
         status, state = _STATUS[agent.status], _STATE[agent.state]
-        return changed(
-            _agent_changed(at=now, agent_id=agent.agent_id, status=status, reason=agent.reason, state=state)
-        )
+        return changed(_agent_changed(at=now, agent_id=agent.agent_id, status=status, reason=agent.reason, state=state))
 
     # --- for tests ----------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,8 @@ _LONGEST_IDLE = Strategy.LONGEST_IDLE
 _NOT_LOGGED_IN = Condition.NOT_LOGGED_IN
 
 
-def _entry(agent: Agent) -> Entry:
+def agent_entry(agent: Agent) -> Entry:
+    """By LONGEST_IDLE."""
     return (agent.idle_since, agent.idle_since, agent.agent_id, agent.stamp, agent)
 
 
@@ -55,7 +56,7 @@ class IdleHeap:
         """Of the strategy RANDOM: the key of the last one chosen."""
 
     def enter(self, entry: Entry) -> None:
-        """``entry``: that of an idle agent by LONGEST_IDLE."""
+        """``entry``: the agent's by LONGEST_IDLE."""
         run = self.run
         if self.strategy is not _LONGEST_IDLE:
             entry = (key(self.strategy, entry[4], self.requirement, self.clock), *entry[1:])
@@ -149,7 +150,7 @@ class Pools:
                 if profile.counts[Condition.CAN_BE_OFFERED]:
                     for agent in profile.agents.values():
                         if agent.in_heaps and agent.can_be_offered:
-                            heap.enter(_entry(agent))
+                            heap.enter(agent_entry(agent))
         return pool
 
     def keep(self, live: Mapping[Pool, set[Strategy]]) -> None:
@@ -238,7 +239,7 @@ class Pools:
         """The agent is idle and there is no call: into the heaps of all its pools."""
         agent.in_heaps = True
         if agent.profile is not None:
-            entry = _entry(agent)
+            entry = agent_entry(agent)
             for pool in agent.profile.pools:
                 for heap in pool.heaps.values():
                     heap.enter(entry)

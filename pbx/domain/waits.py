@@ -38,6 +38,7 @@ from pbx.domain.waiting_line import Line, Waiting, place_of
 
 _WAIT = NoAgent.WAIT
 _queue_joined = maker(ev.QueueJoined)
+_new_waiting = maker(Waiting)
 
 MAX_HOPS = 8
 """Overflows of one call from queue to queue; further ones are skipped."""
@@ -91,12 +92,22 @@ class Waits(Matching):
         entered_at, value = command.entered_at, command.value
         priority = command.priority + queue.priority + (value * queue.value_weight if value else 0)
         place = place_of(priority, entered_at, call_id)
-        waiting = Waiting(
-            call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
+        self._waiting[call_id] = waiting = _new_waiting(
+            call_id=call_id,
+            line=line,
+            place=place,
+            priority=command.priority,
+            since=entered_at,
+            entered_at=entered_at,
+            needs=command.needs,
+            plan=plan,
+            pools=plan.pools,
+            value=value,
+            caller=command.caller,
+            pop_id=command.pop_id,
+            callback=command.callback,
+            tried=command.tried,
         )
-        waiting.value, waiting.caller, waiting.pop_id = value, command.caller, command.pop_id
-        waiting.callback, waiting.tried = command.callback, command.tried
-        self._waiting[call_id] = waiting
         line.all.add(place)
         line.callbacks += command.callback
         position = line.all.rank(place) + 1

@@ -193,9 +193,12 @@ class Matching:
             if agent.profile is None or agent.profile.skills != agent.abilities:
                 raise AssertionError("an agent is counted under former skills")
         for line in self._lines.values():
-            if list(line.all) != sorted(line.all):
+            places = list(line.all)
+            if places != sorted(places):
                 raise AssertionError("a line is out of order")
         idle = [agent for agent in self.agents.values() if agent.can_be_offered]
+        met: dict[Pool, bool] = {}
+        """By some idle agent."""
         for waiting in self._waiting.values():
             is_open = waiting.offer_id is None
             if waiting.place not in waiting.line.all:
@@ -203,7 +206,7 @@ class Matching:
             for index in self._indexes(waiting):
                 if (waiting.place in index) != is_open:
                     raise AssertionError("a call is open exactly when nobody is offered it")
-            if is_open and any(self._can_take(agent, waiting) for agent in idle):
+            if is_open and self._could_go(waiting, idle, met):
                 raise AssertionError("a call waits although an agent could take it")
         offered = [w.offer_id for w in self._waiting.values() if w.offer_id is not None]
         held = {agent.offer_id for agent in self.agents.values()}
@@ -215,7 +218,11 @@ class Matching:
             raise AssertionError("a call waits for an agent who is not logged in")
 
     @staticmethod
-    def _can_take(agent: Agent, waiting: Waiting) -> bool:
+    def _could_go(waiting: Waiting, idle: list[Agent], met: dict[Pool, bool]) -> bool:
+        """Whether to one of the idle agents."""
         if waiting.preferred is not None:
-            return waiting.preferred == agent.agent_id
-        return any(agent.profile is not None and agent.profile.meets(pool.requirement) for pool in waiting.pools)
+            return any(waiting.preferred == agent.agent_id for agent in idle)
+        for pool in waiting.pools:
+            if pool not in met:
+                met[pool] = any(a.profile is not None and a.profile.meets(pool.requirement) for a in idle)
+        return any(met[pool] for pool in waiting.pools)

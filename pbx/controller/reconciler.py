@@ -113,13 +113,15 @@ def reconcile(rebuilt: Rebuilt, snapshot: EngineSnapshot, files: Collection[Reco
     """``files``: recordings of which something has been captured and not been placed."""
     expected, call = rebuilt.expected, rebuilt.call
     legs = {leg.leg_id: leg for leg in snapshot.legs}
-    plan = Plan(lost=[leg_id for leg_id in sorted(expected.legs) if leg_id not in legs])
+    caller = call.context.leg_id
+    # The caller's first: where nobody is left, nobody knows who hung up, and it counts as the caller.
+    plan = Plan(lost=sorted((leg for leg in expected.legs if leg not in legs), key=lambda leg: (leg != caller, leg)))
     plan.timers = {name: max(0.0, due - now) for name, due in expected.timers.items()}
     _recordings(plan, expected, legs, files, now)
     for leg_id, cause in sorted(expected.hung_up.items()):
         if leg_id in legs:
             plan.commands.append(cmd.HangUpLeg(leg_id, cause))
-    if call.context.leg_id in legs:
+    if caller in legs:
         plan.facts.append(ev.CallReadopted(at=now))
         for leg_id, answered in sorted(expected.legs.items()):
             if not answered and leg_id in legs and legs[leg_id].answered and leg_id not in expected.hung_up:

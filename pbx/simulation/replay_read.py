@@ -21,7 +21,15 @@ from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.wire.codec import decode_event
 from pbx.wire.messages import AgentConfig, QueueConfig
 
-OF_THE_ROUTER = (ev.AgentChanged, ev.PhoneReachable, ev.TimerFired, ev.QueueLeft, ev.CallbackQueued, ev.AgentAdopted, ev.WaitAdopted)
+OF_THE_ROUTER = (
+    ev.AgentChanged,
+    ev.PhoneReachable,
+    ev.TimerFired,
+    ev.QueueLeft,
+    ev.CallbackQueued,
+    ev.AgentAdopted,
+    ev.WaitAdopted,
+)
 DECISIONS = (ev.OfferMade, ev.OfferWithdrawn, ev.QueueRefused, ev.QueueOverflowed, ev.WaitEnded, ev.CallbackOffered)
 _READ = {kind.__name__ for kind in (*OF_THE_ROUTER, *DECISIONS, ev.QueueJoined, ev.OfferEnded, ev.TalkStarted)}
 _READ |= {kind.__name__ for kind in (ev.AgentEngaged, ev.CallEnded, ev.LegOffered)}

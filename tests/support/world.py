@@ -8,6 +8,7 @@ from typing import Any
 
 from dialplans.pack import load_pack
 from dialplans.prompts import texts_of
+from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
@@ -75,18 +76,30 @@ class World:
         prompt_ids |= {name for name in texts_of("de") if name.startswith("agent-")}
         prompt_ids |= {name for name in texts_of("de") if name.startswith("callback-")}
         prompts = {(p, language): sha_of(p, language) for p in prompt_ids for language in ("de", "en")}
-        regimes = RegimeTable({"DE": Regime.OPT_IN, "PL": Regime.NOTICE, "GB": Regime.NONE, "CH": Regime.OPT_OUT})
+        self.regimes = RegimeTable({"DE": Regime.OPT_IN, "PL": Regime.NOTICE, "GB": Regime.NONE, "CH": Regime.OPT_OUT})
+        self.directory = directory
         self.recordings = directory / "recording"
         self.recordings.mkdir()
         self.vault_root = directory / "vault"
         self.engine = SimulatedEngine(self.clock)
         self.commands = 0
-        self.journal = SqliteJournal(directory / "journal.sqlite")
+        self.prompts = prompts
+        self.lookups = ScriptedLookups()
+        self._build()
+        did = wire.DidConfig(
+            number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
+        )
+        settings: dict[str, Any] = {"queue_id": "support", "name": "Support", "skills": {"support": 1}} | queue
+        self.configure("flow.main", wire.FlowConfig(flow_id="main", version=1, graph=graph))
+        self.configure("queue.support", wire.QueueConfig(**settings))
+        self.configure("did.49305550100", did)
+
+    def _build(self) -> None:
+        """A controller on the journal and the media server that are there."""
+        self.journal = SqliteJournal(self.directory / "journal.sqlite")
         vault = DiskVault(self.vault_root, frozenset({"eu"}))
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
-        self.prompts = prompts
-        self.config = ConfigStore(regimes, prompts, holidays_of, dialling_of(load_pack("DE")))
-        self.lookups = ScriptedLookups()
+        self.config = ConfigStore(self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE")))
         self.pop = Pop(
             PopId("de-1"),
             self.engine,
@@ -98,14 +111,45 @@ class World:
             languages=("de", "en"),
             lookups=self.lookups,
             numbers=PlannedNumbers("08:00-21:00"),
+            hidden=HiddenFiles(self.directory / "hidden"),
         )
-        did = wire.DidConfig(
-            number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
-        )
-        settings: dict[str, Any] = {"queue_id": "support", "name": "Support", "skills": {"support": 1}} | queue
-        self.configure("flow.main", wire.FlowConfig(flow_id="main", version=1, graph=graph))
-        self.configure("queue.support", wire.QueueConfig(**settings))
-        self.configure("did.49305550100", did)
+
+    # --- a controller that dies -----------------------------------------------------------------------------------
+
+    async def die(self, *, kill: bool = True) -> None:
+        """The controller is gone, with what it had not written yet (``kill``), or ended in order. The media server and
+        the people go on."""
+        self.regimes = self.config.regimes
+        self.engine.cut()
+        if kill:
+            pop, journal = self.pop, self.journal
+            for actor in pop.calls.values():
+                actor.halt()
+            for task in pop._tasks:
+                task.cancel()
+            pop.router.stop()
+            pop.callbacks.stop()
+            pop.features.stop()
+            await pop.phones.stop()
+            if journal._next_flush is not None:
+                journal._next_flush.cancel()
+            journal._pending.clear()
+            journal._stop.set()
+            journal._db.close()
+        else:
+            self.engine.outlives = True
+            await self.pop.stop()
+        await asyncio.sleep(0)
+
+    async def live(self) -> None:
+        """The next controller starts."""
+        self._build()
+        await self.pop.start(None)
+
+    async def restart(self, *, kill: bool = True, away_s: float = 0.5) -> None:
+        await self.die(kill=kill)
+        await asyncio.sleep(away_s)
+        await self.live()
 
     def put_flow(self, flow_id: str, graph: dict[str, Any], version: int = 1) -> None:
         for prompt_id in parse(FlowId(flow_id), version, graph).prompt_ids():

@@ -67,6 +67,8 @@ class SimulatedEngine:
         self._plays: dict[PlayId, _Play] = {}
         self._listener: EngineListener | None = None
         self._count = 0
+        self.outlives = False
+        """It goes on when its controller stops."""
 
     # --- far ends -------------------------------------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class SimulatedEngine:
 
     async def stop(self) -> None:
         self._listener = None
-        for leg in self.legs.values():
+        for leg in () if self.outlives else self.legs.values():
             for handle in leg.handles:
                 handle.cancel()
 

@@ -175,6 +175,7 @@ async def test_waiting_callers_keep_place_age_and_music(tmp_path: Path, kill: bo
         assert joined == before.since
         second.hang_up()
         cdr = await scene.ends()
+        assert cdr.talk_started_at is not None
         assert cdr.wait_s == pytest.approx(cdr.talk_started_at - before.since)
         assert [offer.outcome for offer in cdr.offers] == ["answered"]
 

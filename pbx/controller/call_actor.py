@@ -25,6 +25,8 @@ from pbx.domain.events import (
     Event,
     LegEnded,
     LookupEnded,
+    OfferMade,
+    OfferOutcome,
     RecordingStarted,
     TimerFired,
 )
@@ -159,14 +161,19 @@ class CallActor:
             log.exception("call %s stopped by a defect; its legs are hung up", self.call.call_id)
             await self._give_up()
         self._over()
+        if self._hidden:
+            await self._journal([])  # or a crash now would leave a call that has not ended and cannot be followed
+            self._services.hidden.forget(self.call.call_id)
 
     def _over(self) -> None:
         self._timers.cancel_all()
         for task in self._lookups:
             task.cancel()
         self._services.closed(self)
-        if self._hidden:
-            self._services.hidden.forget(self.call.call_id)
+        for event in self._inbox:
+            if isinstance(event, OfferMade):  # crossed with the end of the call
+                gone = cmd.EndOffer(event.offer_id, event.agent_id, OfferOutcome.CALLER_GONE)
+                self._services.router.handle(self.call.call_id, gone)
         for request in list(self._asked):
             self._answer(cmd.Answer(request, "unknown_call", "the call has ended"))
 

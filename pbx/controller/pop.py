@@ -265,11 +265,11 @@ class Pop:
         """Legs the media server no longer has are ended; those it has and nobody here knows are looked at again
         after a moment, because the news of their coming may still be on its way."""
         self.engine_is_up = True
-        self._readoption.take_up(snapshot)
         live = {leg.leg_id for leg in snapshot.legs}
         for leg_id, actor in list(self._legs.items()):
             if leg_id not in live:
                 actor.leg_lost(leg_id)
+        self._readoption.take_up(snapshot)
         self.features.lost(frozenset(live))
         orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control and not self._is_owned(leg.leg_id)}
         if orphans:

@@ -223,8 +223,13 @@ def _merged(run: Run, joins: list[Row]) -> Iterable[Row]:
         end, reserved = at, None
         while end < len(rows) and rows[end].at == join.at:
             event = rows[end].event
-            if isinstance(event, ev.AgentChanged) and run.reserved_for(event) == join.call_id:
-                reserved = end  # the last one: what a callback was offered in vain is in no call's events
+            if isinstance(event, ev.AgentChanged):
+                # The last one: what a callback was offered in vain is in no call's events. Nor is what a controller
+                # decided in its last moment.
+                last = rows[-1].at == event.at
+                unwritten = last and event.state == "RESERVED" and run.reserved_for(event) is None
+                if unwritten or run.reserved_for(event) == join.call_id:
+                    reserved = end
             end += 1
         end = end if reserved is None else reserved
         yield from rows[at:end]

@@ -85,6 +85,7 @@ class World:
         self.commands = 0
         self.prompts = prompts
         self.lookups = ScriptedLookups()
+        self.dead = False
         self._build()
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
@@ -116,33 +117,57 @@ class World:
 
     # --- a controller that dies -----------------------------------------------------------------------------------
 
-    async def die(self, *, kill: bool = True) -> None:
-        """The controller is gone, with what it had not written yet (``kill``), or ended in order. The media server and
-        the people go on."""
-        self.regimes = self.config.regimes
+    def kill(self) -> None:
+        """The controller is gone at this very moment, with what it had not written yet. The media server and the people
+        go on."""
+        self.dead, self.regimes = True, self.config.regimes
         self.engine.cut()
+        pop, journal = self.pop, self.journal
+        for actor in pop.calls.values():
+            actor.halt()
+        for task in (*pop._tasks, *pop._readoption._jobs):
+            task.cancel()
+        pop.router.stop()
+        pop.callbacks.stop()
+        pop.features.stop()
+        if journal._next_flush is not None:
+            journal._next_flush.cancel()
+        journal._pending.clear()
+        journal._waiters.clear()
+        journal._stop.set()
+        journal._db.close()
+
+    def kill_at_commit(self, number: int, written: bool) -> None:
+        """The controller dies at its next commit but ``number``: just after it, or just before."""
+        flush, left = self.journal._flush, number
+
+        def dying(*, closing: bool = False) -> None:
+            nonlocal left
+            left -= 1
+            if left >= 0 or written:
+                flush(closing=closing)
+            if left < 0:
+                self.kill()
+
+        self.journal._flush = dying  # type: ignore[method-assign]
+
+    def spare(self) -> None:
+        """It does not die any more."""
+        self.journal.__dict__.pop("_flush", None)
+
+    async def die(self, *, kill: bool = True) -> None:
+        """The controller is killed, or ended in order."""
         if kill:
-            pop, journal = self.pop, self.journal
-            for actor in pop.calls.values():
-                actor.halt()
-            for task in pop._tasks:
-                task.cancel()
-            pop.router.stop()
-            pop.callbacks.stop()
-            pop.features.stop()
-            await pop.phones.stop()
-            if journal._next_flush is not None:
-                journal._next_flush.cancel()
-            journal._pending.clear()
-            journal._stop.set()
-            journal._db.close()
+            self.kill()
         else:
-            self.engine.outlives = True
+            self.dead, self.regimes, self.engine.outlives = True, self.config.regimes, True
             await self.pop.stop()
         await asyncio.sleep(0)
 
     async def live(self) -> None:
         """The next controller starts."""
+        await self.pop.phones.stop()
+        self.dead = False
         self._build()
         await self.pop.start(None)
 

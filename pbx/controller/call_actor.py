@@ -229,7 +229,7 @@ class CallActor:
         try:
             await self._ask_engine(command)
         except EngineError as error:
-            log.info("call %s: %s was not needed again: %s", self.call.call_id, type(command).__name__, error)
+            log.debug("call %s: %s was not needed again: %s", self.call.call_id, type(command).__name__, error)
 
     async def _perform(self, command: cmd.Command) -> bool:
         """False when the media server did not do it."""

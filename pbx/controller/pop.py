@@ -399,7 +399,7 @@ class Pop:
             at=self.clock(),
             revision=self.config.revision,
             engine_up=self.engine_is_up,
-            live_calls=len(self.calls),
+            live_calls=len(self.calls) + len(self._readoption.calls),
             unsent_events=self.journal.unsent_count(),
             config_errors=dict(self.config.errors),
         )

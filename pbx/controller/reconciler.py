@@ -160,6 +160,8 @@ def _conversations(
         if all(legs[leg_id].bridge_id == bridge_id for leg_id in pair):
             if bridge_id in expected.joining:
                 plan.facts.append(ev.LegsBridged(at=now, bridge_id=bridge_id, leg_ids=pair))
+            else:  # a media server may count a leg that is held
+                plan.commands += [cmd.ResumeLeg(leg_id) for leg_id in pair if leg_id not in expected.held]
         elif not any(leg_id in expected.held for leg_id in pair):
             plan.commands += _joined(bridge_id, pair, snapshot, bridge_id in expected.joining)
             if bridge_id in expected.joining and bridge_id in snapshot.bridges:

@@ -3,6 +3,7 @@ hear, that nobody is rung or recorded twice, and that nothing stays stuck."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 from collections.abc import AsyncIterator
@@ -202,6 +203,18 @@ async def test_people_hang_up_while_there_is_no_controller(stack: Stack) -> None
     assert (cdr["end_reason"], cdr["agent_id"]) == ("caller_hung_up", stack.agents["anna"].agent_id)
     [recording] = cdr["recordings"]
     assert await both_sides(stack, recording, ANNA_HZ) > 1
+
+
+async def test_who_calls_while_there_is_no_controller_is_taken(stack: Stack) -> None:
+    stack.controller.kill()
+    async with stack.caller(tone_hz=CALLER_HZ) as caller:
+        await asyncio.to_thread(wait_until, stack.server.leftovers, 5, "the caller's leg")
+        stack.restart_controller()
+        await caller.wait_for("CALL_ESTABLISHED")
+        await stack.at_node(caller, "greeting")
+        await caller.hang_up()
+        cdr = await stack.record(await stack.call_id(caller))
+    assert cdr["nodes"] == ["greeting"]
 
 
 @pytest.mark.parametrize("step", ["menu", "wait", "talk"])

@@ -126,7 +126,8 @@ class Readoption:
     def _miss(self, actor: CallActor, legs: list[LegId]) -> None:
         def lose() -> None:
             for leg_id in legs:
-                actor.leg_lost(leg_id)
+                if leg_id in actor.call.legs:
+                    actor.leg_lost(leg_id)
 
         if legs and self._services.engine.capabilities.queues_events_while_away:
             asyncio.get_running_loop().call_later(LOST_GRACE_S, lose)

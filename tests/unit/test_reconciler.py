@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,20 @@ async def test_live_calls_are_those_that_began_and_did_not_end(journal: SqliteJo
     [live] = journal.live_calls()
     assert (live.call_id, live.seq) == (CALL, 1)
     assert live.events == [offered(), ev.LegAnswered(at=3.0, leg_id=LegId("in"))]
+
+
+async def test_calls_of_an_older_version_are_found(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    await journal.append(CALL, (offered(),))
+    await journal.append(OTHER, (offered(2.0),))
+    await journal.append(OTHER, (ended(),))
+    journal.close()
+    db = sqlite3.connect(tmp_path / "journal.sqlite")
+    db.executescript("DROP TABLE live_calls; DROP TABLE config_past")
+    db.close()
+    journal = SqliteJournal(tmp_path / "journal.sqlite")
+    assert [(live.call_id, live.seq) for live in journal.live_calls()] == [(CALL, 1)]
+    journal.close()
 
 
 async def test_configuration_of_the_time_when_a_call_began(journal: SqliteJournal) -> None:

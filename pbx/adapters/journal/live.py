@@ -33,6 +33,23 @@ WHERE e.seq >= (SELECT min(seq) FROM live_calls) ORDER BY e.seq
 """
 
 
+_OF_BEFORE = """
+INSERT INTO live_calls SELECT call_id, min(seq) FROM events
+WHERE kind IN ('LegOffered', 'CallbackDialled') AND call_id NOT IN
+  (SELECT call_id FROM events WHERE kind = 'CallEnded' AND call_id IS NOT NULL)
+GROUP BY call_id
+"""
+
+
+def begin(db: sqlite3.Connection) -> None:
+    """Make the tables. In a journal of an older version the calls that nobody ended are found, once."""
+    there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'live_calls'").fetchone()
+    db.executescript(SCHEMA)
+    if there is None:
+        db.execute(_OF_BEFORE)
+    sweep(db)
+
+
 def note(db: sqlite3.Connection, rows: Iterable[tuple[int, str | None, str, float, bytes]]) -> None:
     """Within the transaction that writes these events."""
     for seq, call_id, kind, _, _ in rows:

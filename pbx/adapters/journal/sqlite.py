@@ -115,8 +115,8 @@ class SqliteJournal:
         path.chmod(0o600)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "foreign_keys=ON"):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_SCHEMA + live.SCHEMA)
-        live.sweep(self._db)
+        self._db.executescript(_SCHEMA)
+        live.begin(self._db)
         self._db.execute("DELETE FROM last_agents WHERE at < ?", (time.time() - LAST_AGENT_KEPT_S,))
         made = derive(time.time(), "journal", str(path), time.monotonic_ns())
         facts = (("journal_id", made), ("sent", "0"), ("settled", "0"), ("secret", secrets.token_hex(32)))

@@ -134,6 +134,7 @@ class Pop:
         self.callbacks.stop()
         await self._lookups.close()
         self.router.stop()
+        self._readoption.stop()
         for actor in self.calls.values():
             actor.halt()
         self.journal.close()

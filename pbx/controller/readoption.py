@@ -43,6 +43,7 @@ class Readoption:
         self.calls: dict[CallId, Rebuilt] = {}
         """Rebuilt, and not taken up yet."""
         self._unfollowed: list[Unfollowed] = []
+        self._is_done = False
         self._detached: dict[LegId, frozenset[LegId]] = {}
         """Legs of people who talk to each other in a call that cannot be followed: whom to hang up with each."""
         self._stores: dict[int, ConfigStore] = {}
@@ -101,27 +102,40 @@ class Readoption:
     # --- with the media server --------------------------------------------------------------------------------------
 
     def take_up(self, snapshot: EngineSnapshot) -> None:
-        """Every call of the last run goes on, or ends. The second time there is nothing to do."""
+        """Every call of the last run goes on, or ends. Nothing happens at later connections."""
+        if self._is_done:
+            return
+        self._is_done = True
         calls, self.calls = self.calls, {}
-        unfollowed, self._unfollowed = self._unfollowed, []
         files = self._services.recorder.captured()
-        now = self._services.clock()
         for rebuilt in calls.values():
-            plan = reconciler.reconcile(rebuilt, snapshot, files, now)
-            actor = CallActor(rebuilt.call, self._services)
-            self._begin(actor)
-            for leg_id in sorted(rebuilt.expected.legs):
-                self._services.own_leg(leg_id, actor)
-            actor.take_up(rebuilt, plan)
-            self._miss(actor, plan.lost)
-        for one in unfollowed:
+            try:
+                self._take_up(rebuilt, snapshot, files)
+            except Exception:
+                log.exception("call %s of the last run cannot be taken up for a defect", rebuilt.call.call_id)
+                self._services.router.drop_call(rebuilt.call.call_id)
+                self._unfollowed.append(_of(rebuilt))
+        for one in self._unfollowed:
             self._spawn(self._close(one, snapshot), f"unfollowed-{one.call_id}")
         known = {recording for one in calls.values() for recording in one.expected.recordings}
-        known |= {recording for one in unfollowed for recording, _ in one.recordings}
+        known |= {recording for one in self._unfollowed for recording, _ in one.recordings}
         for recording_id in sorted(files - known):
             self._stray(recording_id)
-        if calls or unfollowed:
-            log.info("%d calls taken up, %d could not be followed", len(calls), len(unfollowed))
+        if calls or self._unfollowed:
+            log.info("%d calls taken up, %d could not be followed", len(calls), len(self._unfollowed))
+
+    def _take_up(self, rebuilt: Rebuilt, snapshot: EngineSnapshot, files: frozenset[RecordingId]) -> None:
+        plan = reconciler.reconcile(rebuilt, snapshot, files, self._services.clock())
+        actor = CallActor(rebuilt.call, self._services)
+        self._begin(actor)
+        for leg_id in sorted(rebuilt.expected.legs):
+            self._services.own_leg(leg_id, actor)
+        actor.take_up(rebuilt, plan)
+        self._miss(actor, plan.lost)
+
+    def stop(self) -> None:
+        for job in self._jobs:
+            job.cancel()
 
     def _miss(self, actor: CallActor, legs: list[LegId]) -> None:
         def lose() -> None:
@@ -187,6 +201,12 @@ class Readoption:
         task = asyncio.get_running_loop().create_task(job, name=name)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
+
+
+def _of(rebuilt: Rebuilt) -> Unfollowed:
+    call, expected = rebuilt.call, rebuilt.expected
+    recordings = tuple((recording, start.leg_id) for recording, start in expected.recordings.items())
+    return Unfollowed(call.call_id, frozenset(expected.legs), recordings, call.config.did.region)
 
 
 def _unfollowed(live: LiveCall, config: ConfigStore) -> Unfollowed:

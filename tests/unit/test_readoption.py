@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pbx.adapters.memory.engine import Answer, Caller, Phone
+from pbx.controller import reconciler
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
@@ -414,6 +415,48 @@ async def test_captures_without_a_grant_are_destroyed(tmp_path: Path, kill: bool
         await scene.restart()
         assert not stray.exists()
         assert (world.recordings / f"{granted}.raw").exists()
+        await scene.ends()
+
+
+async def test_a_reconnect_is_no_restart(tmp_path: Path, kill: bool) -> None:
+    """What is captured then was granted by this controller, whatever the journal has of it yet."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Restart(world, kill)
+        await scene.restart()
+        await scene.talks()
+        fresh = world.recordings / "01K00000000000000000000000.raw"
+        fresh.write_bytes(b"1234")
+        world.pop.engine_down("test")
+        world.pop.engine_up(await world.engine.snapshot())
+        await world.run(5)
+        assert fresh.exists()
+        assert world.kinds(scene.caller).count("CallReadopted") == 0
+        fresh.unlink()
+        await scene.ends()
+
+
+async def test_a_defect_of_readoption_costs_one_call(
+    tmp_path: Path, kill: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Restart(world, kill)
+        victim = await scene.calls()
+        other = await world.call("+4917099999999")
+        await world.run(5)
+        broken, reconcile = world.call_id(victim), reconciler.reconcile
+
+        def fails(rebuilt: Any, *rest: Any) -> Any:
+            if rebuilt.call.call_id == broken:
+                raise ZeroDivisionError
+            return reconcile(rebuilt, *rest)
+
+        monkeypatch.setattr(reconciler, "reconcile", fails)
+        await scene.restart()
+        await world.until(lambda: victim.cause is HangupCause.RECOVERY_ON_TIMER_EXPIRY)
+        assert (await world.ended(victim)).end_reason == "interrupted"
+        scene.caller = other
+        world.agent("anna")
+        await scene.hears("talk")
         await scene.ends()
 
 

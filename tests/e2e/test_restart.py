@@ -73,7 +73,7 @@ async def both_sides(stack: Stack, recording: dict[str, Any], agent_hz: int, unt
     for said, hz, other in ((left, CALLER_HZ, agent_hz), (right, agent_hz, CALLER_HZ)):
         assert contains_tone(said, rate, hz)
         assert tone_level_db(said, rate, other) < ABSENT_DB
-    return len(samples) / rate
+    return float(len(samples) / rate)
 
 
 def whole(samples: np.ndarray[Any, Any], rate: int, hz: int) -> bool:

@@ -96,22 +96,24 @@ class Day:
     async def ask(self, call_id: CallId, what: str) -> None:
         """Whether it can be done now is nobody's concern here."""
         world, other = self.world, self.chance.choice(("boss", "bela", "anna"))
-        engine, key = world.engine, {"call_id": call_id}
+        engine = world.engine
         commands: dict[str, wire.PopCommand] = {
-            "hold": wire.HoldCall(**key),
-            "resume": wire.ResumeCall(**key),
-            "mute": wire.MuteAgent(**key, muted=self.chance.random() < 0.5),
-            "consult": wire.ConsultAgent(**key, agent_id=other),
-            "supervise": wire.SuperviseCall(**key, agent_id=other, mode=self.chance.choice(("listen", "barge"))),
-            "take": wire.TakeOverCall(**key),
-            "park": wire.ParkCall(**key),
-            "retrieve": wire.RetrieveCall(**key, agent_id=other),
-            "transfer": wire.TransferCall(**key, queue_id="support"),
-            "out": wire.TransferCall(**key, number=NUMBER),
-            "stop": wire.StopCallRecording(**key, by="agent"),
+            "hold": wire.HoldCall(call_id=call_id),
+            "resume": wire.ResumeCall(call_id=call_id),
+            "mute": wire.MuteAgent(call_id=call_id, muted=self.chance.random() < 0.5),
+            "consult": wire.ConsultAgent(call_id=call_id, agent_id=other),
+            "supervise": wire.SuperviseCall(
+                call_id=call_id, agent_id=other, mode=self.chance.choice(("listen", "barge"))
+            ),
+            "take": wire.TakeOverCall(call_id=call_id),
+            "park": wire.ParkCall(call_id=call_id),
+            "retrieve": wire.RetrieveCall(call_id=call_id, agent_id=other),
+            "transfer": wire.TransferCall(call_id=call_id, queue_id="support"),
+            "out": wire.TransferCall(call_id=call_id, number=NUMBER),
+            "stop": wire.StopCallRecording(call_id=call_id, by="agent"),
         }
         steps = ("swap", "conference", "complete", "cancel")
-        commands |= {step: wire.StepConsultation(**key, step=step) for step in steps}
+        commands |= {step: wire.StepConsultation(call_id=call_id, step=step) for step in steps}
         if what in commands:
             task = asyncio.get_running_loop().create_task(world.command(commands[what]))
             await asyncio.wait((task,), timeout=3)

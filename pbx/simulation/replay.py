@@ -61,7 +61,7 @@ class Report:
     """Decisions of the replay about calls that were over, or callbacks that were not dialled yet, or of a controller
     that died before it wrote them."""
     callbacks: int = 0
-    """That waited; the comparison under other rules knows nothing of them."""
+    """Attempts that waited for an agent."""
     guessed: int = 0
     """Joins of which the outside numbers rung before could not be told from the journal."""
     difference: Difference | None = None
@@ -141,6 +141,8 @@ class Replay:
                     self._told[call_id].append(event)
                     if isinstance(event, ev.QueueRefused):
                         self.seen.over(call_id, event.at, End.GIVEN_UP if event.asked is None else End.REFUSED)
+                    elif isinstance(event, ev.CallbackOffered):
+                        self.seen.offered_callback(call_id, event.at)
                     elif isinstance(event, ev.WaitEnded):
                         if event.reason == "number":
                             self._tried[call_id] = (*self._tried.get(call_id, ()), E164(event.target))
@@ -159,13 +161,18 @@ class Replay:
             case ev.CallbackQueued(call_id=call_id, asked=asked):
                 self._callbacks.add(call_id)
                 self.report.callbacks += 1
-                self._do(row, lambda: self.acd.handle(call_id, self._join(call_id, asked, at), at))
+                waits = self._join(call_id, asked, at)
+                self.seen.joined(call_id, waits, at)
+                self.seen.promise(call_id, self.run.promise(asked, at))
+                self._do(row, lambda: self.acd.handle(call_id, waits, at))
             case ev.QueueJoined(asked=Asked() as asked) | ev.QueueRefused(asked=Asked() as asked):
                 joining = row.call_id or CallId("")
                 join = self._join(joining, asked, at)
                 self.seen.joined(joining, join, at)
                 self._do(row, lambda: self.acd.handle(joining, join, at))
             case ev.QueueLeft(call_id=call_id, queue_id=queue_id):
+                if self.run.left_a_number(call_id, at):
+                    self.seen.left_a_number(call_id, at)
                 self.seen.over(call_id, at, End.ABANDONED)
                 self._do(row, lambda: self.acd.handle(call_id, cmd.LeaveQueue(queue_id), at))
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
@@ -257,6 +264,7 @@ class Replay:
                 # Without a word of the call it died by a defect.
                 outcome = self.run.outcomes.get(offer_id, ev.OfferOutcome.CALLER_GONE)
                 if outcome is ev.OfferOutcome.CALLER_GONE:
+                    self.seen.not_reached(agent, now)
                     self.seen.over(call_id, now, End.ABANDONED)
                 return acd.handle(call_id, cmd.EndOffer(offer_id, who, outcome), now)
             case State.ON_CALL, State.WRAP_UP:

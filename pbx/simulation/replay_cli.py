@@ -51,8 +51,6 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(_told(journal, report, rows)))
     else:
         _say(journal, report)
-        if rows and report.callbacks:
-            print(f"not in the table: {report.callbacks} waits of callbacks, and the agents' time they took")
         if rows:
             Console(width=max(100, Console().width)).print(table(rows, options.threshold))
     return 0 if report.difference is None else 1

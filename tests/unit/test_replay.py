@@ -23,7 +23,7 @@ from pbx.simulation.replay import replay
 from pbx.simulation.replay_cli import main
 from pbx.simulation.replay_observed import Wait
 from pbx.simulation.replay_read import UnusableJournal, read
-from pbx.simulation.replay_what_if import Patience
+from pbx.simulation.replay_usual import Patience
 from pbx.simulation.virtual_time import VirtualTimeLoop
 from tests.support.busy import AGENTS, busy, killed, world_of
 

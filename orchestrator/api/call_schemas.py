@@ -61,7 +61,7 @@ class LeftMessage(BaseModel):
     left_at: At | None
     """null: there is no message."""
     ended_by: str | None
-    """``hang_up``, ``terminator``, ``max_s`` or ``asked``."""
+    """``hang_up``, ``terminator``, ``silence``, ``max_s`` or ``asked``."""
     failed: str | None
     """``prohibited``, ``prompt_cut``, ``not_recorded``, ``not_stored``, ``too_short``."""
 
@@ -97,9 +97,14 @@ class SupervisionRecord(BaseModel):
 
 
 class ConsultationRecord(BaseModel):
-    agent_id: str
+    agent_id: str | None
+    """Null where nobody of the queue answered, and for a number."""
+    queue_id: str | None = None
+    """The queue that was consulted, or to which the call overflowed meanwhile."""
+    number: str | None = None
+    """E.164; its times are in ``forwards``, too."""
     started_at: At | None
-    """When the consulted agent answered."""
+    """When who is consulted answered."""
     conference_at: At | None
     ended_at: At | None
     ended: str | None
@@ -111,7 +116,7 @@ class Forward(BaseModel):
     """An outside number that was rung for the caller, or refused."""
 
     why: str
-    """``flow``, ``queue``, ``transfer``."""
+    """``flow``, ``queue``, ``transfer``; ``consultation``: for an agent, ``answered_at`` if the caller got it."""
     started_at: At
     number: str | None
     """E.164; null for one that was refused."""

@@ -23,11 +23,12 @@ from pbx.domain.events import (
     Event,
     LegEnded,
     LookupEnded,
+    RecordingSilent,
     RecordingStarted,
     TimerFired,
 )
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import CallId, LegId
+from pbx.domain.ids import CallId, LegId, RecordingId
 from pbx.domain.lookup_step import taken
 from pbx.ports.journal import Journal
 from pbx.ports.lookups import Lookups
@@ -227,6 +228,8 @@ class CallActor:
                 await engine.start_music(leg_id, music_class)
             case cmd.StopMusic(leg_id=leg_id):
                 await engine.stop_music(leg_id)
+            case cmd.StartRinging(leg_id=leg_id):
+                await engine.start_ringing(leg_id)
             case cmd.OriginateLeg(leg_id=leg_id):
                 self._services.own_leg(leg_id, self)
                 await engine.originate(command)
@@ -237,6 +240,10 @@ class CallActor:
             case cmd.StartRecording(recording_id=recording_id, leg_id=leg_id):
                 await self._services.recorder.start(recording_id, leg_id, command.grant, command.region)
                 self.post(RecordingStarted(at=self._services.clock(), recording_id=recording_id, leg_id=leg_id))
+                if command.silence_s is not None:
+                    self._services.recorder.watch(
+                        recording_id, command.silence_s, lambda said_s: self._silent(recording_id, said_s)
+                    )
             case cmd.HoldLeg(leg_id=leg_id, music_class=music_class):
                 await engine.hold(leg_id, music_class)
             case cmd.ResumeLeg(leg_id=leg_id):
@@ -247,6 +254,9 @@ class CallActor:
                 await engine.supervise(leg_id, watched, mode)
             case cmd.StopRecording():
                 raise AssertionError("runs in the background")
+
+    def _silent(self, recording_id: RecordingId, said_s: float) -> None:
+        self.post(RecordingSilent(at=self._services.clock(), recording_id=recording_id, said_s=said_s))
 
     async def _stop_recording(self, command: cmd.StopRecording) -> None:
         self.post(await self._services.recorder.stop(command.recording_id, command.leg_id, command.discard))

@@ -226,11 +226,14 @@ class Mailbox:
     min_s: float = 1.0
     """What is shorter is discarded."""
     terminator: str | None = "#"
+    silence_s: float | None = None
+    """The message ends when nothing was said for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voicemail:
-    """Tell the caller to leave a message, play the tone, record until the terminator, ``max_s`` or hang-up."""
+    """Tell the caller to leave a message, play the tone, record until the terminator, ``silence_s`` of silence,
+    ``max_s`` or hang-up."""
 
     mailbox: Mailbox
     next: str

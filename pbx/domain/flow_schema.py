@@ -285,13 +285,19 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "return": ("Back to the flow that ran this one; the call ends where none did.", {}),
     "voicemail": (
-        "Tell the caller to leave a message, play the tone, record until the terminator, max_s or hang-up.",
+        "Tell the caller to leave a message, play the tone, record until the terminator, silence, max_s or hang-up.",
         {
             "mailbox": {**_TEXT, "maxLength": 63, "description": "name of the mailbox: id of a queue, or any other"},
             "prompts": _prompts(minItems=1, default=["voicemail-greeting"]),
             "max_s": _seconds(1, 3600, 180.0),
             "min_s": {**_seconds(0, 60, 1.0), "description": "seconds; what is shorter is discarded"},
             "terminator": {"type": "string", "enum": ["#", "*", "none"], "default": "#"},
+            "silence_s": {
+                "type": "number",
+                "minimum": 1,
+                "maximum": 60,
+                "description": "seconds of silence that end the message; without it none does",
+            },
             "next": _NODE,
             "on_failure": {**_NODE, "description": "name of a node: when nothing may or can be recorded"},
         },

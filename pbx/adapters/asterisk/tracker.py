@@ -87,6 +87,8 @@ class Leg:
     silence: bool = False
     """It is sent packets of silence, while it is recorded alone."""
     plays: set[str] = field(default_factory=set)
+    tone: str | None = None
+    """The playback of a tone that goes on until it is ended."""
 
 
 @dataclass(slots=True)

@@ -9,14 +9,15 @@ from enum import Enum
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import FlowId, QueueId
 from pbx.domain.opening_hours import OpeningHours
+from pbx.domain.spoken import Spoken
 from pbx.domain.variables import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Say:
-    """Play prompts, go on. A digit cuts them short (``barge_in``) and is handed to the next node."""
+    """Play prompts and say values, go on. A digit cuts them short (``barge_in``) and is handed to the next node."""
 
-    prompts: tuple[str, ...]
+    prompts: tuple[str | Spoken, ...]
     next: str
     barge_in: bool = True
 

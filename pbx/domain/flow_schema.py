@@ -20,6 +20,16 @@ def _prompts(**more: Any) -> dict[str, Any]:
     return {"type": "array", "items": _PROMPT, **more}
 
 
+def _spoken(how: str) -> dict[str, Any]:
+    says = {"digits": "its digits one by one", "number": "up to 999999; greater ones digit by digit"}[how]
+    return {
+        "type": "object",
+        "properties": {how: {**_TEXT, "description": f"text with variables, of which is said: {says}"}},
+        "required": [how],
+        "additionalProperties": False,
+    }
+
+
 def _prompt(default: str) -> dict[str, Any]:
     return {**_PROMPT, "default": default}
 
@@ -94,8 +104,16 @@ _QUESTION = {
 
 _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "say": (
-        "Play prompts, go on. A digit cuts them short (barge_in) and is handed to the next node.",
-        {"prompts": _prompts(), "next": _NODE, "barge_in": _flag(True)},
+        "Play prompts and say values, go on. A digit cuts them short (barge_in) and is handed to the next node.",
+        {
+            "prompts": {
+                "type": "array",
+                "items": {"anyOf": [_PROMPT, *(_spoken(how) for how in ("digits", "number"))]},
+                "examples": [["greeting", {"number": "{open_orders}"}]],
+            },
+            "next": _NODE,
+            "barge_in": _flag(True),
+        },
     ),
     "menu": (
         "A prompt, then one digit. Wrong digits and silence count against tries.",

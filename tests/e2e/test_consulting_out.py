@@ -144,7 +144,7 @@ async def test_a_queue(stack: Stack) -> None:
         await scene.private()
         await scene.post("consult/complete")
         await scene.handed_over()
-        await stack.event("RecordingStarted", 4, call_id=scene.call_id)
+        await stack.event("RecordingStarted", 3, call_id=scene.call_id)
         cdr = await scene.finish()
     anna = stack.agents["anna"].agent_id
     assert [(t["agent_id"], t["queue_id"], t["ended"]) for t in cdr["talks"]] == [

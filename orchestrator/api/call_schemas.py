@@ -248,5 +248,33 @@ class Wait(BaseModel):
     """Why the agent asked for has not been offered the call; null when none was asked for."""
 
 
+class AgentChosen(BaseModel):
+    """An offer, and why it went to this agent."""
+
+    offer_id: str
+    at: At
+    agent_id: str
+    queue_id: str
+    asked_by: str
+    """``call``: it found an idle agent, by the strategy; ``agent``: became free and took the first call in order."""
+    strategy: str
+    requirement: dict[str, int] | None
+    """Skill -> least proficiency, by which they found each other; null: the call waited for this agent alone."""
+    classes: list[str]
+    waited_s: float
+    """By effective priority: the age of the call, and a minute for each point of priority."""
+    idle_s: float
+    turn: int
+    """The number of the agent's offer before this one, over all agents; 0: none."""
+
+
+class Choices(BaseModel):
+    items: list[AgentChosen]
+
+
+def choices_of(reply: CommandReply) -> Choices:
+    return Choices(items=[AgentChosen.model_validate(msgspec.to_builtins(one)) for one in reply.chosen or []])
+
+
 def wait_of(reply: CommandReply) -> Wait:
     return Wait.model_validate(msgspec.to_builtins(reply.wait))

@@ -22,7 +22,9 @@ from pbx.domain.agent import Agent, State, Status
 from pbx.domain.consent import RegimeTable
 from pbx.domain.e164 import E164
 from pbx.domain.errors import IllegalTransition
+from pbx.domain.explain import Why
 from pbx.domain.ids import AgentId, CallId, PhoneId
+from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Asked, overdue_numbers
 from pbx.domain.service_level import End
@@ -65,7 +67,20 @@ class Report:
     guessed: int = 0
     """Joins of which the outside numbers rung before could not be told from the journal."""
     difference: Difference | None = None
+    why: list[Explained] = field(default_factory=list)
+    """Of the one call that was asked for."""
     replayed: list[Replay] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What happened to a call in a queue, and the ACD's reasons: for an offer to whom, and for a wait what kept each of
+    those who may take the call."""
+
+    at: float
+    what: str
+    choice: Choice | None = None
+    wait: Why | None = None
 
 
 class Unlike(Exception):
@@ -74,14 +89,14 @@ class Unlike(Exception):
         self.difference = difference
 
 
-def replay(journal: Journal, since: float = -math.inf, until: float = math.inf) -> Report:
-    """Compare all decisions from ``since`` to ``until``, up to the first difference."""
+def replay(journal: Journal, since: float = -math.inf, until: float = math.inf, why: CallId | None = None) -> Report:
+    """Compare all decisions from ``since`` to ``until``, up to the first difference; ``why``: explain this call."""
     report = Report()
     for run in journal.runs:
         if run.rows and run.rows[-1].at >= since and run.rows[0].at <= until:
             report.runs += 1
             try:
-                report.replayed.append(Replay(run, report, since, until))
+                report.replayed.append(Replay(run, report, since, until, why))
                 report.replayed[-1].play()
             except Unlike as unlike:
                 report.difference = unlike.difference
@@ -93,12 +108,17 @@ class Replay:
     """One run of the controller."""
 
     def __init__(
-        self, run: Run, report: Report | None = None, since: float = -math.inf, until: float = math.inf
+        self,
+        run: Run,
+        report: Report | None = None,
+        since: float = -math.inf,
+        until: float = math.inf,
+        why: CallId | None = None,
     ) -> None:
         self.acd = Acd()
         self.run = run
         self.report = report or Report()
-        self._since, self._until = since, until
+        self._since, self._until, self._why = since, until, why
         self._store = ConfigStore(RegimeTable({}), {}, holidays_of)
         self._due: deque[ev.AgentChanged] = deque()
         """Changes that followed from what was fed and are yet to be met in the journal."""
@@ -139,6 +159,8 @@ class Replay:
                     self._due.append(event)
                 case ToCall(call_id=call_id, event=event) if isinstance(event, DECISIONS):
                     self._told[call_id].append(event)
+                    if call_id == self._why:
+                        self._explain(event)
                     if isinstance(event, ev.QueueRefused):
                         self.seen.over(call_id, event.at, End.GIVEN_UP if event.asked is None else End.REFUSED)
                     elif isinstance(event, ev.CallbackOffered):
@@ -149,6 +171,18 @@ class Replay:
                         self.seen.over(call_id, event.at, End.GIVEN_UP)
                 case _:
                     pass
+
+    def _explain(self, event: ev.Event) -> None:
+        """While it is as the ACD saw it."""
+        choice = None
+        if isinstance(event, ev.OfferMade) and self.acd.agents[event.agent_id].chosen == event.offer_id:
+            choice = self.acd.why_agent(event.offer_id)
+        self.report.why.append(Explained(event.at, _said(event), choice))
+
+    def _waits(self, at: float, what: str) -> None:
+        """The call that is explained waits on, or is still rung for."""
+        if self._why is not None and self.acd.waits_in(self._why) is not None:
+            self.report.why.append(Explained(at, what, wait=self.acd.why_waiting(self._why, at)))
 
     def _feed(self, row: Row, following: object) -> None:
         at, event = row.at, row.event
@@ -170,6 +204,8 @@ class Replay:
                 join = self._join(joining, asked, at)
                 self.seen.joined(joining, join, at)
                 self._do(row, lambda: self.acd.handle(joining, join, at))
+                if joining == self._why:
+                    self._waits(at, f"joined {join.queue_id}")
             case ev.QueueLeft(call_id=call_id, queue_id=queue_id):
                 if self.run.left_a_number(call_id, at):
                     self.seen.left_a_number(call_id, at)
@@ -179,6 +215,8 @@ class Replay:
                 self._do(row, lambda: self.acd.phone_reachable(phone_id, reachable, at))
             case ev.TimerFired(timer=timer):
                 self._do(row, lambda: self.acd.timer(timer, at))
+                if timer.partition(":")[2] == self._why:
+                    self._waits(at, f"timer {timer.partition(':')[0]}")
             case _:
                 raise AssertionError("the reader gives nothing else")
 

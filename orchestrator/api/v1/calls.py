@@ -6,7 +6,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallRow
-from orchestrator.api.call_schemas import Call, ParkedIn, Wait, call_of, wait_of
+from orchestrator.api.call_schemas import Call, Choices, ParkedIn, Wait, call_of, choices_of, wait_of
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, page_of
 from orchestrator.domain.resources import (
@@ -22,6 +22,7 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 from pbx.wire.messages import (
     EndSupervision,
+    ExplainChoice,
     ExplainWait,
     HangUpCall,
     HoldCall,
@@ -68,6 +69,14 @@ class WaitQuery(Strict):
 async def explain_wait(services: Services, call_id: str, query: WaitQuery) -> Wait:
     """Why a waiting call still waits: whom it waits for, and what keeps each of them, counted."""
     return wait_of(await calls.tell(services, call_id, ExplainWait(call_id=call_id, agent_id=query.agent_id)))
+
+
+async def explain_choice(services: Services, call_id: str) -> Choices:
+    """Why the agents who are rung for a call, or talk to the caller, were chosen: what was known when it was offered.
+
+    409 ``not_offered``: nobody has it by an offer of a queue.
+    """
+    return choices_of(await calls.tell(services, call_id, ExplainChoice(call_id=call_id)))
 
 
 async def hang_up(services: Services, call_id: str) -> None:
@@ -192,6 +201,7 @@ def routes(registry: Registry) -> None:
     registry.route("GET", "/api/v1/calls", tag="calls")(find)
     registry.route("GET", one, tag="calls")(get)
     registry.route("GET", one + "/wait", tag="calls", problems=(409, 504))(explain_wait)
+    registry.route("GET", one + "/choice", tag="calls", problems=(409, 504))(explain_choice)
     registry.route("POST", one + "/hangup", tag="calls", status=204, problems=(409, 504))(hang_up)
     registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504))(stop_recording)
     supervision = one + "/supervision"

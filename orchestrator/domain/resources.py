@@ -226,6 +226,8 @@ class QueueChange(Strict):
     """How long that is remembered."""
     value_weight: float = Field(default=1.0, ge=0, le=100)
     """A customer's value, 0 to 10, times this is added to the call's priority."""
+    extension: Extension | None = None
+    """What agents key in to hand a caller to this queue or to consult it; no other queue's, and no agent's."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

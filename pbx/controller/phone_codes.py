@@ -65,12 +65,15 @@ class PhoneCodes:
             if keyed.act is Act.CONSULT_NUMBER:
                 return wire.ConsultAgent(call_id=call_id, number=number)
             return wire.TransferCall(call_id=call_id, number=number)
-        to = self._config.agent_at(keyed.digits)
-        if to is None:
+        agent, queue_id = self._config.agent_at(keyed.digits), self._config.queue_at(keyed.digits)
+        agent_id = None if agent is None else agent.agent_id
+        if agent_id is None and queue_id is None:
             return None
+        if agent_id is not None:
+            queue_id = None
         if keyed.act is Act.TRANSFER:
-            return wire.TransferCall(call_id=call_id, agent_id=to.agent_id)
-        return wire.ConsultAgent(call_id=call_id, agent_id=to.agent_id)
+            return wire.TransferCall(call_id=call_id, agent_id=agent_id, queue_id=queue_id)
+        return wire.ConsultAgent(call_id=call_id, agent_id=agent_id, queue_id=queue_id)
 
     def forget(self, leg_id: LegId) -> None:
         self._keys.pop(leg_id, None)

@@ -132,6 +132,8 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     value_weight: float = 1.0
     callback_attempts: int = 3
     callback_retry_s: float = 900.0
+    extension: str | None = None
+    """By which agents name the queue at their phones."""
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):

@@ -112,8 +112,15 @@ async def nothing_of(stack: Stack, recording: dict[str, Any], hz: int) -> None:
 
 
 async def test_a_queue(stack: Stack) -> None:
-    """Music while it has nobody, ringing once somebody is rung; cancelled, and again, and handed over."""
-    billing = {"queue_id": "billing", "name": "Billing", "skills": {"billing": 1}, "ring_timeout_s": 15, "wrap_up_s": 1}
+    """Music while it has nobody, ringing once somebody is rung; cancelled, and again by keys, and handed over."""
+    billing = {
+        "queue_id": "billing",
+        "name": "Billing",
+        "skills": {"billing": 1},
+        "ring_timeout_s": 15,
+        "wrap_up_s": 1,
+        "extension": "500",
+    }
     await stack.api.post("queues", billing)
     bela = await stack.add_agent("bela", skills={"billing": 3})
     await stack.synced()
@@ -138,7 +145,7 @@ async def test_a_queue(stack: Stack) -> None:
         await hear((scene.caller, {ANNA_HZ}), (scene.anna, {CALLER_HZ}))
         wrapped = await stack.event("AgentChanged", agent_id=bela.agent_id, state="WRAP_UP")
         await scene.idle("bela", wrapped["seq"])
-        await scene.post("consult", queue_id="billing")
+        await scene.anna.send_digits("*3500#")
         await second.wait_for("CALL_INCOMING")
         await second.answer()
         await scene.private()

@@ -95,10 +95,10 @@ async def crm(stack: Stack) -> Process:
 async def test_a_known_customer_and_an_unknown_one(stack: Stack) -> None:
     """The known one's tier becomes a skill; no expert has it, so the queue's step is not waited out: overflow to the
     next queue at once, and from there to a mailbox. The unknown one comes to closed hours."""
-    steps = [{"after_s": 600, "action": {"type": "overflow_queue", "queue_id": "backup"}}]
-    await stack.api.post("queues", {"queue_id": "experts", "name": "Experts", "skills": {"expert": 1}, "steps": steps})
     steps = [{"after_s": 3, "action": {"type": "voicemail", "mailbox": "gold"}}]
     await stack.api.post("queues", {"queue_id": "backup", "name": "Backup", "steps": steps})
+    steps = [{"after_s": 600, "action": {"type": "overflow_queue", "queue_id": "backup"}}]
+    await stack.api.post("queues", {"queue_id": "experts", "name": "Experts", "skills": {"expert": 1}, "steps": steps})
     await stack.api.post("flows", {"flow_id": "gold", "graph": GOLD})
     origin = f"http://{stack.centre.address}:{CRM_PORT}"
     await stack.api.ask("PUT", "flows/main", {"graph": flow(origin)})

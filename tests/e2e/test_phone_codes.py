@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ import pytest
 from dialplans.schema import Engine
 from tests.e2e.test_consultation import Consulting, music
 from tests.e2e.test_supervision import ANNA_HZ, BOSS_HZ, CALLER_HZ, Scene, hear
+from tests.lab.errors import wait_until
 from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.stack import Stack
@@ -25,6 +27,17 @@ async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
     async with Stack.start(lab, prefix=f"pc{next(NUMBERS)}-", engine=engine, queue=queue) as started:
         yield started
         started.server.wait_idle()
+
+
+async def goes_on(phone: Phone, seconds: float) -> None:
+    """Wait until the phone's call has gone on for so long, by what it heard."""
+    before = len(phone.heard()[0])
+
+    def longer() -> bool:
+        samples, rate = phone.heard()
+        return len(samples) - before > seconds * rate
+
+    await asyncio.to_thread(wait_until, longer, seconds + 10, f"{seconds} s more at {phone.name}")
 
 
 async def dial(stack: Stack, phone: Phone, code: str) -> None:
@@ -116,7 +129,7 @@ async def test_who_talks_is_not_rung_and_wrap_up_is_kept_lengthened_and_ended(st
         await dial(stack, anna, "*15")
         await stack.event("FeatureDialled", code="*15")
         await anna.wait_for("CALL_CLOSED")
-        await music(callers[2])
+        await goes_on(callers[2], WRAP_UP_S + 1)
         waiting = await stack.api.get(f"calls/{calls[2]}/wait?agent_id={agent_id}")
         await dial(stack, anna, "*14")
         offered = await stack.event("OfferMade", call_id=calls[2])

@@ -29,6 +29,7 @@ def test_a_million_steps_break_nothing(million_steps: Counter[str]) -> None:
         "closed",
         "AgentEngaged",
         "taken over",
+        "consulted",
         "full",
         "max_wait",
         "no_agent",

@@ -197,6 +197,27 @@ async def test_blind_transfer_by_keys(tmp_path: Path) -> None:
         assert [t.agent_id for t in cdr.talks] == ["anna", "boss"]
 
 
+async def test_queues_by_keys(tmp_path: Path) -> None:
+    """Consulted, and handed to, by the queue's extension."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        billing = wire.QueueConfig(queue_id="billing", name="Billing", skills={"billing": 1}, extension="500")
+        world.configure("queue.billing", billing)
+        scene = AtThePhone(world)
+        await scene.begin_with()
+        bela = world.agent("bela", skills={"billing": 1})
+        await scene.key("*3500#")
+        await world.until(lambda: world.hears(bela.leg_id) == {"anna"})
+        await scene.key("*7")
+        assert world.hears(scene.caller.leg_id) == {"anna"}
+        await world.until(lambda: world.state("bela")[2] == "IDLE")
+        await scene.key("*2501#")  # nobody's
+        assert world.hears(scene.caller.leg_id) == {"anna"}
+        await scene.key("*2500#")
+        await world.until(lambda: bela.leg_id in world.engine.legs and world.hears(bela.leg_id) == {"caller"})
+        cdr = await scene.finish()
+        assert [(t.agent_id, t.queue_id) for t in cdr.talks] == [("anna", "support"), ("bela", "billing")]
+
+
 async def test_outside_numbers_by_keys(tmp_path: Path) -> None:
     """As they are dialled at home. What may not be called does nothing, and stands nowhere."""
     async with World(tmp_path, SHORT_FLOW) as world:

@@ -65,7 +65,7 @@ class Conversations:
 
     def _make_quiet(self, leg_id: str, leg: Leg) -> None:
         """Music would go on inside the bridge, and a play would keep the leg out of it until its end."""
-        self._tones.stop(leg)
+        self._tones.stop(leg_id, leg)
         if leg.music:
             leg.music = False
             self._ari.send_unattended("DELETE", f"channels/{leg_id}/moh")

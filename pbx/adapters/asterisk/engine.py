@@ -188,7 +188,7 @@ class AsteriskEngine:
             f"sound:{self._prompt_dir}/{_word(p.language, 'language')}/{_word(p.prompt_id, 'prompt_id')}"
             for p in prompts
         )
-        self._tones.stop(self._known(leg_id))
+        self._tones.stop(leg_id, self._known(leg_id))
         self._tracker.playing(play_id, leg_id, len(prompts))
         try:
             await self._ari.request("POST", f"channels/{leg_id}/play/{play_id}", (("media", media),))
@@ -206,7 +206,7 @@ class AsteriskEngine:
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
         leg = self._known(leg_id)
         query = (("mohClass", _word(music_class, "music_class")),)
-        self._tones.stop(leg)
+        self._tones.stop(leg_id, leg)
         leg.music = True
         if not leg.answered:
             # A play tells the far end to listen (183); music does not.
@@ -222,7 +222,7 @@ class AsteriskEngine:
 
     async def stop_music(self, leg_id: LegId) -> None:
         leg = self._known(leg_id)
-        if self._tones.stop(leg):
+        if self._tones.stop(leg_id, leg):
             return
         leg.music = False
         await self._ari.request("DELETE", f"channels/{leg_id}/moh")

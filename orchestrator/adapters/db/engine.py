@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Table, event, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from orchestrator.adapters.db import bulk
 
 _WRITE = "callplane_write"
 _CONFIG_LOCK = 0x63616C6C
-"""Key of the advisory lock that serialises configuration changes on PostgreSQL."""
+_PROJECTION_LOCK = 0x63616C70
+"""Keys of the advisory locks that serialise configuration changes, and projections, on PostgreSQL."""
 
 
 class Database:
@@ -33,22 +36,25 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def write(self, *, config: bool = False) -> AsyncIterator[AsyncSession]:
+    async def write(self, *, config: bool = False, projections: bool = False) -> AsyncIterator[AsyncSession]:
         """``config``: one such transaction at a time over all centres, so that checks against other rows hold
-        until the commit and revisions are committed in the order in which they were counted."""
+        until the commit and revisions are committed in the order in which they were counted. ``projections``: the
+        same for what is made of events."""
         async with self._sessions() as session, session.begin():
             await session.connection(execution_options={_WRITE: True})
-            if config and not self.is_sqlite:
-                await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CONFIG_LOCK})
+            if not self.is_sqlite and (config or projections):
+                key = _CONFIG_LOCK if config else _PROJECTION_LOCK
+                await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield session
 
     async def insert_new(
         self, session: AsyncSession, table: Table, rows: list[dict[str, Any]], returning: Iterable[str]
     ) -> list[Any]:
         """Insert ``rows``, skip those that break a unique constraint, return the named columns of the new ones."""
-        insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        if not self.is_sqlite:
+            return await bulk.insert_new(session, table, rows, ", ".join(returning))
         columns = [table.c[name] for name in returning]
-        statement = insert.on_conflict_do_nothing().returning(*columns)
+        statement = sqlite.insert(table).on_conflict_do_nothing().returning(*columns)
         return list((await session.execute(statement, rows)).all())
 
     async def close(self) -> None:

@@ -16,26 +16,17 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-_SERIAL = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite counts rows only in a column declared INTEGER PRIMARY KEY."""
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING)
+from orchestrator.adapters.db.base import SERIAL
+from orchestrator.adapters.db.base import Base as Base
+from orchestrator.adapters.db.report_models import AgentNowRow as AgentNowRow
+from orchestrator.adapters.db.report_models import AgentStateRow as AgentStateRow
 
 
 class PopRow(Base):
@@ -153,7 +144,7 @@ class EventRow(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True)
     pop_id: Mapped[str] = mapped_column(String(31))
     journal_id: Mapped[str] = mapped_column(String(26))
     seq: Mapped[int] = mapped_column(BigInteger)
@@ -169,7 +160,7 @@ class RejectedBatchRow(Base):
 
     __tablename__ = "rejected_batches"
 
-    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True)
     subject: Mapped[str] = mapped_column(String(200))
     reason: Mapped[str] = mapped_column(Text)
     payload: Mapped[bytes] = mapped_column(LargeBinary)
@@ -262,7 +253,7 @@ class OutboxRow(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
     """An id is never used again: a publisher deletes by id what it has sent."""
 
-    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True)
     pop_id: Mapped[str] = mapped_column(String(31), index=True)
     key: Mapped[str] = mapped_column(String(100))
     """Empty: the POP is gone, drop its bucket."""

@@ -46,7 +46,7 @@ async def rebuild(database: Database, told: Callable[[str], None] = lambda line:
     told(f"{done.calls} calls")
     async with database.write(projections=True) as session:
         await report_sums.from_facts(session)
-        await _agents_time(session)
+        await add_agents_time(session)
     return done
 
 
@@ -97,7 +97,7 @@ async def _calls(database: Database, done: Rebuilt) -> None:
             await session.execute(delete(table).where(lost))  # type: ignore[arg-type]
 
 
-async def _agents_time(session: AsyncSession) -> None:
+async def add_agents_time(session: AsyncSession) -> None:
     key = STATES.c.agent_id, STATES.c.journal_id, STATES.c.seq
     stream = await session.stream(select(STATES).order_by(*key).execution_options(yield_per=PAGE))
     deltas = Deltas()

@@ -44,7 +44,7 @@ async def project(
         records = await _read(session, pop_of)
         gone = pop_of.keys() - records.keys()
         rows = [row for call_id, cdr in records.items() for row in _recording_rows(pop_of[call_id], cdr)]
-        await bulk.put(session, CALLS, [_call_row(pop_of[call_id], cdr) for call_id, cdr in records.items()])
+        await bulk.put(session, CALLS, [call_row(pop_of[call_id], cdr) for call_id, cdr in records.items()])
         if gone:
             await session.execute(delete(CALLS).where(CALLS.c.call_id.in_(gone)))
         kept = [row["recording_id"] for row in rows]
@@ -78,7 +78,7 @@ async def _read(session: AsyncSession, pop_of: dict[str, str]) -> dict[str, Cdr]
     return records
 
 
-def _call_row(pop_id: str, cdr: Cdr) -> dict[str, Any]:
+def call_row(pop_id: str, cdr: Cdr) -> dict[str, Any]:
     derived = {"wait_s": cdr.wait_s, "talk_s": cdr.talk_s, "abandoned": cdr.abandoned}
     return {
         "call_id": cdr.call_id,

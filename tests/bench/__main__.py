@@ -21,6 +21,9 @@ BENCHMARKS = {
     "ari": "tests.bench.ari",
     "match": "tests.bench.match",
     "wait-estimate": "tests.bench.estimate",
+    "sync": "tests.bench.sync",
+    "ingest": "tests.bench.ingest",
+    "api": "tests.bench.api",
 }
 """``make bench-NAME`` -> module."""
 NEED_FREESWITCH = {"call-freeswitch"}

@@ -40,10 +40,12 @@ async def insert_new(session: AsyncSession, table: Table, rows: Sequence[Row], r
 
 async def _write(session: AsyncSession, table: Table, rows: Sequence[Row], how: str) -> None:
     arrays = session.get_bind().dialect.name == "postgresql"
-    statement = text(_statement(table, tuple(rows[0]), how, arrays))
+    statement = _statement(table, tuple(rows[0]), how, arrays)
+    if not arrays:  # without SQLAlchemy's work on every row
+        await (await session.connection()).exec_driver_sql(statement, [dict(row) for row in rows])
+        return
     for start in range(0, len(rows), PAGE):
-        page = rows[start : start + PAGE]
-        await session.execute(statement, _arrays(page) if arrays else [dict(row) for row in page])
+        await session.execute(text(statement), _arrays(rows[start : start + PAGE]))
 
 
 def _arrays(rows: Sequence[Row]) -> dict[str, list[Any]]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from orchestrator.adapters.db import bulk
 
 _WRITE = "callplane_write"
+IDLE_S = 1.0
 _CONFIG_LOCK = 0x63616C6C
 _PROJECTION_LOCK = 0x63616C70
 """Keys of the advisory locks that serialise configuration changes, and projections, on PostgreSQL."""
@@ -25,6 +28,9 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        # A read sees each statement's own snapshot on PostgreSQL, in a transaction or not: it needs none.
+        reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = async_sessionmaker(reading, expire_on_commit=False)
 
     @property
     def is_sqlite(self) -> bool:
@@ -32,7 +38,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        async with self._sessions() as session:
+        async with self._readers() as session:
             yield session
 
     @asynccontextmanager
@@ -63,7 +69,9 @@ class Database:
 
 def _engine(url: str) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
+        engine = create_async_engine(url, pool_size=10, max_overflow=10, hide_parameters=True)
+        _ping_when_idle(engine)
+        return engine
     engine = create_async_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -81,3 +89,20 @@ def _engine(url: str) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _ping_when_idle(engine: AsyncEngine) -> None:
+    """A connection that lay unused is tried before it is given out; one that was used a moment ago is trusted."""
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _checked_in(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _check_out(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used_at", 0.0) < IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except (DBAPIError, OSError, engine.dialect.dbapi.Error) as error:
+            raise DisconnectionError from error

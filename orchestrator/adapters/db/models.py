@@ -45,6 +45,16 @@ class PopRow(Base):
     last_seen_at: Mapped[float | None] = mapped_column(Double)
 
 
+class PopRevisionRow(Base):
+    """When a POP's revisions were written, one row for each transaction, until the POP has reported them as applied."""
+
+    __tablename__ = "pop_revisions"
+
+    pop_id: Mapped[str] = mapped_column(ForeignKey("pops.pop_id", ondelete="CASCADE"), primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    at: Mapped[float] = mapped_column(Double)
+
+
 class QueueRow(Base):
     __tablename__ = "queues"
 

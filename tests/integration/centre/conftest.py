@@ -31,8 +31,8 @@ def _postgres_bin() -> Path:
 class Postgres:
     """A PostgreSQL of our own, on a loopback port, in a directory that goes away with it."""
 
-    def __init__(self) -> None:
-        self.binaries, self.port = _postgres_bin(), free_port()
+    def __init__(self, options: str = "-c fsync=off") -> None:
+        self.binaries, self.port, self._options = _postgres_bin(), free_port(), options
         self.directory = Path(tempfile.mkdtemp(prefix="callplane-pg-"))
         user = pwd.getpwnam("postgres")
         os.chown(self.directory, user.pw_uid, user.pw_gid)
@@ -46,7 +46,7 @@ class Postgres:
     def start(self) -> None:
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.directory}"
         log = str(self.directory / "log")
-        self._run("pg_ctl", "-w", "-l", log, "-o", f"{options} -c fsync=off", "start")
+        self._run("pg_ctl", "-w", "-l", log, "-o", f"{options} {self._options}", "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")

@@ -1,0 +1,83 @@
+"""/api/v1/reports: figures by queue, agent, DID, country, hour, day; the heat map of a week."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.api.registry import Registry
+from orchestrator.api.report_schemas import (
+    FiguresQuery,
+    Filters,
+    HeatMap,
+    MonthQuery,
+    PeriodQuery,
+    Report,
+    heat_map_of,
+    month_of,
+    report_of,
+)
+from orchestrator.services import month_page as pages
+from orchestrator.services import month_report, reports
+from orchestrator.services.context import Services
+from orchestrator.services.reports import Asked, By
+
+
+async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
+    return ZoneInfo(query.time_zone or await reports.zone_of(session, query.filters()))
+
+
+async def figures(services: Services, query: FiguresQuery) -> Report:
+    """Service level, ASA, AHT, FCR, CSAT, abandons, occupancy of a period, in whole and by what ``by`` says."""
+    async with services.database.read() as session:
+        zone = await _zone(session, query)
+        asked = query.asked(zone, datetime.now(UTC))
+        found = await reports.read(session, asked)
+        if asked.by is By.NOTHING:
+            total = found.get(None)
+        elif reports.adds_up(asked):
+            total = reports.together(found.values())
+        else:
+            total = (await reports.read(session, replace(asked, by=By.NOTHING))).get(None)
+    return report_of(asked, found, total or reports.nothing())
+
+
+async def heat_map(services: Services, query: PeriodQuery) -> HeatMap:
+    """The same figures by weekday and hour, in the time zone of the queue."""
+    async with services.database.read() as session:
+        zone = await _zone(session, query)
+        start, end = query.period(zone, datetime.now(UTC))
+        asked = Asked(start, end, zone, By.WEEKDAY_HOUR, query.filters())
+        return heat_map_of(asked, await reports.read(session, asked))
+
+
+async def month_page(services: Services, month: str, query: MonthQuery) -> web.Response:
+    """The report of a month (``2026-10``), with charts: one HTML file that needs no other."""
+    found = await _month(services, month, query)
+    text = pages.page(found, datetime.now(UTC).astimezone(ZoneInfo(found.zone)))
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return web.Response(text=text, content_type="text/html", headers=headers)
+
+
+async def month_table(services: Services, month: str, query: MonthQuery) -> web.Response:
+    """The figures of the report of a month as CSV."""
+    text = pages.table_of(await _month(services, month, query))
+    headers = {"Content-Disposition": f'attachment; filename="callplane-{month}.csv"'}
+    return web.Response(text=text, content_type="text/csv", headers=headers)
+
+
+async def _month(services: Services, month: str, query: MonthQuery) -> month_report.Month:
+    first = month_of(month)
+    async with services.database.read() as session:
+        return await month_report.read(session, first, await _zone(session, query), query.filters())
+
+
+def routes(registry: Registry) -> None:
+    registry.route("GET", "/api/v1/reports/figures", tag="reports")(figures)
+    registry.route("GET", "/api/v1/reports/heat-map", tag="reports")(heat_map)
+    registry.route("GET", "/api/v1/reports/months/{month}", tag="reports", media_type="text/html")(month_page)
+    registry.route("GET", "/api/v1/reports/months/{month}/csv", tag="reports", media_type="text/csv")(month_table)

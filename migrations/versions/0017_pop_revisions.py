@@ -1,4 +1,4 @@
-"""when POPs' revisions were written
+"""when POPs' revisions were written; pages of calls by queue, agent, number
 
 Revision ID: 0017
 Revises: 0016
@@ -14,6 +14,8 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
+NAMES = ("did", "queue_id", "agent_id")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -26,7 +28,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("pop_id", "revision", name=op.f("pk_pop_revisions")),
     )
+    for name in NAMES:
+        op.create_index(op.f(f"ix_calls_{name}_call_id"), "calls", [name, "call_id"])
+        op.drop_index(op.f(f"ix_calls_{name}"), "calls")
 
 
 def downgrade() -> None:
+    for name in NAMES:
+        op.create_index(op.f(f"ix_calls_{name}"), "calls", [name])
+        op.drop_index(op.f(f"ix_calls_{name}_call_id"), "calls")
     op.drop_table("pop_revisions")

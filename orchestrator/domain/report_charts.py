@@ -10,7 +10,7 @@ from html import escape
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 960, 52, 12, 12, 26
 INK, FAINT, GRID = "#26323d", "#6b7a87", "#e3e8ec"
 BLUE, AMBER, GREEN, RED = "#2f6fad", "#e0952f", "#3c8d5a", "#b8443c"
-STEPS, TIME_STEPS = (1, 2, 2.5, 5, 10), (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+TIME_STEPS = (1.0, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -47,7 +47,7 @@ def over_days(
     count = max(len(labels), 1)
     heights = [sum(column) for column in zip(*(part.values for part in parts), strict=True)] if parts else [0.0]
     highest = max([*heights, *(value for curve in curves for value in curve.values if value is not None), 1e-9])
-    step = _step((top or highest) / 4, TIME_STEPS if seconds else STEPS)
+    step = _time_step((top or highest) / 4) if seconds else _step((top or highest) / 4)
     top = top or math.ceil(highest / step) * step
     floor, across = height - BOTTOM, (WIDTH - LEFT - RIGHT) / count
 
@@ -149,9 +149,11 @@ def _text(x: float, y: float, words: str, anchor: str, colour: str = FAINT, size
     return f'<text {place} fill="{colour}" font-size="{size}">{escape(words)}</text>'
 
 
-def _step(about: float, steps: Sequence[float]) -> float:
-    """The least of ``steps``, or one of their multiples by powers of ten, that is not below ``about``."""
-    if steps is TIME_STEPS:
-        return next((step for step in steps if step >= about), math.ceil(about / 3600) * 3600.0)
+def _time_step(about: float) -> float:
+    """In seconds, at least ``about``."""
+    return next((step for step in TIME_STEPS if step >= about), math.ceil(about / 3600) * 3600.0)
+
+
+def _step(about: float) -> float:
     unit = math.pow(10.0, math.floor(math.log10(about)))
-    return next(unit * step for step in steps if unit * step >= about * 0.999)
+    return next(unit * step for step in (1, 2, 2.5, 5, 10) if unit * step >= about * 0.999)

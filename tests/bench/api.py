@@ -56,7 +56,7 @@ class Load:
         day = datetime.now(UTC).date() - timedelta(days=chance.randrange(60))
         month = {"since": str(day - timedelta(days=29)), "until": str(day)}
         one_day = {"since": str(day), "until": str(day)}
-        page = {"limit": 25}
+        page: dict[str, object] = {"limit": 25}
         kinds: list[tuple[int, str, str, dict[str, object]]] = [
             (30, "one call", f"/calls/{chance.choice(self.calls)}", {}),
             (8, "newest calls", "/calls", page),

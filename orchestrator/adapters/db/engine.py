@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from orchestrator.adapters.db import bulk
@@ -104,5 +104,5 @@ def _ping_when_idle(engine: AsyncEngine) -> None:
             return
         try:
             engine.dialect.do_ping(connection)
-        except (DBAPIError, OSError, engine.dialect.dbapi.Error) as error:
+        except (engine.dialect.loaded_dbapi.Error, OSError) as error:
             raise DisconnectionError from error

@@ -181,12 +181,18 @@ class CallRow(Base):
     """``cdr`` is ``pbx.domain.cdr.Cdr`` as JSON; the columns beside it are for searching."""
 
     __tablename__ = "calls"
+    # A page of the calls of one queue is in the order of their ids.
+    __table_args__ = (
+        Index(None, "did", "call_id"),
+        Index(None, "queue_id", "call_id"),
+        Index(None, "agent_id", "call_id"),
+    )
 
     call_id: Mapped[str] = mapped_column(String(26), primary_key=True)
     pop_id: Mapped[str] = mapped_column(String(31), index=True)
-    did: Mapped[str | None] = mapped_column(String(16), index=True)
-    queue_id: Mapped[str | None] = mapped_column(String(63), index=True)
-    agent_id: Mapped[str | None] = mapped_column(String(26), index=True)
+    did: Mapped[str | None] = mapped_column(String(16))
+    queue_id: Mapped[str | None] = mapped_column(String(63))
+    agent_id: Mapped[str | None] = mapped_column(String(26))
     offered_at: Mapped[float | None] = mapped_column(Double, index=True)
     ended_at: Mapped[float | None] = mapped_column(Double)
     cdr: Mapped[dict[str, Any]] = mapped_column(JSON)

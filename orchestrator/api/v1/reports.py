@@ -32,7 +32,12 @@ async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
 
 
 async def figures(services: Services, query: FiguresQuery) -> Report:
-    """Service level, ASA, AHT, FCR, CSAT, abandons, occupancy of a period, in whole and by what ``by`` says."""
+    """Service level, ASA, AHT, FCR, CSAT, abandons, occupancy of a period, in whole and by what ``by`` says. At most a
+    second old."""
+    return await services.recent.get(query.model_dump_json(), lambda: _figures(services, query))
+
+
+async def _figures(services: Services, query: FiguresQuery) -> Report:
     async with services.database.read() as session:
         zone = await _zone(session, query)
         asked = query.asked(zone, datetime.now(UTC))
@@ -47,7 +52,11 @@ async def figures(services: Services, query: FiguresQuery) -> Report:
 
 
 async def heat_map(services: Services, query: PeriodQuery) -> HeatMap:
-    """The same figures by weekday and hour, in the time zone of the queue."""
+    """The same figures by weekday and hour, in the time zone of the queue. At most a second old."""
+    return await services.recent.get(("heat map", query.model_dump_json()), lambda: _heat_map(services, query))
+
+
+async def _heat_map(services: Services, query: PeriodQuery) -> HeatMap:
     async with services.database.read() as session:
         zone = await _zone(session, query)
         start, end = query.period(zone, datetime.now(UTC))

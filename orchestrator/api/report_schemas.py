@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from orchestrator.api.schemas import At
 from orchestrator.domain.local_time import HOUR_S, local_day, midnight, weekday_of_hour
 from orchestrator.domain.problems import one
 from orchestrator.domain.report_facts import DAY_S, QUARTER_S
@@ -87,6 +88,41 @@ def month_of(text: str) -> date:
     if not MONTH.fullmatch(text):
         raise one("month", "is not a month from 2000-01 to 2099-12")
     return date(int(text[:4]), int(text[5:]), 1)
+
+
+class IntervalsQuery(Strict):
+    agent_id: str = Field(max_length=26)
+    since: AwareDatetime | date | None = None
+    """As for figures."""
+    until: AwareDatetime | date | None = None
+    time_zone: TimeZone = "UTC"
+
+    def period(self, now: datetime) -> tuple[int, int]:
+        asked = PeriodQuery(since=self.since, until=self.until)
+        return asked.period(ZoneInfo(self.time_zone), now)
+
+
+class Interval(BaseModel):
+    """An agent's time between two changes. Its ends may lie outside of the period asked for."""
+
+    began_at: At
+    ended_at: At | None
+    """null: it goes on."""
+    status: str
+    """``LOGGED_OUT``, ``AVAILABLE``, ``NOT_READY``."""
+    reason: str | None
+    state: str
+    """``IDLE``, ``RESERVED``, ``RINGING``, ``ON_CALL``, ``WRAP_UP``, ``ENGAGED``."""
+    call_id: str | None
+    """Of a conversation and of the wrap-up after it."""
+    queue_id: str | None
+
+
+class Intervals(BaseModel):
+    agent_id: str
+    items: list[Interval]
+    truncated: bool
+    """There are more: ask again from the end of the last one."""
 
 
 Share = Annotated[float | None, Field(ge=0, le=1)]

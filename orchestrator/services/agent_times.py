@@ -28,6 +28,7 @@ STATES = cast(Table, AgentStateRow.__table__)
 KINDS = frozenset((ev.AgentChanged.__name__, ev.TalkStarted.__name__))
 WITH_CALL = frozenset(("ON_CALL", "WRAP_UP"))
 MAX_AGENT_ID, MAX_REASON = 26, 200
+MOST_INTERVALS = 5000
 
 Now = dict[str, Any]
 
@@ -123,4 +124,20 @@ async def wraps_of(session: AsyncSession, calls: Iterable[str]) -> dict[str, dic
     for call_id, agent_id, began_at, ended_at in await session.execute(lengths):
         of_call = found.setdefault(call_id, {})
         of_call[agent_id] = of_call.get(agent_id, 0) + round(ended_at * 1000) - round(began_at * 1000)
+    return found
+
+
+async def intervals(session: AsyncSession, agent_id: str, start: float, end: float) -> list[dict[str, Any]]:
+    """The agent's intervals that touch the period, oldest first, one more than ``MOST_INTERVALS`` at most. The last
+    one may not be over."""
+    columns = [STATES.c[name] for name in ("began_at", "ended_at", "status", "reason", "state", "call_id", "queue_id")]
+    touching = STATES.c.agent_id == agent_id, STATES.c.began_at < end, STATES.c.ended_at > start
+    chosen = select(*columns).where(*touching).order_by(STATES.c.began_at).limit(MOST_INTERVALS + 1)
+    found = [dict(row) for row in (await session.execute(chosen)).mappings()]
+    now = (await session.execute(select(NOW).where(NOW.c.agent_id == agent_id))).mappings().first()
+    if now is not None and now["since"] is not None and now["since"] < end:
+        with_call = now["state"] in WITH_CALL
+        same = {name: now[name] for name in ("status", "reason", "state")}
+        calls = {name: now[name] if with_call else None for name in ("call_id", "queue_id")}
+        found.append({"began_at": now["since"], "ended_at": None, **same, **calls})
     return found

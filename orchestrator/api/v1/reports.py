@@ -14,6 +14,9 @@ from orchestrator.api.report_schemas import (
     FiguresQuery,
     Filters,
     HeatMap,
+    Interval,
+    Intervals,
+    IntervalsQuery,
     MonthQuery,
     PeriodQuery,
     Report,
@@ -21,8 +24,8 @@ from orchestrator.api.report_schemas import (
     month_of,
     report_of,
 )
+from orchestrator.services import agent_times, month_report, reports
 from orchestrator.services import month_page as pages
-from orchestrator.services import month_report, reports
 from orchestrator.services.context import Services
 from orchestrator.services.reports import Asked, By
 
@@ -64,6 +67,15 @@ async def _heat_map(services: Services, query: PeriodQuery) -> HeatMap:
         return heat_map_of(asked, await reports.read(session, asked))
 
 
+async def intervals(services: Services, query: IntervalsQuery) -> Intervals:
+    """What an agent did: one interval for each status and state, oldest first, with the one that goes on."""
+    start, end = query.period(datetime.now(UTC))
+    async with services.database.read() as session:
+        found = await agent_times.intervals(session, query.agent_id, start, end)
+    items = [Interval.model_validate(row) for row in found[: agent_times.MOST_INTERVALS]]
+    return Intervals(agent_id=query.agent_id, items=items, truncated=len(found) > len(items))
+
+
 async def month_page(services: Services, month: str, query: MonthQuery) -> web.Response:
     """The report of a month (``2026-10``), with charts: one HTML file that needs no other."""
     found = await _month(services, month, query)
@@ -88,5 +100,6 @@ async def _month(services: Services, month: str, query: MonthQuery) -> month_rep
 def routes(registry: Registry) -> None:
     registry.route("GET", "/api/v1/reports/figures", tag="reports")(figures)
     registry.route("GET", "/api/v1/reports/heat-map", tag="reports")(heat_map)
+    registry.route("GET", "/api/v1/reports/agent-states", tag="reports")(intervals)
     registry.route("GET", "/api/v1/reports/months/{month}", tag="reports", media_type="text/html")(month_page)
     registry.route("GET", "/api/v1/reports/months/{month}/csv", tag="reports", media_type="text/csv")(month_table)

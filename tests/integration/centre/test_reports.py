@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import msgspec
@@ -211,6 +211,33 @@ async def test_calling_again_unresolves_the_call_before(api: Api, centre: tuple[
         return only((await figures(api, **DAY))["total"], "first_contacts", "fcr") == (1, 0.0)
 
     await until(unresolved, 5)  # answers are kept for a second
+
+
+async def test_what_an_agent_did(api: Api, centre: tuple[Centre, str]) -> None:
+    await fed(
+        centre[0],
+        a_call(MORNING, 10, ("anna", 60)),
+        agent_is(MORNING - 100, "anna", "IDLE"),
+        agent_is(MORNING + 10.5, "anna", "ON_CALL"),
+        agent_is(MORNING + 70, "anna", "WRAP_UP"),
+        agent_is(MORNING + 80, "anna", "IDLE"),
+        agent_is(MORNING + 90, "anna", "IDLE", "NOT_READY"),
+        agent_is(MORNING, "ben", "IDLE"),
+    )
+    answer = await api.get("/reports/agent-states", params={"agent_id": "anna", **DAY})
+    call = (await api.get("/calls")).body["items"][0]["call_id"]
+    assert [(one["status"], one["state"], one["call_id"], one["queue_id"]) for one in answer.body["items"]] == [
+        ("AVAILABLE", "IDLE", None, None),
+        ("AVAILABLE", "ON_CALL", call, "sales"),
+        ("AVAILABLE", "WRAP_UP", call, "sales"),
+        ("AVAILABLE", "IDLE", None, None),
+        ("NOT_READY", "IDLE", None, None),
+    ]
+    ends = [(one["began_at"], one["ended_at"]) for one in answer.body["items"]]
+    assert all(before[1] == after[0] for before, after in pairwise(ends)), "nothing lies in between"
+    assert ends[-1] == ("2026-03-02T08:01:30Z", None)
+    assert not answer.body["truncated"]
+    assert (await api.get("/reports/agent-states")).status == 422
 
 
 async def test_what_is_asked_for_must_make_sense(api: Api) -> None:

@@ -208,8 +208,14 @@ def report_of(asked: Asked, found: dict[Key, Measured], total: Measured) -> Repo
     items = []
     for key in keys[: None if asked.by in (By.HOUR, By.DAY) else MAX_VALUES]:
         name, since, until = _named(asked, key)
-        values = reports.kpis(found.get(key) or reports.nothing(), of_agents=of_agents)
-        items.append(Figures(key=name, since=_moment(since, asked.zone), until=_moment(until, asked.zone), **values))
+        measured = found.get(key)
+        if measured is None:
+            values = reports.no_kpis(of_agents=of_agents)
+        else:
+            values = reports.kpis(measured, of_agents=of_agents)
+        # Made here, of the right types: validating thousands of them a second would only cost.
+        begins, ends = _moment(since, asked.zone), _moment(until, asked.zone)
+        items.append(Figures.model_construct(key=name, since=begins, until=ends, **values))
     return Report(
         since=_moment(asked.start, asked.zone),
         until=_moment(asked.end, asked.zone),
@@ -238,12 +244,16 @@ def _named(asked: Asked, key: Key) -> tuple[str, int, int]:
 
 def heat_map_of(asked: Asked, found: dict[Key, Measured]) -> HeatMap:
     places = {weekday_of_hour(number): measured for number, measured in found.items()}
-    cells = []
+    cells, of_agents = [], reports.has_agents(asked)
     for weekday in range(7):
         for hour in range(24):
-            measured = places.get((weekday, hour)) or reports.nothing()
-            values = reports.kpis(measured, of_agents=reports.has_agents(asked))
-            cells.append(Cell(weekday=weekday, hour=hour, **values))
+            measured = places.get((weekday, hour))
+            values = (
+                reports.no_kpis(of_agents=of_agents)
+                if measured is None
+                else reports.kpis(measured, of_agents=of_agents)
+            )
+            cells.append(Cell.model_construct(weekday=weekday, hour=hour, **values))
     return HeatMap(
         since=_moment(asked.start, asked.zone),
         until=_moment(asked.end, asked.zone),

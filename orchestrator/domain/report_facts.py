@@ -54,6 +54,10 @@ AGENT_MEASURES = ("ready_ms", "busy_ms", "not_ready_ms", "on_call_ms", "wrap_sta
 """Of agents' time, whatever it was for. ``ready_ms``: waiting for a call; ``busy_ms`` holds the last two."""
 DIMENSIONS = ("queue_id", "agent_id", "did", "country")
 NEIGHBOURS = 20
+LONGEST_MS = 31 * DAY_S * 1000 // 2
+"""Of one conversation, wait or wrap-up."""
+LONGEST_INTERVAL_S = 31 * DAY_S
+"""An agent's interval that is longer counts nothing: somebody forgot it, or a clock was set."""
 
 Fact = dict[str, Any]
 """A row of ``report_facts``."""
@@ -103,7 +107,7 @@ def facts_of(pop_id: str, cdr: Cdr, wraps: Wraps) -> list[Fact]:
         tally = Tally()
         tally.add(contact)
         rows[0].update((name, getattr(tally, name)) for name in MEASURES[:6])
-        rows[0]["wait_ms"] = _ms(tally.answered_wait_s)
+        rows[0]["wait_ms"] = _length_ms(0.0, tally.answered_wait_s)
     for place, talk in enumerate(cdr.talks):
         if place or talk.queue_id != rows[0]["queue_id"]:
             rows.append({**base, "n": place + 1, "queue_id": talk.queue_id, "agent_id": talk.agent_id, "number": None})
@@ -115,7 +119,7 @@ def facts_of(pop_id: str, cdr: Cdr, wraps: Wraps) -> list[Fact]:
 
 def _handled(row: Fact, talk: TalkRecord) -> None:
     if talk.ended_at is not None:
-        row["handled"], row["talk_ms"] = 1, max(0, _ms(talk.ended_at) - _ms(talk.started_at))
+        row["handled"], row["talk_ms"] = 1, _length_ms(talk.started_at, talk.ended_at)
         row["transferred"] = int(talk.ended == "transferred")
 
 
@@ -125,7 +129,7 @@ def with_wraps(rows: Sequence[Fact], wraps: Wraps) -> list[Fact]:
     last = {row["agent_id"]: row for row in copies}
     for agent_id, wrap_ms in wraps.items():
         if agent_id in last:
-            last[agent_id]["wrap_ms"] = wrap_ms
+            last[agent_id]["wrap_ms"] = min(wrap_ms, LONGEST_MS)
     return copies
 
 
@@ -134,8 +138,9 @@ def _surveyed(row: Fact, cdr: Cdr) -> None:
     row["csat_answers"], row["csat_satisfied"] = len(digits), sum(digit in SATISFIED for digit in digits)
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _length_ms(began_at: float, ended_at: float) -> int:
+    """A POP whose clock was set meanwhile must not make a length that no column holds."""
+    return min(max(0, round(ended_at * 1000) - round(began_at * 1000)), LONGEST_MS)
 
 
 @lru_cache(maxsize=10_000)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db import bulk
 from orchestrator.adapters.db.models import AgentNowRow, AgentStateRow
-from orchestrator.domain.report_facts import by_quarter, time_measures
+from orchestrator.domain.report_facts import LONGEST_INTERVAL_S, by_quarter, time_measures
 from orchestrator.services.report_sums import Deltas
 from pbx.domain import events as ev
 from pbx.wire.codec import decode_event
@@ -110,7 +110,7 @@ async def store(session: AsyncSession, fold: Fold, deltas: Deltas) -> set[str]:
 
 def count(interval: Mapping[str, Any], deltas: Deltas) -> None:
     measures = time_measures(interval["status"], interval["state"])
-    if measures:
+    if measures and interval["ended_at"] - interval["began_at"] <= LONGEST_INTERVAL_S:
         for start_at, ms in by_quarter(round(interval["began_at"] * 1000), round(interval["ended_at"] * 1000)):
             deltas.add_time(interval["agent_id"], start_at, dict.fromkeys(measures, ms))
 

@@ -18,6 +18,7 @@ from orchestrator.domain.local_time import HOUR_S, Stretch, local_day, midnight,
 from orchestrator.domain.report_facts import (
     AGENT_MEASURES,
     DAY_S,
+    LONGEST_INTERVAL_S,
     MEASURES,
     by_quarter,
     time_measures,
@@ -71,8 +72,8 @@ class Measured:
         self.values = [mine + theirs for mine, theirs in zip(self.values, other, strict=True)]
 
     def tally(self) -> Tally:
-        counts = {name: self[name] for name in MEASURES[:6]}
-        return Tally(**counts, answered_wait_s=self["wait_ms"] / 1000)
+        offered, answered, in_time, abandoned, short, refused, wait_ms = self.values[:7]
+        return Tally(offered, answered, in_time, abandoned, short, refused, wait_ms / 1000)
 
 
 _PLACE = {name: place for place, name in enumerate(COLUMNS)}
@@ -84,9 +85,9 @@ def nothing() -> Measured:
 
 def kpis(measured: Measured, *, of_agents: bool) -> dict[str, Any]:
     """The figures, as ``service_level`` defines them. ``of_agents``: agents' time belongs to what is looked at."""
-    figures = measured.tally().figures()
-    handling_ms = measured["talk_ms"] + measured["wrap_ms"]
-    staffed_ms = measured["ready_ms"] + measured["busy_ms"]
+    figures, found = measured.tally().figures(), dict(zip(COLUMNS, measured.values, strict=True))
+    handling_ms = found["talk_ms"] + found["wrap_ms"]
+    staffed_ms = found["ready_ms"] + found["busy_ms"]
     return {
         "offered": figures.offered,
         "answered": figures.answered,
@@ -96,20 +97,26 @@ def kpis(measured: Measured, *, of_agents: bool) -> dict[str, Any]:
         "service_level": figures.service_level,
         "asa_s": figures.asa_s,
         "abandon_share": figures.abandon_share,
-        "handled": measured["handled"],
-        "transferred": measured["transferred"],
-        "aht_s": service_level.aht_s(handling_ms / 1000, measured["handled"]),
-        "talk_s": measured["talk_ms"] / 1000,
-        "wrap_up_s": measured["wrap_ms"] / 1000,
-        "first_contacts": measured["first_contacts"],
-        "fcr": service_level.fcr(measured["resolved"], measured["first_contacts"]),
-        "csat_answers": measured["csat_answers"],
-        "csat": service_level.csat(measured["csat_satisfied"], measured["csat_answers"]),
-        "ready_s": measured["ready_ms"] / 1000 if of_agents else None,
-        "busy_s": measured["busy_ms"] / 1000 if of_agents else None,
-        "not_ready_s": measured["not_ready_ms"] / 1000 if of_agents else None,
-        "occupancy": service_level.occupancy(measured["busy_ms"], staffed_ms) if of_agents else None,
+        "handled": found["handled"],
+        "transferred": found["transferred"],
+        "aht_s": service_level.aht_s(handling_ms / 1000, found["handled"]),
+        "talk_s": found["talk_ms"] / 1000,
+        "wrap_up_s": found["wrap_ms"] / 1000,
+        "first_contacts": found["first_contacts"],
+        "fcr": service_level.fcr(found["resolved"], found["first_contacts"]),
+        "csat_answers": found["csat_answers"],
+        "csat": service_level.csat(found["csat_satisfied"], found["csat_answers"]),
+        "ready_s": found["ready_ms"] / 1000 if of_agents else None,
+        "busy_s": found["busy_ms"] / 1000 if of_agents else None,
+        "not_ready_s": found["not_ready_ms"] / 1000 if of_agents else None,
+        "occupancy": service_level.occupancy(found["busy_ms"], staffed_ms) if of_agents else None,
     }
+
+
+@lru_cache(maxsize=2)
+def no_kpis(*, of_agents: bool) -> dict[str, Any]:
+    """The figures of nothing: of most hours of most nights."""
+    return kpis(nothing(), of_agents=of_agents)
 
 
 def has_agents(asked: Asked) -> bool:
@@ -245,7 +252,7 @@ async def _under_way(session: AsyncSession, asked: Asked, found: dict[Key, Measu
     parts: dict[Key, list[int]] = {}
     for agent_id, since, status, state in await session.execute(chosen):
         measures = time_measures(status, state)
-        if not measures:
+        if not measures or now - since > LONGEST_INTERVAL_S:
             continue
         began_ms = max(round(since * 1000), start_ms)
         cut = by_quarter(began_ms, end_ms) if asked.by not in (By.NOTHING, By.AGENT) else [(0, end_ms - began_ms)]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DisconnectionError
@@ -69,10 +70,14 @@ class Database:
 
 def _engine(url: str) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        engine = create_async_engine(url, pool_size=10, max_overflow=10, hide_parameters=True)
+        engine = create_async_engine(
+            url, pool_size=10, max_overflow=10, hide_parameters=True, json_deserializer=orjson.loads
+        )
         _ping_when_idle(engine)
         return engine
-    engine = create_async_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
+    engine = create_async_engine(
+        url, connect_args={"timeout": 30}, hide_parameters=True, json_deserializer=orjson.loads
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:

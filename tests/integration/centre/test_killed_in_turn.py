@@ -33,7 +33,7 @@ from tests.integration.centre.support import Api, agent, did, free_port, until
 from tests.integration.centre.test_process import Running, _alive, _environment, started
 from tests.support.world import DID, SHORT_FLOW, World
 
-SECONDS = float(os.environ.get("CALLPLANE_OUTAGE_S", "9"))
+SECONDS = float(os.environ.get("CALLPLANE_OUTAGE_S", "6"))
 CALLS_S = 6.0
 AGENTS = 24
 TALK_S = 1.0

@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.domain.report_facts import (
     DAY_S,
+    LONGEST_MS,
     MEASURES,
     NEIGHBOURS,
     Fact,
@@ -181,6 +182,15 @@ def test_a_busy_number_is_looked_at_only_so_far() -> None:
     assert history(*calls)[-1] == (1, 1)
     del calls[1]
     assert history(*calls)[-1] == (0, 0)
+
+
+def test_a_clock_that_was_set_makes_no_length_that_cannot_be_stored() -> None:
+    talk = TalkRecord("anna", "sales", 1_000.0, AT)
+    row = counted(a_call(entered_at=0.0, talks=[talk], ended_at=AT), anna=10**15)[0]
+    assert row["talk_ms"] == row["wrap_ms"] == LONGEST_MS < 2**31
+    assert row["wait_ms"] == 1_000_000
+    backwards = TalkRecord("anna", "sales", AT + 50, AT)
+    assert "talk_ms" not in counted(a_call(talks=[backwards], ended_at=AT))[0]
 
 
 def test_time_is_cut_at_quarters_and_nothing_is_lost() -> None:

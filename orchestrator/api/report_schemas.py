@@ -15,7 +15,7 @@ from orchestrator.domain.problems import one
 from orchestrator.domain.report_facts import DAY_S, QUARTER_S
 from orchestrator.domain.resources import Strict, TimeZone
 from orchestrator.services import reports
-from orchestrator.services.reports import Asked, By, Key, Measured
+from orchestrator.services.reports import Asked, By, Key, Limits, Measured
 
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 MAX_DAYS = 400
@@ -71,12 +71,12 @@ def _instant(value: datetime | date, zone: ZoneInfo, name: str) -> int:
 class FiguresQuery(PeriodQuery):
     by: Literal["nothing", "queue", "agent", "did", "country", "hour", "day"] = "nothing"
 
-    def asked(self, zone: ZoneInfo, now: datetime) -> Asked:
+    def asked(self, zone: ZoneInfo, now: datetime, limits: Limits) -> Asked:
         start, end = self.period(zone, now)
         by = By(self.by)
         if by is By.HOUR and end - start > MAX_DAYS_OF_HOURS * DAY_S + HOUR_S:
             raise one("until", f"is more than {MAX_DAYS_OF_HOURS} days after since, which is too long for hours")
-        return Asked(start, end, zone, by, self.filters())
+        return Asked(start, end, zone, by, self.filters(), limits)
 
 
 class MonthQuery(Filters):
@@ -221,7 +221,7 @@ def report_of(asked: Asked, found: dict[Key, Measured], total: Measured) -> Repo
         until=_moment(asked.end, asked.zone),
         time_zone=asked.zone.key,
         by=asked.by,
-        total=Kpis(**reports.kpis(total, of_agents=set(asked.filters) <= {"agent_id"})),
+        total=Kpis(**reports.kpis(total, of_agents=asked.limits.nothing and set(asked.filters) <= {"agent_id"})),
         items=items,
         truncated=len(items) < len(keys),
     )

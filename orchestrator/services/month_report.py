@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db.models import AgentRow, QueueRow
 from orchestrator.domain.local_time import local_day, midnight, weekday_of_hour
 from orchestrator.services import reports
-from orchestrator.services.reports import OF_DIMENSION, Asked, By
+from orchestrator.services.reports import OF_DIMENSION, Asked, By, Limits
 
 Kpis = dict[str, Any]
 """As ``reports.kpis`` makes them."""
@@ -54,23 +54,24 @@ def month_before(first: date) -> date:
     return date(first.year - (first.month == 1), (first.month - 2) % 12 + 1, 1)
 
 
-async def read(session: AsyncSession, first: date, zone: ZoneInfo, filters: Mapping[str, str]) -> Month:
+async def read(session: AsyncSession, first: date, zone: ZoneInfo, filters: Mapping[str, str], limits: Limits) -> Month:
     """``first``: the first day of the month in ``zone``."""
     start, end = midnight(zone, first), midnight(zone, next_month(first))
-    asked = Asked(start, end, zone, By.DAY, filters)
+    asked = Asked(start, end, zone, By.DAY, filters, limits)
     days = await reports.read(session, asked)
     of_agents = reports.has_agents(asked)
 
     def figures(measured: reports.Measured | None) -> Kpis:
         return reports.kpis(measured or reports.nothing(), of_agents=of_agents)
 
-    hours = await reports.read(session, Asked(start, end, zone, By.WEEKDAY_HOUR, filters))
-    previous = Asked(midnight(zone, month_before(first)), start, zone, By.NOTHING, filters)
+    hours = await reports.read(session, Asked(start, end, zone, By.WEEKDAY_HOUR, filters, limits))
+    previous = Asked(midnight(zone, month_before(first)), start, zone, By.NOTHING, filters, limits)
     names = await _names(session)
+    known = {key: name for key, name in names.items() if limits.nothing or key[1] in (limits.queues or ())}
     month = Month(
         first=first,
         zone=zone.key,
-        about=", ".join(names.get((name, value), value) for name, value in filters.items()) or "All queues",
+        about=", ".join(known.get((name, value), value) for name, value in filters.items()) or "All queues",
         total=figures(reports.together(days.values())),
         before=figures((await reports.read(session, previous)).get(None)),
         days=[(local_day(number), figures(days.get(number))) for number in reports.keys_in(asked)],
@@ -79,7 +80,7 @@ async def read(session: AsyncSession, first: date, zone: ZoneInfo, filters: Mapp
     for by in (By.QUEUE, By.COUNTRY, By.DID, By.AGENT):
         dimension = OF_DIMENSION[by]
         if dimension not in filters:
-            await _table(session, month, Asked(start, end, zone, by, filters), names)
+            await _table(session, month, Asked(start, end, zone, by, filters, limits), names)
     return month
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import TextClause, select, text
+from sqlalchemy import String, TextClause, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import DidRow, QueueRow
@@ -49,6 +49,18 @@ Key = Any
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What is counted at all, whoever asks for more: only these queues, only calls of these POPs; None: all."""
+
+    queues: frozenset[str] | None = None
+    pops: frozenset[str] | None = None
+
+    @property
+    def nothing(self) -> bool:
+        return self.queues is None and self.pops is None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """``start`` and ``end``: seconds since the epoch, on a quarter of an hour. ``filters``: dimension -> value."""
 
@@ -57,6 +69,7 @@ class Asked:
     zone: ZoneInfo
     by: By = By.NOTHING
     filters: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
 
 
 @dataclass(slots=True)
@@ -121,7 +134,9 @@ def no_kpis(*, of_agents: bool) -> dict[str, Any]:
 
 def has_agents(asked: Asked) -> bool:
     """Agents' time is known by agent and in whole, not by queue or number: an agent is ready for several."""
-    return set(asked.filters) <= {"agent_id"} and asked.by not in (By.QUEUE, By.DID, By.COUNTRY)
+    return (
+        asked.limits.nothing and set(asked.filters) <= {"agent_id"} and asked.by not in (By.QUEUE, By.DID, By.COUNTRY)
+    )
 
 
 def adds_up(asked: Asked) -> bool:
@@ -174,29 +189,38 @@ _KEYS = {By.DAY: "({0}) / 86400", By.HOUR: "({0}) / 3600, {1}", By.WEEKDAY_HOUR:
 """Of local time and its offset, in whole numbers."""
 
 
+_LIMITS = {"queues": "queue_id", "pops": "pop_id"}
+
+
 def _statement(asked: Asked, grouped: str | None) -> tuple[TextClause, dict[str, Any]]:
     """From the sums where one dimension is involved, else from the facts."""
     given: dict[str, Any] = {"start": asked.start, "end": asked.end}
     changes: tuple[Stretch, ...] = ()
     if asked.by in _KEYS:
         changes = tuple(stretches(asked.zone, asked.start, asked.end))
-    filters = tuple(asked.filters)
-    if len({*filters, *((grouped,) if grouped else ())}) > 1:
+    filters, limits = tuple(asked.filters), asked.limits
+    involved = {*filters, *((grouped,) if grouped else ()), *(("queue_id",) if limits.queues is not None else ())}
+    given.update((name, sorted(some)) for name in _LIMITS if (some := getattr(limits, name)) is not None)
+    limited = tuple(name for name in _LIMITS if name in given)
+    if len(involved) > 1 or limits.pops is not None:
         given.update((f"f_{name}", value) for name, value in asked.filters.items())
-        return _from_facts(asked.by, grouped, filters, changes), given
+        return _from_facts(asked.by, grouped, filters, changes, limited), given
     first, last = -(-asked.start // DAY_S) * DAY_S, asked.end // DAY_S * DAY_S
     days = not changes and last > first
     if days:
         given.update(first=first, last=last)
     if filters:
         given["value"] = asked.filters[filters[0]]
-    return _from_sums(asked.by, grouped or (filters[0] if filters else ALL), bool(filters), days, changes), given
+    dimension = next(iter(involved), ALL)
+    return _from_sums(asked.by, dimension, bool(filters), days, changes, limited), given
 
 
 # Statements are put together once for each shape, from names of ours; what users give is bound.
 @lru_cache(maxsize=1000)
-def _from_sums(by: By, dimension: str, filtered: bool, days: bool, changes: tuple[Stretch, ...]) -> TextClause:
-    where = f"dimension = '{dimension}'"
+def _from_sums(
+    by: By, dimension: str, filtered: bool, days: bool, changes: tuple[Stretch, ...], limited: tuple[str, ...]
+) -> TextClause:
+    where = f"dimension = '{dimension}'" + " AND value IN :queues" * bool(limited)
     if filtered or dimension == ALL:
         where += " AND value = " + (":value" if filtered else "''")
     quarters = "span = 900 AND start_at >= {0} AND start_at < {1}"
@@ -208,16 +232,25 @@ def _from_sums(by: By, dimension: str, filtered: bool, days: bool, changes: tupl
     keys = _keys(by, "value", changes)
     # One index scan for each part: the planner takes an OR of them for a reason to read everything.
     inner = " UNION ALL ".join(f"SELECT * FROM report_sums WHERE {where} AND {part}" for part in parts)  # noqa: S608
-    return text(_grouped(keys, [f"CAST(SUM({name}) AS BIGINT)" for name in COLUMNS], f"({inner}) AS s", ""))
+    sums = [f"CAST(SUM({name}) AS BIGINT)" for name in COLUMNS]
+    return _limited(_grouped(keys, sums, f"({inner}) AS s", ""), limited)
 
 
 @lru_cache(maxsize=1000)
-def _from_facts(by: By, grouped: str | None, filters: tuple[str, ...], changes: tuple[Stretch, ...]) -> TextClause:
+def _from_facts(
+    by: By, grouped: str | None, filters: tuple[str, ...], changes: tuple[Stretch, ...], limited: tuple[str, ...]
+) -> TextClause:
     where = ["start_at >= :start", "start_at < :end", *(f"{name} = :f_{name}" for name in filters)]
     if grouped is not None:
         where.append(f"{grouped} IS NOT NULL")
+    where += [f"{_LIMITS[name]} IN :{name}" for name in limited]
     sums = [*(f"CAST(SUM({name}) AS BIGINT)" for name in MEASURES), *("0" for _ in AGENT_MEASURES)]
-    return text(_grouped(_keys(by, grouped or "", changes), sums, "report_facts", " WHERE " + " AND ".join(where)))
+    statement = _grouped(_keys(by, grouped or "", changes), sums, "report_facts", " WHERE " + " AND ".join(where))
+    return _limited(statement, limited)
+
+
+def _limited(statement: str, limited: tuple[str, ...]) -> TextClause:
+    return text(statement).bindparams(*(bindparam(name, expanding=True, type_=String) for name in limited))
 
 
 def _grouped(keys: str, sums: Sequence[str], source: str, where: str) -> str:

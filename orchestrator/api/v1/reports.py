@@ -27,23 +27,30 @@ from orchestrator.api.report_schemas import (
 from orchestrator.services import agent_times, month_report, reports
 from orchestrator.services import month_page as pages
 from orchestrator.services.context import Services
-from orchestrator.services.reports import Asked, By
+from orchestrator.services.reports import Asked, By, Limits
 
 
 async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
     return ZoneInfo(query.time_zone or await reports.zone_of(session, query.filters()))
 
 
+async def _limits(services: Services) -> Limits:
+    """What the caller may see of all calls: whoever may ask for reports sees all of them."""
+    return Limits()
+
+
 async def figures(services: Services, query: FiguresQuery) -> Report:
     """Service level, ASA, AHT, FCR, CSAT, abandons, occupancy of a period, in whole and by what ``by`` says. At most a
     second old."""
-    return await services.recent.get(query.model_dump_json(), lambda: _figures(services, query))
+    limits = await _limits(services)
+    key = ("figures", query.model_dump_json(), limits)
+    return await services.recent.get(key, lambda: _figures(services, query, limits))
 
 
-async def _figures(services: Services, query: FiguresQuery) -> Report:
+async def _figures(services: Services, query: FiguresQuery, limits: Limits) -> Report:
     async with services.database.read() as session:
         zone = await _zone(session, query)
-        asked = query.asked(zone, datetime.now(UTC))
+        asked = query.asked(zone, datetime.now(UTC), limits)
         found = await reports.read(session, asked)
         if asked.by is By.NOTHING:
             total = found.get(None)
@@ -56,14 +63,16 @@ async def _figures(services: Services, query: FiguresQuery) -> Report:
 
 async def heat_map(services: Services, query: PeriodQuery) -> HeatMap:
     """The same figures by weekday and hour, in the time zone of the queue. At most a second old."""
-    return await services.recent.get(("heat map", query.model_dump_json()), lambda: _heat_map(services, query))
+    limits = await _limits(services)
+    key = ("heat map", query.model_dump_json(), limits)
+    return await services.recent.get(key, lambda: _heat_map(services, query, limits))
 
 
-async def _heat_map(services: Services, query: PeriodQuery) -> HeatMap:
+async def _heat_map(services: Services, query: PeriodQuery, limits: Limits) -> HeatMap:
     async with services.database.read() as session:
         zone = await _zone(session, query)
         start, end = query.period(zone, datetime.now(UTC))
-        asked = Asked(start, end, zone, By.WEEKDAY_HOUR, query.filters())
+        asked = Asked(start, end, zone, By.WEEKDAY_HOUR, query.filters(), limits)
         return heat_map_of(asked, await reports.read(session, asked))
 
 
@@ -92,9 +101,9 @@ async def month_table(services: Services, month: str, query: MonthQuery) -> web.
 
 
 async def _month(services: Services, month: str, query: MonthQuery) -> month_report.Month:
-    first = month_of(month)
+    first, limits = month_of(month), await _limits(services)
     async with services.database.read() as session:
-        return await month_report.read(session, first, await _zone(session, query), query.filters())
+        return await month_report.read(session, first, await _zone(session, query), query.filters(), limits)
 
 
 def routes(registry: Registry) -> None:

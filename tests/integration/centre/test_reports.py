@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import count, pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from orchestrator.adapters.bus.client import Address, Bus, Delivered
 from orchestrator.bootstrap import Centre
 from orchestrator.services.ingest import Ingest
+from orchestrator.services.reports import Asked, By, Limits, has_agents, read
 from pbx.domain import events as ev
 from pbx.domain.e164 import E164, cli_of
 from pbx.domain.hangup_cause import HangupCause
@@ -238,6 +240,37 @@ async def test_what_an_agent_did(api: Api, centre: tuple[Centre, str]) -> None:
     assert ends[-1] == ("2026-03-02T08:01:30Z", None)
     assert not answer.body["truncated"]
     assert (await api.get("/reports/agent-states")).status == 422
+
+
+async def test_limits_hold_whatever_is_asked(centre: tuple[Centre, str]) -> None:
+    await fed(
+        centre[0],
+        a_call(MORNING, 10, ("anna", 60)),
+        a_call(MORNING, 10, ("ben", 60), queue="support", did=FR),
+        a_call(MORNING, 10, ("anna", 60), queue="support"),
+        agent_is(MORNING, "anna", "IDLE"),
+        agent_is(MORNING + 60, "anna", "ON_CALL"),
+    )
+    assert centre[0].database is not None
+    day, sales = int(MORNING) // 86400 * 86400, Limits(queues=frozenset({"sales"}))
+
+    async def offered(by: By, limits: Limits, days: int = 1, **filters: str) -> dict[Any, int]:
+        asked = Asked(day, day + days * 86400, ZoneInfo("Europe/Berlin"), by, filters, limits)
+        assert not has_agents(asked)
+        async with centre[0].database.read() as session:  # type: ignore[union-attr]
+            return {key: found["offered"] for key, found in (await read(session, asked)).items() if found["offered"]}
+
+    for days in (1, 30):
+        assert await offered(By.NOTHING, sales, days) == {None: 1}
+        assert await offered(By.QUEUE, sales, days) == {"sales": 1}
+        assert await offered(By.AGENT, sales, days) == {"anna": 1}
+        assert await offered(By.NOTHING, sales, days, queue_id="support") == {}
+        assert await offered(By.NOTHING, sales, days, agent_id="anna") == {None: 1}
+        assert await offered(By.COUNTRY, sales, days, did=FR) == {}
+    assert sum((await offered(By.HOUR, sales)).values()) == 1
+    assert await offered(By.NOTHING, Limits(queues=frozenset())) == {}
+    assert await offered(By.QUEUE, Limits(pops=frozenset({"de-fra-1"}))) == {"sales": 1, "support": 2}
+    assert await offered(By.QUEUE, Limits(pops=frozenset({"elsewhere"}))) == {}
 
 
 async def test_what_is_asked_for_must_make_sense(api: Api) -> None:

@@ -172,6 +172,11 @@ class Cdr:
     language: str | None = None
     nodes: list[str] = field(default_factory=list)
     queue_id: str | None = None
+    entered_queue_id: str | None = None
+    """The first queue in which it waited: where reports count it. ``queue_id`` is that of the last."""
+    entered_at: float | None = None
+    refused_by: str | None = None
+    """The queue that did not take it, before it waited in any."""
     queued_at: float | None = None
     agent_id: str | None = None
     talk_started_at: float | None = None
@@ -239,9 +244,10 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
         case ev.CallbackDialled():
             cdr.direction, cdr.callback_id, cdr.callback_of = "outbound", event.callback_id, event.asked_in
             cdr.did, cdr.trunk, cdr.caller_country = event.did, event.trunk, event.caller_country
-            cdr.cli, cdr.offered_at, cdr.queue_id = event.cli.number, event.at, event.queue_id
+            cdr.cli, cdr.offered_at = event.cli.number, event.at
+            cdr.queue_id = cdr.entered_queue_id = event.queue_id
         case ev.CallbackReached():
-            cdr.queued_at = event.at
+            cdr.queued_at = cdr.entered_at = event.at
         case ev.CallbackPromised():
             cdr.callback_id = event.callback_id
         case ev.FlowStarted():
@@ -256,8 +262,12 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
             if cdr.talks and cdr.talks[-1].ended_at is None:
                 return  # a queue is consulted; the caller is with an agent
             cdr.queue_id = event.queue_id
+            if cdr.entered_at is None:
+                cdr.entered_queue_id, cdr.entered_at = event.queue_id, event.at
             if cdr.talk_started_at is None and not event.again:
                 cdr.queued_at = event.at
+        case ev.QueueRefused() if event.asked is not None and cdr.entered_queue_id is None:
+            cdr.refused_by = event.queue_id
         case ev.OfferMade():
             cdr.offers.append(OfferRecord(event.offer_id, event.agent_id, event.at))
         case ev.OfferEnded():

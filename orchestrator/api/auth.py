@@ -9,24 +9,25 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from orchestrator.api.registry import SERVICES
+from orchestrator.domain.grants import Caller, calling, current
 from orchestrator.domain.problems import Unauthorized
 from orchestrator.services import tokens
-
-_WHO = web.RequestKey("who", str)
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def who(request: web.Request) -> str:
-    """Name of the token that the request was made with."""
-    return request[_WHO]
+def who(_request: web.Request) -> str:
+    """Name of the token or user that the request was made with."""
+    return current().name
 
 
 def middleware(public_paths: frozenset[str]) -> Middleware:
     @web.middleware
     async def authenticate(request: web.Request, handler: Next) -> web.StreamResponse:
+        source = request.remote or ""
         if request.path in public_paths:
-            return await handler(request)
+            with calling(Caller("", "", (), source)):
+                return await handler(request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("a bearer token is needed")
@@ -34,7 +35,7 @@ def middleware(public_paths: frozenset[str]) -> Middleware:
             known = await tokens.find(session, token.strip())
         if known is None:
             raise Unauthorized("the bearer token is not known")
-        request[_WHO] = known.name
-        return await handler(request)
+        with calling(Caller(known.token_id, known.name, tokens.grants_of(known), source)):
+            return await handler(request)
 
     return cast(Middleware, authenticate)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import TokenRow
 from orchestrator.domain import access
+from orchestrator.domain.grants import Grant, Role
 from orchestrator.domain.problems import NotFound
 from pbx.domain.ids import ulid
 
@@ -36,6 +37,10 @@ async def first(session: AsyncSession, now: float) -> str | None:
 
 async def find(session: AsyncSession, token: str) -> TokenRow | None:
     return await session.scalar(select(TokenRow).where(TokenRow.sha256 == access.token_hash(token)))
+
+
+def grants_of(row: TokenRow) -> tuple[Grant, ...]:
+    return (Grant(Role(row.role)),)
 
 
 async def delete(session: AsyncSession, token_id: str) -> None:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 from orchestrator.adapters.db.models import EventRow
+from orchestrator.api.access import STAFF
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import event_of
 from orchestrator.domain.problems import one
@@ -72,4 +73,4 @@ async def _send(services: Services, response: web.StreamResponse, after: int, ch
 
 
 def routes(registry: Registry) -> None:
-    registry.route("GET", "/api/v1/events", tag="events", media_type="text/event-stream")(follow)
+    registry.route("GET", "/api/v1/events", tag="events", media_type="text/event-stream", roles=STAFF)(follow)

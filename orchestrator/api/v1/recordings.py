@@ -10,6 +10,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import RecordingRow
+from orchestrator.api.access import LISTENERS
 from orchestrator.api.errors import problem_response
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Recording, page_of, recording_of
@@ -90,6 +91,15 @@ async def content(services: Services, request: web.Request, recording_id: str) -
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/recordings/{recording_id}"
-    registry.route("GET", "/api/v1/recordings", tag="recordings")(find)
-    registry.route("GET", one, tag="recordings")(get)
-    registry.route("GET", one + "/content", tag="recordings", media_type="audio/wav", problems=(409, 416, 504))(content)
+    registry.route("GET", "/api/v1/recordings", tag="recordings", roles=LISTENERS)(find)
+    registry.route("GET", one, tag="recordings", roles=LISTENERS)(get)
+    registry.route(
+        "GET",
+        one + "/content",
+        tag="recordings",
+        media_type="audio/wav",
+        problems=(409, 416, 504),
+        roles=LISTENERS,
+        recorded=True,
+        purpose=True,
+    )(content)

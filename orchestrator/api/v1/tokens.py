@@ -7,6 +7,7 @@ import time
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import TokenRow
+from orchestrator.api.access import ADMINS
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Token, TokenCreated, page_of, token_fields
 from orchestrator.domain.resources import Name, Strict
@@ -40,6 +41,6 @@ async def delete(services: Services, token_id: str) -> None:
 
 
 def routes(registry: Registry) -> None:
-    registry.route("GET", "/api/v1/tokens", tag="tokens")(find)
-    registry.route("POST", "/api/v1/tokens", tag="tokens", status=201)(create)
-    registry.route("DELETE", "/api/v1/tokens/{token_id}", tag="tokens", status=204)(delete)
+    registry.route("GET", "/api/v1/tokens", tag="tokens", roles=ADMINS, whole=True)(find)
+    registry.route("POST", "/api/v1/tokens", tag="tokens", status=201, roles=ADMINS, whole=True)(create)
+    registry.route("DELETE", "/api/v1/tokens/{token_id}", tag="tokens", status=204, roles=ADMINS, whole=True)(delete)

@@ -26,6 +26,7 @@ STATUS: tuple[tuple[type[Problem], int], ...] = (
     (problems.Unauthorized, 401),
     (problems.Forbidden, 403),
     (problems.TooMany, 429),
+    (problems.ProviderUnreachable, 503),
     (problems.PopUnreachable, 503),
     (problems.PopTimeout, 504),
     (problems.PopRefused, 409),

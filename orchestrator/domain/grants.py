@@ -7,7 +7,7 @@ is with regions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -73,6 +73,8 @@ class Caller:
     name: str
     grants: tuple[Grant, ...]
     """Inside a route, those that count there."""
+    held: tuple[Grant, ...] = ()
+    """All of them, once inside."""
     source: str = ""
     """Address that the request came from."""
     action: str = ""
@@ -80,10 +82,18 @@ class Caller:
     thing: str = ""
     """The path that was asked for, below ``/api/v1``."""
     purpose: str | None = None
+    user_id: str | None = None
+    """Of a user's session."""
     recorded: bool = False
     """What this caller changes goes into the audit log."""
+    noting: Callable[[str], Awaitable[None]] | None = None
+    """Writes a row of the audit log with this outcome."""
     entries: list[str] = field(default_factory=list)
     """Outcomes of the audit log's rows that were written for this request."""
+
+    async def note(self, outcome: str) -> None:
+        if self.recorded and self.noting is not None:
+            await self.noting(outcome)
 
     @property
     def whole(self) -> bool:
@@ -91,7 +101,8 @@ class Caller:
 
     def enter(self, roles: Collection[Role], *, whole: bool) -> bool:
         """Let only the grants of these roles count, with ``whole`` only those without limits; False: none is left."""
-        self.grants = tuple(g for g in self.grants if g.role in roles and (g.whole or not whole))
+        self.held = self.held or self.grants
+        self.grants = tuple(g for g in self.held if g.role in roles and (g.whole or not whole))
         return bool(self.grants)
 
 

@@ -81,6 +81,12 @@ class TooMany(Problem):
         self.retry_after_s = retry_after_s
 
 
+class ProviderUnreachable(Problem):
+    """Of identities; nothing was changed."""
+
+    error_id = "provider_unreachable"
+
+
 class PopUnreachable(Problem):
     """The POP, or the bus between, did not take the command. It was not carried out."""
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.bus.client import Bus, BusDown, Delivered
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import CallRow, EventRow, RecordingRow, RejectedBatchRow
-from orchestrator.services import callbacks, voicemails
+from orchestrator.services import callbacks, units, voicemails
 from pbx.domain.cdr import Cdr
 from pbx.domain.ids import CallId
 from pbx.wire import subjects
@@ -133,6 +133,7 @@ async def project(session: AsyncSession, calls: set[tuple[str, str]]) -> None:
             session.add(_call_row(pop_of[call_id], cdr))
             session.add_all(_recording_rows(pop_of[call_id], cdr))
             records.append(cdr)
+        await units.keep(session, records)
         await voicemails.project(session, pop_of, records)
 
 

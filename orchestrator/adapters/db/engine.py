@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,6 +15,15 @@ _CONFIG_LOCK = 0x63616C6C
 """Key of the advisory lock that serialises configuration changes on PostgreSQL."""
 
 
+class Hooks(Protocol):
+    """Called in each transaction that writes, whoever begins it."""
+
+    def begun(self, session: AsyncSession) -> None: ...
+
+    async def ending(self, session: AsyncSession) -> None:
+        """Before the commit; what it raises undoes the transaction."""
+
+
 class Database:
     """Owns the engine. ``write`` commits when its block ends well and rolls back otherwise."""
 
@@ -22,6 +31,7 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.hooks: Hooks | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -37,10 +47,14 @@ class Database:
         """``config``: one such transaction at a time over all centres, so that checks against other rows hold
         until the commit and revisions are committed in the order in which they were counted."""
         async with self._sessions() as session, session.begin():
+            if self.hooks is not None:
+                self.hooks.begun(session)
             await session.connection(execution_options={_WRITE: True})
             if config and not self.is_sqlite:
                 await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CONFIG_LOCK})
             yield session
+            if self.hooks is not None:
+                await self.hooks.ending(session)
 
     async def insert_new(
         self, session: AsyncSession, table: Table, rows: list[dict[str, Any]], returning: Iterable[str]

@@ -23,7 +23,6 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 from pbx.wire.messages import (
     EndSupervision,
-    ExplainWait,
     HangUpCall,
     HoldCall,
     MuteAgent,
@@ -68,7 +67,7 @@ class WaitQuery(Strict):
 
 async def explain_wait(services: Services, call_id: str, query: WaitQuery) -> Wait:
     """Why a waiting call still waits: whom it waits for, and what keeps each of them, counted."""
-    return wait_of(await calls.tell(services, call_id, ExplainWait(call_id=call_id, agent_id=query.agent_id)))
+    return wait_of(await calls.explain_wait(services, call_id, query.agent_id))
 
 
 async def hang_up(services: Services, call_id: str) -> None:

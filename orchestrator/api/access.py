@@ -64,9 +64,8 @@ def enter(request: web.Request, needs: Needs, action: str) -> None:
 
 
 def _purpose(request: web.Request, needs: Needs) -> str | None:
-    """As it was sent; headers carry anything but ASCII percent-encoded or as UTF-8."""
     given = request.headers.get("X-Purpose") or (request.query.get("purpose") if needs.purpose else None)
-    given = None if given is None else given.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+    given = None if given is None else given.encode("utf-8", "replace").decode().strip()
     if needs.purpose and not given:
         raise one("X-Purpose", "is missing: say why in this header, or in the parameter purpose")
     if given and (len(given) > PURPOSE_LENGTH or "\0" in given):

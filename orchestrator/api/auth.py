@@ -60,7 +60,8 @@ def middleware(public_paths: frozenset[str]) -> Middleware:
         if known is None:
             request.app[SERVICES].gate.bad_bearer(token.strip(), source)
             raise Unauthorized("the bearer token is not known")
-        known.source, known.thing = source, request.path.removeprefix("/api/v1/")
+        path = request.path if request.path.isprintable() else request.rel_url.raw_path
+        known.source, known.thing = source, path.removeprefix("/api/v1/")
         known.noting = partial(audit.note, request.app[SERVICES].database)
         with calling(known):
             return await _audited(known, handler, request)

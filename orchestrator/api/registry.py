@@ -233,7 +233,7 @@ def _operation(route: Route, refs: Any, definitions: dict[str, Any]) -> dict[str
     statuses |= {413, 422} if route.body is not None else {422}
     problem = {"application/problem+json": {"schema": refs[(errors.ProblemBody, "serialization")]}}
     responses: dict[str, Any] = {str(s): {"description": "Problem", "content": problem} for s in sorted(statuses)}
-    if route.status == 204:
+    if route.status in (204, 302):
         responses["204"] = {"description": "Done"}
     else:
         content_schema = refs[(route.response, "serialization")] if route.response is not None else {}

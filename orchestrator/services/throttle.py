@@ -5,6 +5,7 @@ can foresee, so that no flood of made-up names pushes out the lock of a real one
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import secrets
@@ -95,6 +96,8 @@ class Gate:
         self._sources = Throttle(Limit(failures=20), clock)
         self._bearers = Throttle(Limit(failures=30), clock)
         self._last: dict[int, bytes] = {}
+        self.hashing = asyncio.Semaphore(2)
+        """For passwords: each check takes 64 MiB and a core for some hundredths of a second."""
 
     def may_log_in(self, account: str, source: str) -> None:
         self._sources.check(network_of(source))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
-import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -23,26 +23,30 @@ from orchestrator.services import audit, tokens
 from orchestrator.services.context import Services
 from pbx.domain.ids import ulid
 
-log = logging.getLogger(__name__)
-
 _HASHER = PasswordHasher()
-_AT_ONCE = asyncio.Semaphore(2)
-"""A check takes 64 MiB and a core for some hundredths of a second."""
-_NOBODY = _HASHER.hash(secrets.token_hex(16))
-"""Checked where there is no such user, so that the time does not tell."""
 
 
-async def hashed(password: str) -> str:
-    async with _AT_ONCE:
+@functools.cache
+def _nobody() -> str:
+    """Checked where there is no such user, so that the time does not tell."""
+    return _HASHER.hash(secrets.token_hex(16))
+
+
+async def hashed(services: Services, password: str) -> str:
+    async with services.gate.hashing:
         return await asyncio.to_thread(_HASHER.hash, password)
 
 
-async def _matches(stored: str, password: str) -> bool:
-    async with _AT_ONCE:
-        try:
-            return await asyncio.to_thread(_HASHER.verify, stored, password)
-        except (VerificationError, InvalidHashError):
-            return False
+def _verify(stored: str | None, password: str) -> bool:
+    try:
+        return _HASHER.verify(stored or _nobody(), password) and stored is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+async def _matches(services: Services, stored: str | None, password: str) -> bool:
+    async with services.gate.hashing:
+        return await asyncio.to_thread(_verify, stored, password)
 
 
 async def get(session: AsyncSession, user_id: str) -> UserRow:
@@ -107,7 +111,7 @@ async def log_in(services: Services, spec: LoginSpec, lasts_s: float) -> tuple[T
     async with services.database.read() as session:
         user = await session.scalar(select(UserRow).where(UserRow.login == login))
     stored = user.password_hash if user is not None else None
-    right = await _matches(stored or _NOBODY, spec.password.get_secret_value())
+    right = await _matches(services, stored, spec.password.get_secret_value())
     caller = _at_the_door(user, source)
     if user is None or stored is None or user.disabled or not right:
         services.gate.log_in_failed(login, source)
@@ -146,13 +150,14 @@ async def come_from_provider(
     source, now = current().source, time.time()
     caller = _at_the_door(None, source, "login_oidc")
     with calling(caller):
-        async with services.database.write() as session:
+        async with services.database.write(config=True) as session:
             user = await session.scalar(select(UserRow).where(UserRow.login == login).with_for_update())
             if user is None:
                 user = _add(session, login, name, grants, None, now)
-            elif user.disabled:
-                raise Unauthorized("this user is disabled")
-            user.name, user.grants = name, [grant.to_json() for grant in grants]
             caller.caller_id, caller.name = user.user_id, name
-            await session.flush()
-            return tokens.begin_session(session, user, now, now + lasts_s)
+            if not user.disabled:
+                user.name, user.grants = name, [grant.to_json() for grant in grants]
+                await session.flush()
+                return tokens.begin_session(session, user, now, now + lasts_s)
+        await audit.note(services.database, Unauthorized.error_id)
+    raise Unauthorized("this user is disabled")

@@ -31,22 +31,22 @@ async def get(services: Services, user_id: str) -> User:
 
 async def create(services: Services, body: UserSpec) -> User:
     """Create a user who logs in with a password."""
-    password_hash = await users.hashed(body.password.get_secret_value())
-    async with services.database.write() as session:
+    password_hash = await users.hashed(services, body.password.get_secret_value())
+    async with services.database.write(config=True) as session:
         return user_of(await users.create(session, body, password_hash, time.time()))
 
 
 async def change(services: Services, user_id: str, body: UserChange) -> User:
     """Change a user. A new password, or ``disabled``, ends the sessions. A provider's user gets name and grants anew
     at each login."""
-    password_hash = None if body.password is None else await users.hashed(body.password.get_secret_value())
-    async with services.database.write() as session:
+    password_hash = None if body.password is None else await users.hashed(services, body.password.get_secret_value())
+    async with services.database.write(config=True) as session:
         return user_of(await users.change(session, user_id, body, password_hash))
 
 
 async def delete(services: Services, user_id: str) -> None:
     """Delete a user; the sessions end."""
-    async with services.database.write() as session:
+    async with services.database.write(config=True) as session:
         await users.delete(session, user_id)
 
 

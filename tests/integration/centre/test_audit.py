@@ -75,6 +75,8 @@ async def test_a_change_has_one_row_that_says_it_all(api: Api, centre: tuple[Cen
     following = (await api.get(f"/audit?limit=3&cursor={page['next_cursor']}")).body
     assert [e["seq"] for e in (*page["items"], *following["items"])] == [8, 7, 6, 5, 4, 3]
     assert (await api.get("/audit?cursor=AAAA")).status == 422
+    assert (await api.delete("/queues/a%00b")).status == 422
+    assert (await entries(api))[-1]["thing"] == "queues/a%00b"
     assert await verified(database(centre)) is None
 
 

@@ -91,7 +91,7 @@ async def test_a_route_is_for_its_roles_and_no_others(world: World, role: Role) 
     caller = await world.caller(role, Scope())
     unknown = dict.fromkeys((*world.places[PLACES[0]].ids, *NO_PLACE), UNKNOWN)
     let_in = 0
-    for route in ROUTES:
+    for route in sorted(ROUTES, key=lambda route: route.path == "/api/v1/session"):  # last: its DELETE ends the token
         got = await status(world, route.method, filled(route, unknown), caller, None if route.body is None else {})
         may = role in route.needs.roles and not (role is Role.AGENT and route.needs.whole)
         assert (got != 403) is may, (route.method, route.path, got)
@@ -164,7 +164,7 @@ async def test_what_is_outside_the_scope_is_not_there(world: World, name: str) -
 async def test_lists_show_what_the_scope_contains(world: World, name: str) -> None:
     scope = SCOPES[name]
     callers = {role: await world.caller(role, scope) for role in STAFF}
-    lists = [r for r in ROUTES if r.method == "GET" and not r.parameters and r.media_type == "application/json"]
+    lists = [r for r in ROUTES if r.response is not None and "items" in r.response.model_fields and not r.parameters]
     shown = 0
     for route in lists:
         noun = next((n for n in _KEYS if route.path.endswith(_KEYS[n])), None)

@@ -15,6 +15,7 @@ from dialplans import calling, days_off, numbering, pack, prompts
 from dialplans import dialling as outside_numbers
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
+from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.http.lookups import HttpLookups
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
@@ -175,6 +176,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         keyed_codes=settings.keyed_codes,
         numbers=PlannedNumbers(settings.callback_hours),
         parking=parking,
+        hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
     )
     link: Link | None = None
     if settings.bus_url:

@@ -179,6 +179,13 @@ class ConfigStore:
                 self._keys[key] = value.agent_id
         return value
 
+    def with_entries(self, entries: Mapping[str, ConfigEntry]) -> ConfigStore:
+        """Another store of this POP; what cannot be applied is left out of it."""
+        other = ConfigStore(self.regimes, self.prompts, self._public_holidays, self.dialling)
+        for key, entry in entries.items():
+            other.put(key, entry)
+        return other
+
     def agent_at(self, extension: str) -> AgentConfig | None:
         found = (agent for agent in self.agents.values() if extension and agent.extension == extension)
         return next(found, None)

@@ -30,6 +30,7 @@ from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
 from pbx.domain.queue_step import QueueStep
+from pbx.domain.resuming import resume
 from pbx.domain.seat import Seat
 from pbx.domain.step_makers import make_step
 from pbx.domain.voicemail_step import VoicemailStep
@@ -144,6 +145,8 @@ class Call:
                 if self.voicemail is not None:
                     self.voicemail.stop_asked(now)
                 self.recording.stop(discard=by == "caller")
+            case ev.CallReadopted():
+                self._readopted(now)
             case ev.HangUpAsked():
                 self._end(ev.EndReason.ASKED, HangupCause.NORMAL_CLEARING, now)
             case _ if isinstance(event, Asked):
@@ -170,6 +173,12 @@ class Call:
         flow = self.config.flow
         started = ev.FlowStarted(at=now, flow_id=flow.flow_id, version=flow.version, language=self.context.language)
         self.context.record(started)
+
+    def _readopted(self, now: float) -> None:
+        if self.phase is Phase.ANSWERING and self.called_back is None:
+            self.context.do(cmd.AnswerLeg(self.context.leg_id))
+        elif self.step is not None and self.phase is Phase.IN_FLOW:
+            self._advance(resume(self.step, self.context, now), now)
 
     def _leg_answered(self, leg_id: LegId, now: float) -> None:
         if leg_id == self.context.leg_id:

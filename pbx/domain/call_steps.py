@@ -240,6 +240,12 @@ class ConsentStep(BaseStep):
         self.asked += 1
         self.context.play(self.context.prompt(self.told))
 
+    def ask_again(self, now: float) -> Outcome:
+        """From the beginning, because the controller was away; that is not the caller's silence."""
+        self.asked -= 1
+        self._play_notice()
+        return None
+
     def digit(self, digit: str, now: float) -> Outcome:
         if self.stage == "answer":
             return None

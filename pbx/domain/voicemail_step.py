@@ -66,8 +66,12 @@ class VoicemailStep(BaseStep):
         self.context.typed_ahead = None
         if self._regime() is Regime.PROHIBITED:
             return self._failed("prohibited", now)
-        self.context.play(*map(self.context.prompt, self.mailbox.prompts))
+        self.greet_again()
         return None
+
+    def greet_again(self) -> None:
+        self.stage, self._key, self._evidence = Stage.GREETING, None, None
+        self.context.play(*map(self.context.prompt, self.mailbox.prompts))
 
     def digit(self, digit: str, now: float) -> Outcome:
         if self.stage is Stage.GREETING and self.context.playing is not None:

@@ -11,7 +11,7 @@ from pbx.domain.errors import EngineError
 from pbx.domain.events import RecordingEnded
 from pbx.domain.ids import LegId, RecordingId
 from pbx.ports.media_engine import Clock, MediaEngine
-from pbx.ports.vault import Vault
+from pbx.ports.vault import Stored, Vault
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,19 @@ class Recorder:
             del self._regions[recording_id]
             raise
 
+    def adopt(self, recording_id: RecordingId, leg_id: LegId, region: str) -> None:
+        """Another controller has started it, under a grant."""
+        self._regions[recording_id] = region
+        self._engine.adopt_recording(recording_id, leg_id, self._raw(recording_id))
+
+    def captured(self) -> frozenset[RecordingId]:
+        """Those that have a file here: under way, or not placed."""
+        return frozenset(RecordingId(path.stem) for path in self._directory.glob("*.raw"))
+
+    def destroy(self, recording_id: RecordingId) -> None:
+        """What was captured under no grant. Whoever still writes to it writes to nothing."""
+        self._raw(recording_id).unlink(missing_ok=True)
+
     async def stop(self, recording_id: RecordingId, leg_id: LegId, discard: bool) -> RecordingEnded:
         """Ends the capture and places it, or destroys it. Never raises: a recording that could not be placed stays
         where it was captured, is reported as ``size_bytes`` 0 and logged as an error."""
@@ -55,11 +68,19 @@ class Recorder:
 
     def _finish(self, recording_id: RecordingId, region: str, raw: Path, discard: bool) -> RecordingEnded:
         if not raw.exists():
-            return self._ended(recording_id, region, discarded=True)
+            # Destroyed, never begun, or placed by a controller that died before it could say so.
+            placed = None if discard else self._vault.find(recording_id)
+            return (
+                self._ended(recording_id, region, discarded=True)
+                if placed is None
+                else self._stored(recording_id, region, placed)
+            )
         if discard or raw.stat().st_size == 0:
             raw.unlink()
             return self._ended(recording_id, region, discarded=True)
-        stored = self._vault.store(recording_id, region, raw)
+        return self._stored(recording_id, region, self._vault.store(recording_id, region, raw))
+
+    def _stored(self, recording_id: RecordingId, region: str, stored: Stored) -> RecordingEnded:
         return RecordingEnded(
             at=self._clock(),
             recording_id=recording_id,

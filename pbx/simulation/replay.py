@@ -160,6 +160,11 @@ class Replay:
                 self._callbacks.add(call_id)
                 self.report.callbacks += 1
                 self._do(row, lambda: self.acd.handle(call_id, self._join(call_id, asked, at), at))
+            case ev.AgentAdopted():
+                self._do(row, lambda: self.acd.adopt_agent(event, at))
+            case ev.WaitAdopted():
+                self._tried[event.call_id] = event.tried
+                self._do(row, lambda: self.acd.adopt_wait(event, None, at))
             case ev.QueueJoined(asked=Asked() as asked) | ev.QueueRefused(asked=Asked() as asked):
                 joining = row.call_id or CallId("")
                 join = self._join(joining, asked, at)
@@ -245,6 +250,8 @@ class Replay:
         acd, who, now = self.acd, agent.agent_id, event.at
         call_id, offer_id, new = agent.call_id or CallId(""), agent.offer_id, State[event.state]
         match agent.state, new:
+            case State.WRAP_UP, State.WRAP_UP if event.until is not None and event.until > agent.wrap_up_until:
+                return acd.extend_wrap_up(who, event.until - agent.wrap_up_until, now)
             case old, _ if old is new:
                 self.seen.chosen.append(Chose(now, who, Status[event.status], event.reason))
                 return acd.set_status(who, Status[event.status], event.reason, now)

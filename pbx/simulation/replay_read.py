@@ -21,7 +21,15 @@ from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.wire.codec import decode_event
 from pbx.wire.messages import AgentConfig, QueueConfig
 
-OF_THE_ROUTER = (ev.AgentChanged, ev.PhoneReachable, ev.TimerFired, ev.QueueLeft, ev.CallbackQueued)
+OF_THE_ROUTER = (
+    ev.AgentChanged,
+    ev.PhoneReachable,
+    ev.TimerFired,
+    ev.QueueLeft,
+    ev.CallbackQueued,
+    ev.AgentAdopted,
+    ev.WaitAdopted,
+)
 DECISIONS = (ev.OfferMade, ev.OfferWithdrawn, ev.QueueRefused, ev.QueueOverflowed, ev.WaitEnded, ev.CallbackOffered)
 _READ = {kind.__name__ for kind in (*OF_THE_ROUTER, *DECISIONS, ev.QueueJoined, ev.OfferEnded, ev.TalkStarted)}
 _READ |= {kind.__name__ for kind in (ev.AgentEngaged, ev.CallEnded, ev.LegOffered)}
@@ -215,8 +223,13 @@ def _merged(run: Run, joins: list[Row]) -> Iterable[Row]:
         end, reserved = at, None
         while end < len(rows) and rows[end].at == join.at:
             event = rows[end].event
-            if isinstance(event, ev.AgentChanged) and run.reserved_for(event) == join.call_id:
-                reserved = end  # the last one: what a callback was offered in vain is in no call's events
+            if isinstance(event, ev.AgentChanged):
+                # The last one: what a callback was offered in vain is in no call's events. Nor is what a controller
+                # decided in its last moment.
+                last = rows[-1].at == event.at
+                unwritten = last and event.state == "RESERVED" and run.reserved_for(event) is None
+                if unwritten or run.reserved_for(event) == join.call_id:
+                    reserved = end
             end += 1
         end = end if reserved is None else reserved
         yield from rows[at:end]

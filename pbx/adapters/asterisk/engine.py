@@ -293,6 +293,9 @@ class AsteriskEngine:
             leg.silence = True
             self._ari.send_unattended("POST", f"channels/{leg_id}/silence")
 
+    def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
+        self._recorder.adopt(recording_id, path)
+
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         leg = self._tracker.legs.get(leg_id)
         if leg is not None and leg.silence:

@@ -210,6 +210,9 @@ class FreeSwitchEngine:
             raise EngineRefused("the grant is for another leg")
         await self._recorder.start(recording_id, leg_id, path)
 
+    def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
+        self._recorder.adopt(recording_id, leg_id, path, there=leg_id in self._tracker.legs)
+
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         await self._recorder.stop(recording_id, leg_id)
 

@@ -67,6 +67,8 @@ class SimulatedEngine:
         self._plays: dict[PlayId, _Play] = {}
         self._listener: EngineListener | None = None
         self._count = 0
+        self.outlives = False
+        """It goes on when its controller stops."""
 
     # --- far ends -------------------------------------------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class SimulatedEngine:
 
     async def stop(self) -> None:
         self._listener = None
-        for leg in self.legs.values():
+        for leg in () if self.outlives else self.legs.values():
             for handle in leg.handles:
                 handle.cancel()
 
@@ -365,6 +367,9 @@ class SimulatedEngine:
         self._recorders[recording_id] = Recording(leg, path, self.clock())
         self.recorded.append(recording_id)
 
+    def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
+        return  # whoever started it
+
     def _recorder(self, recording_id: RecordingId) -> Recording:
         if recording_id not in self._recorders:
             raise LegGone(f"recording {recording_id} is not under way")
@@ -402,7 +407,14 @@ class SimulatedEngine:
 
     def _snapshot(self) -> EngineSnapshot:
         legs = tuple(
-            LegSnapshot(leg.leg_id, leg.answered, None if leg.held else leg.bridge_id, True, dict(leg.variables))
+            LegSnapshot(
+                leg.leg_id,
+                leg.answered,
+                None if leg.held else leg.bridge_id,
+                True,
+                dict(leg.variables),
+                None if leg.watching is None else leg.watching[0],
+            )
             for leg in self.legs.values()
         )
         phones = frozenset(phone.phone_id for phone in self.phones.values() if phone.registered)

@@ -260,8 +260,11 @@ class Step:
         await self.caller.goes_on(0.7)
 
     async def _recording_after(self, controller: Controller) -> None:
-        """The next controller knows from its journal what was recorded where; stopping it ends all on the leg."""
+        """The next controller knows from its journal what was recorded where."""
+        controller.engine.adopt_recording(self.recording_id, self.legs[0], self.path)
+        await controller.engine.pause_recording(self.recording_id, self.legs[0])
         await self.caller.goes_on(0.5)
+        await controller.engine.resume_recording(self.recording_id, self.legs[0])
         await controller.engine.stop_recording(self.recording_id, self.legs[0])
         size = self.path.stat().st_size
         assert size > 0
@@ -280,6 +283,9 @@ class Step:
         await self.boss.hears(self.caller.hz, self.anna.hz)
 
     async def _supervised_after(self, controller: Controller) -> None:
+        assert [leg.supervises for leg in controller.listener.ups[0].legs if leg.leg_id == self.legs[2]] == [
+            self.legs[1]
+        ]
         await self.boss.hears(self.caller.hz, self.anna.hz)
         await controller.engine.supervise(self.legs[2], self.legs[1], Supervision.WHISPER)
         await self.anna.hears(self.caller.hz, self.boss.hz)

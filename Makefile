@@ -6,7 +6,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
+.PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate simulate-day
 .PHONY: fuzz-acd fuzz-callbacks fuzz-esl clean
 
@@ -25,6 +25,9 @@ rootfs: venv ## Build the lab's Debian root file system, if the cache has none
 prompts: venv ## Build the voice prompts, if the cache has none
 	@.venv/bin/callplane prompts build
 
+provider: venv ## Build the tests' OpenID Connect provider, if the cache has none
+	@$(PY) -m tests.support.oidc_provider
+
 format: venv ## Format the code
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
@@ -38,7 +41,7 @@ lint: venv ## Check style, types and import rules
 unit: venv ## Tests that need no server
 	.venv/bin/pytest tests/unit $(ARGS)
 
-test: lint rootfs prompts ## All checks and all tests (as root; ARGS go to pytest)
+test: lint rootfs prompts provider ## All checks and all tests (as root; ARGS go to pytest)
 	.venv/bin/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once ends after them)

@@ -13,7 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.config import CentreSettings
+from orchestrator.config import CentreSettings, load_settings
+from orchestrator.domain.access_resources import GrantSpec
+from orchestrator.domain.grants import EVERYTHING, Caller, Grant, Role, calling
+from orchestrator.domain.problems import Problem
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,18 +28,24 @@ def main(argv: list[str] | None = None) -> int:
     token = verbs.add_parser("token", help="bearer tokens").add_subparsers(dest="token_verb", required=True)
     create = token.add_parser("create", help="make a token and print it, this once")
     create.add_argument("name", help="whose it is")
+    create.add_argument("--role", choices=[str(role) for role in Role], default="admin", help="admin if not given")
+    create.add_argument("--unit", action="append", metavar="ID", help="only this business unit; may be given again")
+    create.add_argument("--region", action="append", metavar="ID", help="only this region; may be given again")
+    create.add_argument("--agent", metavar="ID", help="of role agent: whose calls and status it is for")
+    create.add_argument("--days", type=float, metavar="N", help="how long it is good for; for ever if not given")
     options = parser.parse_args(argv)
-    try:
-        settings = CentreSettings()  # type: ignore[call-arg]  # from the environment
-    except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
-            name = "_".join(("CALLPLANE_CENTRE", *(str(part).upper() for part in item["loc"])))
-            sys.stderr.write(f"{name if item['loc'] else 'settings'}: {item['msg']}\n")
+    settings = load_settings()
+    if settings is None:
         return 1
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for library in ("alembic", "aiosqlite"):  # the latter's DEBUG quotes every statement with its values
+        logging.getLogger(library).setLevel(logging.WARNING)
     if options.verb == "token":
-        return _run(_create_token(settings, options.name))
+        try:
+            grant = GrantSpec(role=options.role, units=options.unit, regions=options.region, agent_id=options.agent)
+        except ValidationError as error:
+            parser.error("; ".join(str(item["msg"]) for item in error.errors()))
+        return _run(_create_token(settings, options.name, grant.grant(), options.days))
     if options.verb == "rebuild":
         return _run(_rebuild(settings))
     return _run(_serve(settings))
@@ -77,14 +86,21 @@ async def _serve(settings: CentreSettings) -> int:
     return 0
 
 
-async def _create_token(settings: CentreSettings, name: str) -> int:
+async def _create_token(settings: CentreSettings, name: str, grant: Grant, days: float | None) -> int:
     from orchestrator.bootstrap import open_database
     from orchestrator.services import tokens
 
-    database = await open_database(settings)
+    database, now = await open_database(settings), time.time()
+    caller = Caller("", "command line", EVERYTHING, action="token_create", recorded=True)
+    grants = None if grant == EVERYTHING[0] else [grant]
+    expires_at = None if days is None else now + days * 86_400
     try:
-        async with database.write() as session:
-            _, token = await tokens.create(session, name, time.time())
+        with calling(caller):
+            async with database.write() as session:
+                _, token = await tokens.create(session, name, now, grants, expires_at)
+    except Problem as problem:
+        sys.stderr.write(f"callplane centre: {problem.detail}\n")
+        return 1
     finally:
         await database.close()
     sys.stdout.write(token + "\n")

@@ -19,6 +19,7 @@ from orchestrator.adapters.bus.server import EmbeddedServer
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.adapters.db.models import PopRow
+from orchestrator.adapters.oidc import Provider
 from orchestrator.api.app import make_app
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
@@ -30,6 +31,7 @@ from orchestrator.services.ingest import Ingest
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.sync import ConfigPublisher
 from orchestrator.services.unit_of_work import UnitsOfWork
+from orchestrator.services.write_watch import WriteWatch
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ async def open_database(settings: CentreSettings) -> Database:
         await database.close()
         raise DatabaseUnusable(f"the database cannot be used: {getattr(error, 'orig', error)}") from error
     _private_files(settings.state_dir)
+    database.hooks = WriteWatch()
     return database
 
 
@@ -108,6 +111,9 @@ class Centre:
             presence=presence,
             prompts=self._prompts,
             logins_changed=self._set_logins,
+            session_s=self.settings.session_s,
+            provider=_provider(self.settings),
+            proxies=frozenset(map(str, self.settings.trusted_proxies)),
         )
         await self._listen(make_app(services))
 
@@ -154,6 +160,19 @@ class Centre:
         if scheme == "http" and self.settings.allow_plain_http:
             log.warning("the API speaks plain HTTP: tokens cross the network in clear text")
         log.info("API at %s://%s:%d/api/v1", scheme, self.settings.api_host, self.port)
+
+
+def _provider(settings: CentreSettings) -> Provider | None:
+    if not settings.oidc_issuer:
+        return None
+    return Provider(
+        settings.oidc_issuer,
+        settings.oidc_client_id,
+        settings.provider_secret(),
+        settings.oidc_rules,
+        settings.oidc_scopes,
+        settings.public_url,
+    )
 
 
 async def _logins(database: Database) -> list[Login]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from orchestrator.domain.access_resources import ClaimRule
 
 
 class CentreSettings(BaseSettings):
@@ -32,6 +36,21 @@ class CentreSettings(BaseSettings):
     bus_tls_cert: Path | None = None
     bus_tls_key: Path | None = None
     log_level: str = "INFO"
+    session_s: float = Field(default=3600.0, ge=60, le=86_400)
+    """How long a user's session lasts."""
+    trusted_proxies: list[IPvAnyAddress] = []
+    """Reverse proxies whose X-Forwarded-For is believed, as a JSON list."""
+    oidc_issuer: str = ""
+    """Of an OpenID Connect provider, exactly as it calls itself; empty: none."""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
+    oidc_client_secret_file: Path | None = None
+    """Instead of the former."""
+    oidc_scopes: str = "openid profile email"
+    oidc_rules: list[ClaimRule] = []
+    """Which grants which claims give, as JSON."""
+    public_url: str = ""
+    """What browsers call the centre, for the way back from the provider; empty: as each request calls it."""
 
     @model_validator(mode="after")
     def _pairs_and_plain_http(self) -> Self:
@@ -45,6 +64,23 @@ class CentreSettings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _provider(self) -> Self:
+        if bool(self.oidc_issuer) != bool(self.oidc_client_id):
+            raise ValueError("oidc_issuer and oidc_client_id go together")
+        if self.oidc_client_secret.get_secret_value() and self.oidc_client_secret_file is not None:
+            raise ValueError("oidc_client_secret and oidc_client_secret_file are two ways to say the same")
+        address = urlsplit(self.oidc_issuer)
+        if self.oidc_issuer and address.scheme != "https" and not _is_loopback(address.hostname or ""):
+            raise ValueError("oidc_issuer must begin with https://")
+        return self
+
+    def provider_secret(self) -> str:
+        """Raises OSError when its file cannot be read."""
+        if self.oidc_client_secret_file is not None:
+            return self.oidc_client_secret_file.read_text().strip()
+        return self.oidc_client_secret.get_secret_value()
+
     def sqlalchemy_url(self) -> str:
         """The URL with the asynchronous driver that we use."""
         url = self.database_url.get_secret_value()
@@ -54,6 +90,17 @@ class CentreSettings(BaseSettings):
             if url.startswith(given):
                 return wanted + url.removeprefix(given)
         return url
+
+
+def load_settings() -> CentreSettings | None:
+    """From the environment; None when they are wrong, with a line for each that says so."""
+    try:
+        return CentreSettings()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            name = "_".join(("CALLPLANE_CENTRE", *(str(part).upper() for part in item["loc"])))
+            sys.stderr.write(f"{name if item['loc'] else 'settings'}: {item['msg']}\n")
+        return None
 
 
 def _is_loopback(host: str) -> bool:

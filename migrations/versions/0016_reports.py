@@ -1,7 +1,7 @@
 """agents' intervals, facts and sums for reports
 
 Revision ID: 0016
-Revises: 0007
+Revises: 0012
 
 New tables only: the version before this one runs on, and does not fill them. ``callplane centre rebuild`` does, for the
 calls from before.
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0007"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

@@ -11,6 +11,7 @@ from orchestrator.api import auth, errors
 from orchestrator.api.registry import MAX_BODY, SERVICES, Registry, openapi
 from orchestrator.api.v1 import (
     agents,
+    audit,
     callbacks,
     calls,
     dids,
@@ -18,11 +19,14 @@ from orchestrator.api.v1 import (
     flow_drafts,
     flows,
     health,
+    login,
     pops,
     queues,
     recordings,
     reports,
     tokens,
+    units,
+    users,
     voicemails,
 )
 from orchestrator.services.context import Services
@@ -46,6 +50,10 @@ def registry() -> Registry:
         events,
         reports,
         tokens,
+        units,
+        users,
+        login,
+        audit,
         health,
     )
     for noun in nouns:

@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from orchestrator.api.registry import SERVICES
-from orchestrator.domain.problems import Unauthorized
-from orchestrator.services import tokens
-
-_WHO = web.RequestKey("who", str)
+from orchestrator.domain.grants import Caller, calling, current
+from orchestrator.domain.problems import Problem, Unauthorized
+from orchestrator.services import audit, tokens
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def who(request: web.Request) -> str:
-    """Name of the token that the request was made with."""
-    return request[_WHO]
+def who(_request: web.Request) -> str:
+    """Name of the token or user that the request was made with."""
+    return current().name
+
+
+def _source(request: web.Request) -> str:
+    """Address that the request came from, behind a proxy of ours the one that the proxy saw."""
+    source, proxies = request.remote or "", request.app[SERVICES].proxies
+    for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        if source not in proxies or not hop.strip():
+            break
+        source = hop.strip()
+    return source
+
+
+async def _audited(caller: Caller, handler: Next, request: web.Request) -> web.StreamResponse:
+    """What was done has its row by now, unless it changed nothing in the database; what was refused gets one."""
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        await caller.note(problem.error_id)
+        raise
+    if not caller.entries and response.status < 400:
+        await caller.note(audit.DONE)
+    return response
 
 
 def middleware(public_paths: frozenset[str]) -> Middleware:
     @web.middleware
     async def authenticate(request: web.Request, handler: Next) -> web.StreamResponse:
+        source = _source(request)
         if request.path in public_paths:
-            return await handler(request)
+            with calling(Caller("", "", (), source=source)):
+                return await handler(request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("a bearer token is needed")
         async with request.app[SERVICES].database.read() as session:
-            known = await tokens.find(session, token.strip())
+            known = await tokens.find(session, token.strip(), time.time())
         if known is None:
+            request.app[SERVICES].gate.bad_bearer(token.strip(), source)
             raise Unauthorized("the bearer token is not known")
-        request[_WHO] = known.name
-        return await handler(request)
+        path = request.path if request.path.isprintable() else request.rel_url.raw_path
+        known.source, known.thing = source, path.removeprefix("/api/v1/")
+        known.noting = partial(audit.note, request.app[SERVICES].database)
+        with calling(known):
+            return await _audited(known, handler, request)
 
     return cast(Middleware, authenticate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -23,6 +24,9 @@ STATUS: tuple[tuple[type[Problem], int], ...] = (
     (problems.InUse, 409),
     (problems.Conflict, 409),
     (problems.Unauthorized, 401),
+    (problems.Forbidden, 403),
+    (problems.TooMany, 429),
+    (problems.ProviderUnreachable, 503),
     (problems.PopUnreachable, 503),
     (problems.PopTimeout, 504),
     (problems.PopRefused, 409),
@@ -30,12 +34,14 @@ STATUS: tuple[tuple[type[Problem], int], ...] = (
 TITLES = {
     400: "Bad request",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
     413: "Too large",
     416: "Range not satisfiable",
     422: "Invalid",
+    429: "Too many failures",
     500: "Internal error",
     503: "Unavailable",
     504: "No answer in time",
@@ -88,7 +94,10 @@ async def middleware(
     try:
         return await handler(request)
     except Problem as problem:
-        return problem_response(_status(problem), problem.error_id, problem.detail, problem.errors)
+        response = problem_response(_status(problem), problem.error_id, problem.detail, problem.errors)
+        if isinstance(problem, problems.TooMany):
+            response.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
+        return response
     except ClientConnectionResetError:
         raise  # the client left; there is nobody to answer
     except web.HTTPException as error:

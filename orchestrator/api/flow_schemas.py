@@ -19,6 +19,8 @@ class FlowVersion(BaseModel):
     """Name of the token; null where the version is older than this field."""
     copy_of: int | None
     """The earlier version that this one put back."""
+    unit_id: str | None
+    """The flow's business unit when this was published."""
 
 
 class Flow(FlowVersion):
@@ -40,6 +42,7 @@ def _published(row: FlowVersionRow) -> dict[str, Any]:
         "published_at": row.created_at,
         "published_by": row.created_by,
         "copy_of": row.copy_of,
+        "unit_id": row.unit_id,
     }
 
 
@@ -68,6 +71,7 @@ class DraftSummary(BaseModel):
     saved_at: At
     saved_by: str
     """Name of the token."""
+    unit_id: str | None
 
 
 class Draft(DraftSummary):
@@ -91,4 +95,5 @@ def _saved(row: FlowDraftRow) -> dict[str, Any]:
         "base_version": row.base_version,
         "saved_at": row.saved_at,
         "saved_by": row.saved_by,
+        "unit_id": row.unit_id,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -18,7 +18,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from orchestrator.api import errors
+from orchestrator.api import access, errors
+from orchestrator.domain.grants import Role
 from orchestrator.domain.problems import FieldError, Invalid, one
 from orchestrator.services.context import Services
 
@@ -44,6 +45,11 @@ class Route:
     public: bool
     parameters: tuple[str, ...]
     problems: tuple[int, ...]
+    needs: access.Needs
+
+    @property
+    def operation_id(self) -> str:
+        return self.handler.__module__.rsplit(".", 1)[1] + "_" + getattr(self.handler, "__name__", "handler")
 
 
 class Registry:
@@ -60,8 +66,17 @@ class Registry:
         media_type: str = "application/json",
         public: bool = False,
         problems: Sequence[int] = (),
+        roles: Collection[Role] = (),
+        whole: bool = False,
+        recorded: bool | None = None,
+        purpose: bool = False,
     ) -> Callable[[Handler], Handler]:
-        """``problems``: the error statuses besides 400, 401, 404, 422, 500 and 503 that the route may answer."""
+        """``problems``: the error statuses besides 400, 401, 403, 404, 422, 429, 500 and 503 that the route may answer.
+
+        ``roles``: who may use it; a route that is not ``public`` names some, or ``install`` fails. ``whole``: only with
+        a grant for all units and regions. ``recorded``: in the audit log; all but GET unless told otherwise.
+        ``purpose``: the caller has to say why (``X-Purpose``).
+        """
 
         def add(handler: Handler) -> Handler:
             hints = get_type_hints(handler)
@@ -82,6 +97,7 @@ class Registry:
                     public,
                     tuple(_PARAMETER.findall(path)),
                     tuple(problems),
+                    access.Needs(frozenset(roles), whole, method != "GET" if recorded is None else recorded, purpose),
                 )
             )
             return handler
@@ -89,8 +105,14 @@ class Registry:
         return add
 
     def install(self, app: web.Application) -> None:
+        self.check()
         for route in self.routes:
             app.router.add_route(route.method, route.path, _adapt(route))
+
+    def check(self) -> None:
+        """Raises Undeclared when there is a route that anybody could use because nobody said who may."""
+        if lost := [f"{r.method} {r.path}" for r in self.routes if r.public == bool(r.needs.roles)]:
+            raise access.Undeclared(f"these routes must be public or name roles, one of both: {', '.join(lost)}")
 
     @property
     def public_paths(self) -> frozenset[str]:
@@ -101,6 +123,8 @@ def _adapt(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
     wanted = inspect.signature(route.handler).parameters
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if not route.public:
+            access.enter(request, route.needs, route.operation_id)
         arguments: dict[str, Any] = {name: request.match_info[name] for name in route.parameters}
         for name, value in (*arguments.items(), *request.query.items()):
             if "\0" in value:
@@ -109,10 +133,13 @@ def _adapt(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
             arguments["services"] = request.app[SERVICES]
         if "request" in wanted:
             arguments["request"] = request
+        asked = {
+            name: value for name, value in request.query.items() if not (route.needs.purpose and name == "purpose")
+        }
         if route.query is not None:
-            arguments["query"] = _validate(route.query, dict(request.query))
-        elif request.query:
-            raise one(next(iter(request.query)), "is not a parameter here")
+            arguments["query"] = _validate(route.query, asked)
+        elif asked:
+            raise one(next(iter(asked)), "is not a parameter here")
         if route.body is not None:
             arguments["body"] = _validate(route.body, await _json(request))
         result = await route.handler(**arguments)
@@ -200,19 +227,20 @@ def _operation(route: Route, refs: Any, definitions: dict[str, Any]) -> dict[str
             required = name in query.get("required", [])
             parameters.append({"name": name, "in": "query", "required": required, "schema": field})
     statuses = {400, 500, 503, *route.problems}
-    statuses |= set() if route.public else {401}
+    statuses |= set() if route.public else {401, 403, 429}
+    parameters += access.PURPOSE_PARAMETERS if route.needs.purpose else ()
     statuses |= {404} if route.parameters else set()
     statuses |= {413, 422} if route.body is not None else {422}
     problem = {"application/problem+json": {"schema": refs[(errors.ProblemBody, "serialization")]}}
     responses: dict[str, Any] = {str(s): {"description": "Problem", "content": problem} for s in sorted(statuses)}
-    if route.status == 204:
+    if route.status in (204, 302):
         responses["204"] = {"description": "Done"}
     else:
         content_schema = refs[(route.response, "serialization")] if route.response is not None else {}
         content = {route.media_type: {"schema": content_schema} if content_schema else {}}
         responses[str(route.status)] = {"description": "Done", "content": content}
     operation: dict[str, Any] = {
-        "operationId": route.handler.__module__.rsplit(".", 1)[1] + "_" + getattr(route.handler, "__name__", "handler"),
+        "operationId": route.operation_id,
         "summary": route.summary.split("\n", 1)[0],
         "description": route.summary,
         "tags": [route.tag],
@@ -224,4 +252,7 @@ def _operation(route: Route, refs: Any, definitions: dict[str, Any]) -> dict[str
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if route.public:
         operation["security"] = []
+    else:
+        operation["security"] = [{"token": []}]
+        operation["x-roles"] = sorted(route.needs.roles)
     return operation

@@ -16,13 +16,13 @@ from orchestrator.adapters.db.models import (
     PopRow,
     QueueRow,
     RecordingRow,
-    TokenRow,
     VoicemailRow,
 )
 from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.callbacks import CallbackState
 from orchestrator.services.paging import Page, PageRequest
 from orchestrator.services.presence import Presence
+from orchestrator.services.scope import nothing_outside as seen_whole
 
 
 def _time(value: Any) -> Any:
@@ -67,7 +67,7 @@ class Pop(PopSpec):
     live_calls: int | None
     unsent_events: int | None
     config_errors: dict[str, str]
-    """Configuration key -> why the POP could not apply it."""
+    """Configuration key -> why the POP could not apply it; shown to who may see all units and regions."""
     bus_nkey: str
     """Public half of the POP's key, its name on the bus."""
 
@@ -83,6 +83,7 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "pop_id": row.pop_id,
         "name": row.name,
         "country": row.country,
+        "region": row.region,
         "created_at": row.created_at,
         "connected": presence.connected,
         "last_seen_at": presence.last_seen_at,
@@ -93,7 +94,7 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "engine_up": beat.engine_up if beat else None,
         "live_calls": beat.live_calls if beat else None,
         "unsent_events": beat.unsent_events if beat else None,
-        "config_errors": beat.config_errors if beat else {},
+        "config_errors": beat.config_errors if beat and seen_whole() else {},
         "bus_nkey": row.nkey,
     }
 
@@ -111,7 +112,9 @@ class Queue(QueueSpec):
 
 
 def queue_of(row: QueueRow) -> Queue:
-    return Queue.model_validate({"queue_id": row.queue_id, "created_at": row.created_at, **row.config})
+    return Queue.model_validate(
+        {"queue_id": row.queue_id, "created_at": row.created_at, "unit_id": row.unit_id, **row.config}
+    )
 
 
 class Agent(AgentSpec):
@@ -229,22 +232,6 @@ def event_of(row: EventRow, data: dict[str, Any]) -> Event:
         at=row.at,  # type: ignore[arg-type]
         data=data,
     )
-
-
-class Token(BaseModel):
-    token_id: str
-    name: str
-    role: str
-    created_at: At
-
-
-class TokenCreated(Token):
-    token: str
-    """Shown this once; only its hash is kept."""
-
-
-def token_fields(row: TokenRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in Token.model_fields}
 
 
 class Health(BaseModel):

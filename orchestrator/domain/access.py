@@ -20,6 +20,11 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def limited_token_hash(token: str) -> str:
+    """Of a token that may not do everything, or not for ever."""
+    return hashlib.sha256(b"limited:" + token.encode()).hexdigest()
+
+
 def new_sip_password() -> str:
     """20 characters, 116 bits: HA1 is plain MD5, so the password has to carry the strength."""
     return "".join(secrets.choice(SIP_PASSWORD_CHARACTERS) for _ in range(20))

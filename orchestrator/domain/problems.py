@@ -65,6 +65,28 @@ class Unauthorized(Problem):
     error_id = "unauthorized"
 
 
+class Forbidden(Problem):
+    """Known, but without the role or the scope for this."""
+
+    error_id = "forbidden"
+
+
+class TooMany(Problem):
+    """Too many failures; not before ``retry_after_s`` seconds from now."""
+
+    error_id = "too_many_failures"
+
+    def __init__(self, detail: str, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderUnreachable(Problem):
+    """Of identities; nothing was changed."""
+
+    error_id = "provider_unreachable"
+
+
 class PopUnreachable(Problem):
     """The POP, or the bus between, did not take the command. It was not carried out."""
 

@@ -68,6 +68,8 @@ Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+UnitId = Slug | None
+"""The business unit; null: none, and only grants for all units cover it."""
 PhoneId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 E164Text = Annotated[str, Field(json_schema_extra={"pattern": E164_PATTERN}), _checked(e164)]
 Regime = Annotated[str, _checked(regime_of)]
@@ -79,9 +81,19 @@ Sites = Annotated[list[Slug], Field(max_length=MAX_SITES)]
 Skills = Annotated[dict[str, Proficiency], Field(max_length=100), AfterValidator(_skills)]
 
 
+class UnitChange(Strict):
+    name: Name
+
+
+class UnitSpec(UnitChange):
+    unit_id: Slug
+
+
 class PopChange(Strict):
     name: Name
     country: Country
+    region: Slug | None = None
+    """What grants for regions go by; null: only grants for all regions cover it."""
 
 
 class PopSpec(PopChange):
@@ -97,6 +109,7 @@ class DidChange(Strict):
     time_zone: TimeZone
     region: Slug
     """Where recordings of this number's calls may rest."""
+    unit_id: UnitId = None
 
 
 class DidSpec(DidChange):
@@ -228,6 +241,7 @@ class QueueChange(Strict):
     """A customer's value, 0 to 10, times this is added to the call's priority."""
     extension: Extension | None = None
     """What agents key in to hand a caller to this queue or to consult it; no other queue's, and no agent's."""
+    unit_id: UnitId = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -276,6 +290,7 @@ class AgentChange(Strict):
     site: Slug | None = None
     """Where the agent sits, for queues that name sites."""
     capacity: Capacity = Field(default_factory=Capacity)
+    unit_id: UnitId = None
 
 
 class AgentSpec(AgentChange):
@@ -285,6 +300,8 @@ class AgentSpec(AgentChange):
 
 class FlowChange(Strict):
     graph: Annotated[dict[str, Any], AfterValidator(_not_deep)]
+    unit_id: UnitId = None
+    """null: as it is."""
 
 
 class FlowSpec(FlowChange):

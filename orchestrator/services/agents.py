@@ -11,13 +11,13 @@ from orchestrator.adapters.db.models import AgentRow
 from orchestrator.domain import access
 from orchestrator.domain.problems import Exists, NotFound
 from orchestrator.domain.resources import AgentChange, AgentSpec
-from orchestrator.services import pops, queues
+from orchestrator.services import pops, queues, scope, units
 from orchestrator.services.unit_of_work import UnitOfWork, agent_config
 from pbx.domain.ids import ulid
 
 
 async def get(session: AsyncSession, agent_id: str) -> AgentRow:
-    row = await session.get(AgentRow, agent_id)
+    row = await scope.get(session, AgentRow, agent_id)
     if row is None:
         raise NotFound("agent", agent_id)
     return row
@@ -39,6 +39,7 @@ async def create(unit: UnitOfWork, spec: AgentSpec) -> tuple[AgentRow, str]:
     if await unit.session.scalar(select(AgentRow.agent_id).where(AgentRow.phone_id == phone_id)) is not None:
         raise Exists("phone", "phone_id")
     await pops.require(unit.session, spec.pop_id)
+    await units.require(unit.session, spec.unit_id)
     await _extension_is_free(unit.session, spec, agent_id)
     password = access.new_sip_password()
     row = AgentRow(
@@ -56,6 +57,7 @@ async def create(unit: UnitOfWork, spec: AgentSpec) -> tuple[AgentRow, str]:
 async def change(unit: UnitOfWork, agent_id: str, spec: AgentChange) -> AgentRow:
     row = await get(unit.session, agent_id)
     await pops.require(unit.session, spec.pop_id)
+    await units.require(unit.session, spec.unit_id)
     await _extension_is_free(unit.session, spec, agent_id)
     if row.pop_id != spec.pop_id:
         await unit.withdraw(f"agent.{agent_id}", [row.pop_id])

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db.models import CallbackRow, DidRow, QueueRow
 from orchestrator.domain.problems import NotFound
 from orchestrator.domain.resources import CallbackSpec
-from orchestrator.services import commands
+from orchestrator.services import commands, scope
 from orchestrator.services.context import Services
 from pbx.domain import callback_events as ev
 from pbx.wire.codec import decode_event
@@ -35,7 +35,7 @@ KINDS = frozenset(kind.__name__ for kind in ev.LEDGER)
 
 
 async def get(session: AsyncSession, callback_id: str) -> CallbackRow:
-    row = await session.get(CallbackRow, callback_id)
+    row = await scope.get(session, CallbackRow, callback_id)
     if row is None:
         raise NotFound("callback", callback_id)
     return row
@@ -43,10 +43,10 @@ async def get(session: AsyncSession, callback_id: str) -> CallbackRow:
 
 async def schedule(services: Services, spec: CallbackSpec) -> CommandReply:
     async with services.database.read() as session:
-        did = await session.get(DidRow, spec.did)
+        did = await scope.get(session, DidRow, spec.did, named=True)
         if did is None:
             raise NotFound("did", spec.did)
-        if await session.get(QueueRow, spec.queue_id) is None:
+        if await scope.get(session, QueueRow, spec.queue_id, named=True) is None:
             raise NotFound("queue", spec.queue_id)
     command = ScheduleCallback(
         did=spec.did,

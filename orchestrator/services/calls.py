@@ -9,11 +9,12 @@ from dialplans.pack import PackError, load_pack
 from orchestrator.adapters.db.models import AgentRow, CallRow, PopRow, QueueRow
 from orchestrator.domain.problems import Conflict, NotFound, one
 from orchestrator.domain.resources import Consulted, ParkSpec, RetrievalSpec, SupervisionSpec, TransferTarget
-from orchestrator.services import commands
+from orchestrator.services import commands, scope
 from orchestrator.services.context import Services
 from pbx.wire.messages import (
     CommandReply,
     ConsultAgent,
+    ExplainWait,
     ParkCall,
     PopCommand,
     RetrieveCall,
@@ -23,7 +24,7 @@ from pbx.wire.messages import (
 
 
 async def get(session: AsyncSession, call_id: str) -> CallRow:
-    row = await session.get(CallRow, call_id)
+    row = await scope.get(session, CallRow, call_id)
     if row is None:
         raise NotFound("call", call_id)
     return row
@@ -36,8 +37,15 @@ async def tell(services: Services, call_id: str, command: PopCommand) -> Command
     return await commands.send(services.bus, row.pop_id, command)
 
 
+async def explain_wait(services: Services, call_id: str, agent_id: str | None) -> CommandReply:
+    async with services.database.read() as session:
+        if agent_id is not None and await scope.get(session, AgentRow, agent_id, named=True) is None:
+            raise NotFound("agent", agent_id)
+    return await tell(services, call_id, ExplainWait(call_id=call_id, agent_id=agent_id))
+
+
 async def _same_site(session: AsyncSession, call: CallRow, agent_id: str) -> None:
-    agent = await session.get(AgentRow, agent_id)
+    agent = await scope.get(session, AgentRow, agent_id, named=True)
     if agent is None:
         raise NotFound("agent", agent_id)
     if agent.pop_id != call.pop_id:
@@ -70,7 +78,7 @@ async def transfer(services: Services, call_id: str, target: TransferTarget) -> 
         call = await get(session, call_id)
         if target.agent_id is not None:
             await _same_site(session, call, target.agent_id)
-        elif target.queue_id is not None and await session.get(QueueRow, target.queue_id) is None:
+        elif target.queue_id is not None and await scope.get(session, QueueRow, target.queue_id, named=True) is None:
             raise NotFound("queue", target.queue_id)
         site = await session.get(PopRow, call.pop_id)
     number = None if target.number is None else _outside(target.number, site)

@@ -6,8 +6,10 @@ import secrets
 import time
 
 from orchestrator.adapters.bus.client import Bus
+from orchestrator.domain.grants import current
 from orchestrator.domain.problems import PopRefused
-from pbx.wire.messages import CommandReply, CommandRequest, PopCommand
+from orchestrator.services.audit import ASKED
+from pbx.wire.messages import CommandReply, CommandRequest, PopCommand, ReadRecording
 
 DEADLINE_S = 5.0
 
@@ -17,6 +19,9 @@ async def send(bus: Bus, pop_id: str, command: PopCommand, deadline_s: float = D
     request = CommandRequest(
         idempotency_key=secrets.token_hex(16), deadline_at=time.time() + deadline_s, command=command
     )
+    caller = current()
+    if not isinstance(command, ReadRecording) and ASKED not in caller.entries:
+        await caller.note(ASKED)
     reply = await bus.request(pop_id, request, deadline_s)
     if reply.error_id is not None:
         raise PopRefused(reply.error_id, reply.detail)

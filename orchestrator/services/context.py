@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.engine import Database
+from orchestrator.adapters.oidc import Provider
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.recent import Recent
+from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
 
 
@@ -25,3 +27,10 @@ class Services:
     logins_changed: Callable[[], Awaitable[None]]
     """Makes the bus know the POPs that are in the database now."""
     recent: Recent = field(default_factory=Recent)
+    proxies: frozenset[str] = frozenset()
+    """Addresses whose X-Forwarded-For is believed."""
+    gate: Gate = field(default_factory=Gate)
+    session_s: float = 3600.0
+    """How long a user's session lasts."""
+    provider: Provider | None = None
+    """Of identities."""

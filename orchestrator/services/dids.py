@@ -7,12 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db.models import DidRow
 from orchestrator.domain.problems import Exists, FieldError, Invalid, NotFound
 from orchestrator.domain.resources import DidChange, DidSpec
-from orchestrator.services import flows, pops
+from orchestrator.services import flows, pops, scope, units
 from orchestrator.services.unit_of_work import UnitOfWork, did_config, did_key
 
 
 async def get(session: AsyncSession, number: str) -> DidRow:
-    row = await session.get(DidRow, number)
+    row = await scope.get(session, DidRow, number)
     if row is None:
         raise NotFound("did", number)
     return row
@@ -20,6 +20,7 @@ async def get(session: AsyncSession, number: str) -> DidRow:
 
 async def _check(session: AsyncSession, spec: DidChange) -> None:
     await pops.require(session, spec.pop_id)
+    await units.require(session, spec.unit_id)
     graph = await flows.published_graph(session, spec.flow_id)
     if graph is None:
         raise Invalid([FieldError("flow_id", f"there is no flow {spec.flow_id}")])

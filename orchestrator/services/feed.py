@@ -7,10 +7,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+import msgspec
+from sqlalchemy import func, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.db.models import EventRow
+from orchestrator.adapters.db.models import AgentRow, CallbackRow, EventRow
+from orchestrator.services import scope
 
 PAGE = 500
 
@@ -35,8 +38,11 @@ class EventFeed:
             return await session.scalar(select(func.max(EventRow.id))) or 0
 
     async def follow(self, after: int, chosen: Selection, idle_s: float) -> AsyncIterator[list[EventRow]]:
-        """Events after the cursor, for ever; an empty list whenever nothing came for ``idle_s``."""
-        statement = select(EventRow).order_by(EventRow.id).limit(PAGE)
+        """Events after the cursor that the caller sees, for ever; an empty list when nothing came for ``idle_s``."""
+        seen = scope.within(EventRow)
+        statement = select(EventRow, true() if seen is None else seen).order_by(EventRow.id).limit(PAGE)
+        if seen is not None:
+            statement = statement.where(or_(seen, EventRow.call_id.is_(None)))
         if chosen.pop_id is not None:
             statement = statement.where(EventRow.pop_id == chosen.pop_id)
         if chosen.call_id is not None:
@@ -47,10 +53,12 @@ class EventFeed:
             while True:
                 woken.clear()
                 async with self._database.read() as session:
-                    rows = list(await session.scalars(statement.where(EventRow.id > after)))
-                if rows:
-                    after = rows[-1].id
-                    yield rows
+                    found = list(await session.execute(statement.where(EventRow.id > after)))
+                    rows = [row for row, visible in found if visible or await _concerns(session, row)]
+                if found:
+                    after = found[-1][0].id
+                    if rows:
+                        yield rows
                     continue
                 try:
                     await asyncio.wait_for(woken.wait(), idle_s)
@@ -58,3 +66,12 @@ class EventFeed:
                     yield []
         finally:
             self._waiting.discard(woken)
+
+
+async def _concerns(session: AsyncSession, row: EventRow) -> bool:
+    """Of an event outside calls, for a caller with limits: whether it is about an agent or a callback of the scope."""
+    data = msgspec.json.decode(row.data)
+    for name, noun in (("callback_id", CallbackRow), ("agent_id", AgentRow)):
+        if isinstance(key := data.get(name), str):
+            return await scope.get(session, noun, key) is not None
+    return False

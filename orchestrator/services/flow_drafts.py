@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestrator.adapters.db.models import FlowDraftRow, FlowRow, FlowVersionRow, QueueRow
+from orchestrator.adapters.db.models import FlowDraftRow, FlowRow, FlowVersionRow
 from orchestrator.domain.problems import Conflict, NotFound, one
 from orchestrator.domain.resources import SLUG_PATTERN, DraftChange, FlowChange, FlowSpec
-from orchestrator.services import flows
+from orchestrator.services import flows, scope, units
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import UnitOfWork
 from pbx.domain.flow_check import Examined, Problem, examine, references
@@ -29,10 +29,11 @@ async def problems_of(
     session: AsyncSession, flow_id: str, graph: dict[str, Any], found: Examined, prompts: PromptCatalogue
 ) -> list[Problem]:
     """Everything that keeps ``graph`` from being published as this flow, as far as it could be read."""
+    await _must_be_seen(session, flow_id, None, await session.get(FlowRow, flow_id))
     problems = list(found.problems)
     if found.flow is None:
         return problems
-    queues = set(await session.scalars(select(QueueRow.queue_id)))
+    queues = await flows.queue_ids(session)
     problems += references(found.flow, graph, queues, prompts())
     if not found.flow.languages:  # could not be read: nothing can be said of who lacks one
         return problems
@@ -43,7 +44,7 @@ async def problems_of(
 
 
 async def get(session: AsyncSession, flow_id: str) -> FlowDraftRow:
-    row = await session.get(FlowDraftRow, flow_id)
+    row = await scope.get(session, FlowDraftRow, flow_id)
     if row is None or row.graph is None:
         raise NotFound("draft", f"of flow {flow_id}")
     return row
@@ -59,15 +60,25 @@ async def save(unit: UnitOfWork, flow_id: str, change: DraftChange, by: str) -> 
     if not re.fullmatch(SLUG_PATTERN, flow_id):
         raise one("flow_id", "must be lower case letters, digits and dashes, at most 31")
     row = await unit.session.get(FlowDraftRow, flow_id)
-    _must_be_newest(flow_id, row, change.draft_revision)
     flow = await unit.session.get(FlowRow, flow_id)
+    await _must_be_seen(unit.session, flow_id, row, flow)
+    await units.require(unit.session, change.unit_id)
+    _must_be_newest(flow_id, row, change.draft_revision)
     if row is None:
         row = FlowDraftRow(flow_id=flow_id, revision=0)
         unit.session.add(row)
     row.revision += 1
     row.base_version = 0 if flow is None else flow.published_version
     row.graph, row.saved_at, row.saved_by = change.graph, unit.now, by
+    row.unit_id = change.unit_id or (row.unit_id if flow is None else flow.unit_id)
     return row
+
+
+async def _must_be_seen(session: AsyncSession, flow_id: str, draft: FlowDraftRow | None, flow: FlowRow | None) -> None:
+    """A flow, or a draft of one that is not published yet, that belongs to somebody else."""
+    kind = FlowRow if flow is not None else FlowDraftRow if draft is not None and draft.graph is not None else None
+    if kind is not None and not await scope.sees(session, kind, flow_id):
+        raise NotFound("flow", flow_id)
 
 
 def _must_be_newest(flow_id: str, row: FlowDraftRow | None, revision: int | None) -> None:
@@ -88,9 +99,9 @@ async def publish(unit: UnitOfWork, flow_id: str, revision: int, prompts: Prompt
         raise Conflict("draft_outdated", detail)
     graph = draft.graph or {}
     if flow is None:
-        version = await flows.create(unit, FlowSpec(flow_id=flow_id, graph=graph), prompts, by)
+        version = await flows.create(unit, FlowSpec(flow_id=flow_id, graph=graph, unit_id=draft.unit_id), prompts, by)
     else:
-        version = await flows.change(unit, flow_id, FlowChange(graph=graph), prompts, by)
+        version = await flows.change(unit, flow_id, FlowChange(graph=graph, unit_id=draft.unit_id), prompts, by)
     draft.graph = None
     return version
 

@@ -15,6 +15,7 @@ from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import DidRow, FlowDraftRow, FlowRow, FlowVersionRow, QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound, one
 from orchestrator.domain.resources import FlowChange, FlowSpec
+from orchestrator.services import scope, units
 from orchestrator.services.paging import Page, PageRequest, cursor
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork
 from pbx.domain.errors import BadValue
@@ -29,7 +30,7 @@ PromptCatalogue = Callable[[], Mapping[str, frozenset[str]]]
 
 async def get(session: AsyncSession, flow_id: str) -> FlowVersionRow:
     """The published version."""
-    flow = await session.get(FlowRow, flow_id)
+    flow = await scope.get(session, FlowRow, flow_id)
     version = None if flow is None else await session.get(FlowVersionRow, (flow_id, flow.published_version))
     if version is None:
         raise NotFound("flow", flow_id)
@@ -43,7 +44,9 @@ def published() -> Any:
 
 
 async def published_graph(session: AsyncSession, flow_id: str) -> dict[str, Any] | None:
-    row: FlowVersionRow | None = await session.scalar(published().where(FlowVersionRow.flow_id == flow_id))
+    row: FlowVersionRow | None = await session.scalar(
+        scope.limited(published().where(FlowVersionRow.flow_id == flow_id))
+    )
     return None if row is None else row.graph
 
 
@@ -51,6 +54,11 @@ async def using_queue(session: AsyncSession, queue_id: str) -> list[str]:
     """Ids of the flows whose published version enters the queue."""
     rows = await session.scalars(published().order_by(FlowVersionRow.flow_id))
     return [row.flow_id for row in rows if queue_id in _parse(row.flow_id, row.version, row.graph).queue_ids()]
+
+
+async def queue_ids(session: AsyncSession) -> set[str]:
+    """Queues that a flow may name."""
+    return {row.queue_id for row in await session.scalars(scope.limited(select(QueueRow)))}
 
 
 def _parse(flow_id: str, version: int, graph: dict[str, Any]) -> Flow:
@@ -62,7 +70,7 @@ def _parse(flow_id: str, version: int, graph: dict[str, Any]) -> Flow:
 
 async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, frozenset[str]]) -> None:
     """Refuse, all at once, what the flow names and nobody has."""
-    queues = set(await session.scalars(select(QueueRow.queue_id)))
+    queues = await queue_ids(session)
     anywhere = frozenset[str]().union(*catalogue.values())
     # Here and not in ``parse``: a POP must go on with a flow that was published before loops were refused.
     errors = [FieldError(problem.place, problem.reason) for problem in loops(flow)]
@@ -94,6 +102,7 @@ async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, froz
 async def outside(session: AsyncSession, flow: Flow) -> list[FieldError]:
     """Public holidays that nobody knows, flows that cannot be run, and languages that others start this flow in."""
     others = await _published_flows(session)
+    seen = {row.flow_id for row in await session.scalars(scope.limited(published()))}
     errors = []
     for name, node in flow.nodes.items():
         alone = replace(flow, nodes={name: node})
@@ -103,7 +112,8 @@ async def outside(session: AsyncSession, flow: Flow) -> list[FieldError]:
             except KeyError:
                 errors.append(FieldError(f"graph.nodes.{name}.country", f"no public holidays of {country} are known"))
         for other in alone.flow_ids():
-            if problem := _cannot_run(flow, other, others):
+            there = others if other in seen else {}
+            if problem := _cannot_run(flow, other, there):
                 errors.append(FieldError(f"graph.nodes.{name}.flow", problem))
     dids = await session.scalars(select(DidRow).where(DidRow.flow_id == flow.flow_id).order_by(DidRow.number))
     if lost := sorted({did.language for did in dids} - set(flow.languages)):
@@ -148,7 +158,8 @@ async def create(unit: UnitOfWork, spec: FlowSpec, prompts: PromptCatalogue, by:
     if await unit.session.get(FlowRow, spec.flow_id) is not None:
         raise Exists("flow", "flow_id")
     await _check(unit.session, _parse(spec.flow_id, 1, spec.graph), prompts())
-    unit.session.add(FlowRow(flow_id=spec.flow_id, published_version=1, created_at=unit.now))
+    await units.require(unit.session, spec.unit_id)
+    unit.session.add(FlowRow(flow_id=spec.flow_id, published_version=1, unit_id=spec.unit_id, created_at=unit.now))
     await unit.session.flush()
     return await _publish(unit, spec.flow_id, 1, spec.graph, by)
 
@@ -162,11 +173,16 @@ async def change(
     copy_of: int | None = None,
 ) -> FlowVersionRow:
     """A new version, published at once. Calls that are in the flow keep the version they started with."""
-    flow = await unit.session.get(FlowRow, flow_id)
+    flow = await scope.get(unit.session, FlowRow, flow_id)
     if flow is None:
         raise NotFound("flow", flow_id)
     parsed = _parse(flow_id, flow.published_version + 1, spec.graph)
     await _check(unit.session, parsed, prompts())
+    if spec.unit_id is not None:
+        await units.require(unit.session, spec.unit_id)
+        flow.unit_id = spec.unit_id
+        if (draft := await unit.session.get(FlowDraftRow, flow_id)) is not None:
+            draft.unit_id = spec.unit_id
     flow.published_version = parsed.version
     return await _publish(unit, flow_id, parsed.version, spec.graph, by, copy_of)
 
@@ -178,7 +194,7 @@ async def roll_back(unit: UnitOfWork, flow_id: str, version: int, prompts: Promp
 
 
 async def version_of(session: AsyncSession, flow_id: str, version: int) -> FlowVersionRow:
-    row = await session.get(FlowVersionRow, (flow_id, version)) if version < 1 << 31 else None
+    row = await scope.get(session, FlowVersionRow, (flow_id, version)) if version < 1 << 31 else None
     if row is None:
         raise NotFound("flow_version", f"{version} of flow {flow_id}")
     return row
@@ -201,8 +217,15 @@ async def versions(session: AsyncSession, flow_id: str, asked: PageRequest) -> P
 async def _publish(
     unit: UnitOfWork, flow_id: str, version: int, graph: dict[str, Any], by: str, copy_of: int | None = None
 ) -> FlowVersionRow:
+    flow = await unit.session.get_one(FlowRow, flow_id)
     row = FlowVersionRow(
-        flow_id=flow_id, version=version, graph=graph, created_at=unit.now, created_by=by, copy_of=copy_of
+        flow_id=flow_id,
+        version=version,
+        graph=graph,
+        created_at=unit.now,
+        created_by=by,
+        copy_of=copy_of,
+        unit_id=flow.unit_id,
     )
     unit.session.add(row)
     await unit.publish(FlowConfig(flow_id=flow_id, version=version, graph=graph), EVERYWHERE)
@@ -210,7 +233,7 @@ async def _publish(
 
 
 async def delete(unit: UnitOfWork, flow_id: str) -> None:
-    flow = await unit.session.get(FlowRow, flow_id)
+    flow = await scope.get(unit.session, FlowRow, flow_id)
     if flow is None:
         raise NotFound("flow", flow_id)
     users = (await unit.session.scalars(select(DidRow.number).where(DidRow.flow_id == flow_id))).all()

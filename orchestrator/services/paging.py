@@ -12,6 +12,7 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.domain.problems import one
+from orchestrator.services import scope
 
 Row = TypeVar("Row")
 
@@ -43,10 +44,11 @@ class PageRequest:
 async def page(
     session: AsyncSession, statement: Select[Row], key: Any, asked: PageRequest, *, newest_first: bool = False
 ) -> Page[Row]:
-    """Rows of ``statement`` in the order of ``key``, a column of unique texts."""
+    """Rows of ``statement`` that the caller sees, in the order of ``key``, a column of unique texts."""
     after = asked.after
     if after is not None:
         statement = statement.where(key < after if newest_first else key > after)
+    statement = scope.limited(statement)
     statement = statement.order_by(key.desc() if newest_first else key).limit(asked.limit + 1)
     rows = list((await session.scalars(statement)).all())
     more, rows = len(rows) > asked.limit, rows[: asked.limit]

@@ -8,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow
 from orchestrator.domain.problems import Exists, InUse, NotFound, one
 from orchestrator.domain.resources import PopChange, PopSpec
+from orchestrator.services import scope
 from orchestrator.services.unit_of_work import UnitOfWork
 from pbx.wire import pop_key
 
 
 async def get(session: AsyncSession, pop_id: str) -> PopRow:
-    row = await session.get(PopRow, pop_id)
+    row = await scope.get(session, PopRow, pop_id)
     if row is None:
         raise NotFound("pop", pop_id)
     return row
@@ -21,7 +22,7 @@ async def get(session: AsyncSession, pop_id: str) -> PopRow:
 
 async def require(session: AsyncSession, pop_id: str) -> None:
     """Refuse a reference to a POP that does not exist, naming the field."""
-    if await session.get(PopRow, pop_id) is None:
+    if await scope.get(session, PopRow, pop_id) is None:
         raise one("pop_id", f"there is no POP {pop_id}")
 
 
@@ -34,6 +35,7 @@ async def create(unit: UnitOfWork, spec: PopSpec) -> tuple[PopRow, str]:
         pop_id=spec.pop_id,
         name=spec.name,
         country=spec.country,
+        region=spec.region,
         nkey=pop_key.public_nkey(key),
         config_revision=0,
         created_at=unit.now,
@@ -47,7 +49,7 @@ async def create(unit: UnitOfWork, spec: PopSpec) -> tuple[PopRow, str]:
 
 async def change(unit: UnitOfWork, pop_id: str, spec: PopChange) -> PopRow:
     row = await get(unit.session, pop_id)
-    row.name, row.country = spec.name, spec.country
+    row.name, row.country, row.region = spec.name, spec.country, spec.region
     return row
 
 

@@ -20,13 +20,13 @@ from orchestrator.domain.resources import (
     QueueSpec,
     ToVoicemail,
 )
-from orchestrator.services import flows
+from orchestrator.services import flows, scope, units
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
 
 
 async def get(session: AsyncSession, queue_id: str) -> QueueRow:
-    row = await session.get(QueueRow, queue_id)
+    row = await scope.get(session, QueueRow, queue_id)
     if row is None:
         raise NotFound("queue", queue_id)
     return row
@@ -37,6 +37,7 @@ async def _check(
 ) -> None:
     """Refuse, all at once, what names what nobody has. A prompt must exist in every language: callers of
     any flow, and so of any language, may wait in the queue."""
+    await units.require(session, spec.unit_id)
     errors: list[FieldError] = []
     for at, step in enumerate(spec.steps):
         place = f"steps.{at}.action"
@@ -44,7 +45,7 @@ async def _check(
             case OverflowToQueue(queue_id=target):
                 if target == queue_id:
                     errors.append(FieldError(f"{place}.queue_id", "is this queue itself"))
-                elif await session.get(QueueRow, target) is None:
+                elif await scope.get(session, QueueRow, target) is None:
                     errors.append(FieldError(f"{place}.queue_id", f"there is no queue {target}"))
             case OverflowToNumber(number=number):
                 try:
@@ -104,8 +105,8 @@ async def create(unit: UnitOfWork, spec: QueueSpec, prompts: PromptCatalogue) ->
     if await unit.session.get(QueueRow, spec.queue_id) is not None:
         raise Exists("queue", "queue_id")
     await _check(unit.session, spec.queue_id, spec, prompts())
-    config = spec.model_dump(mode="json", exclude={"queue_id"})
-    row = QueueRow(queue_id=spec.queue_id, config=config, created_at=unit.now)
+    config = spec.model_dump(mode="json", exclude={"queue_id", "unit_id"})
+    row = QueueRow(queue_id=spec.queue_id, config=config, unit_id=spec.unit_id, created_at=unit.now)
     unit.session.add(row)
     await unit.publish(queue_config(row), EVERYWHERE)
     return row
@@ -114,7 +115,7 @@ async def create(unit: UnitOfWork, spec: QueueSpec, prompts: PromptCatalogue) ->
 async def change(unit: UnitOfWork, queue_id: str, spec: QueueChange, prompts: PromptCatalogue) -> QueueRow:
     row = await get(unit.session, queue_id)
     await _check(unit.session, queue_id, spec, prompts())
-    row.config = spec.model_dump(mode="json")
+    row.config, row.unit_id = spec.model_dump(mode="json", exclude={"unit_id"}), spec.unit_id
     await unit.publish(queue_config(row), EVERYWHERE)
     return row
 

@@ -10,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.models import RecordingRow
 from orchestrator.domain.problems import NotFound, PopRefused
-from orchestrator.services import commands
+from orchestrator.services import commands, scope
 from pbx.wire.messages import ReadRecording
 
 CHUNK = 512 * 1024
 
 
 async def get(session: AsyncSession, recording_id: str) -> RecordingRow:
-    row = await session.get(RecordingRow, recording_id)
+    row = await scope.get(session, RecordingRow, recording_id)
     if row is None:
         raise NotFound("recording", recording_id)
     return row

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db import bulk
 from orchestrator.adapters.db.models import CallRow, EventRow, RecordingRow
-from orchestrator.services import report_rows, voicemails
+from orchestrator.services import report_rows, units, voicemails
 from orchestrator.services.report_sums import Deltas
 from pbx.domain.cdr import Cdr
 from pbx.domain.ids import CallId
@@ -51,6 +51,7 @@ async def project(
         stale = RECORDINGS.c.call_id.in_(list(pop_of)), RECORDINGS.c.recording_id.not_in(kept)
         await session.execute(delete(RECORDINGS).where(*stale))
         await bulk.put(session, RECORDINGS, rows)
+        await units.keep(session, list(records.values()))
         await voicemails.project(session, pop_of, list(records.values()))
         await report_rows.project(session, pop_of, records, deltas, anew=anew)
     rest = sorted(set(wrapped_up) - {call_id for _, call_id in ordered})

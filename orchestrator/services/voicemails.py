@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import VoicemailRow
 from orchestrator.domain.problems import NotFound, PopRefused
-from orchestrator.services import commands
+from orchestrator.services import commands, scope
 from orchestrator.services.context import Services
 from pbx.domain.cdr import Cdr
 from pbx.wire.messages import EraseRecording
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 async def get(session: AsyncSession, voicemail_id: str, *, to_change: bool = False) -> VoicemailRow:
-    row = await session.get(VoicemailRow, voicemail_id, with_for_update=to_change)
+    row = await scope.get(session, VoicemailRow, voicemail_id, to_change=to_change)
     if row is None or row.deleted_at is not None:
         raise NotFound("voicemail", voicemail_id)
     return row

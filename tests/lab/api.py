@@ -30,7 +30,7 @@ class Api:
         self.url = url
         self.token = token
         self._session = session
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._headers = {"Authorization": f"Bearer {token}", "X-Purpose": "the laboratory looks at its own calls"}
 
     @classmethod
     @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import Connection, Table, event, text
@@ -22,6 +22,15 @@ _PROJECTION_LOCK = 0x63616C70
 """Keys of the advisory locks that serialise configuration changes, and projections, on PostgreSQL."""
 
 
+class Hooks(Protocol):
+    """Called in each transaction that writes, whoever begins it."""
+
+    def begun(self, session: AsyncSession) -> None: ...
+
+    async def ending(self, session: AsyncSession) -> None:
+        """Before the commit; what it raises undoes the transaction."""
+
+
 class Database:
     """Owns the engine. ``write`` commits when its block ends well and rolls back otherwise."""
 
@@ -29,6 +38,7 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.hooks: Hooks | None = None
         # A read sees each statement's own snapshot on PostgreSQL, in a transaction or not: it needs none.
         reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = async_sessionmaker(reading, expire_on_commit=False)
@@ -48,11 +58,15 @@ class Database:
         until the commit and revisions are committed in the order in which they were counted. ``projections``: the
         same for what is made of events."""
         async with self._sessions() as session, session.begin():
+            if self.hooks is not None:
+                self.hooks.begun(session)
             await session.connection(execution_options={_WRITE: True})
             if not self.is_sqlite and (config or projections):
                 key = _CONFIG_LOCK if config else _PROJECTION_LOCK
                 await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield session
+            if self.hooks is not None:
+                await self.hooks.ending(session)
 
     async def insert_new(
         self, session: AsyncSession, table: Table, rows: list[dict[str, Any]], returning: Iterable[str]

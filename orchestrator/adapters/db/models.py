@@ -35,6 +35,8 @@ class PopRow(Base):
     pop_id: Mapped[str] = mapped_column(String(31), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     country: Mapped[str] = mapped_column(String(2))
+    region: Mapped[str | None] = mapped_column(String(31))
+    """What grants for regions go by."""
     nkey: Mapped[str] = mapped_column(String(60), unique=True)
     """Public half of the POP's key."""
     config_revision: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -61,6 +63,7 @@ class QueueRow(Base):
     queue_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     config: Mapped[dict[str, Any]] = mapped_column(JSON)
     """The fields of ``pbx.wire.messages.QueueConfig``."""
+    unit_id: Mapped[str | None] = mapped_column(String(31))
     created_at: Mapped[float] = mapped_column(Double)
 
 
@@ -69,6 +72,7 @@ class FlowRow(Base):
 
     flow_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     published_version: Mapped[int] = mapped_column(Integer)
+    unit_id: Mapped[str | None] = mapped_column(String(31))
     created_at: Mapped[float] = mapped_column(Double)
 
 
@@ -83,6 +87,8 @@ class FlowVersionRow(Base):
     """Name of the token that published it."""
     copy_of: Mapped[int | None] = mapped_column(Integer)
     """The earlier version that this one put back."""
+    unit_id: Mapped[str | None] = mapped_column(String(31))
+    """The flow's when it was published."""
 
 
 class FlowDraftRow(Base):
@@ -98,6 +104,7 @@ class FlowDraftRow(Base):
     graph: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     saved_at: Mapped[float] = mapped_column(Double)
     saved_by: Mapped[str] = mapped_column(String(200))
+    unit_id: Mapped[str | None] = mapped_column(String(31))
 
 
 class DidRow(Base):
@@ -110,6 +117,7 @@ class DidRow(Base):
     language: Mapped[str] = mapped_column(String(35))
     time_zone: Mapped[str] = mapped_column(String(64))
     region: Mapped[str] = mapped_column(String(31))
+    unit_id: Mapped[str | None] = mapped_column(String(31))
     created_at: Mapped[float] = mapped_column(Double)
 
 
@@ -131,6 +139,7 @@ class AgentRow(Base):
     shifts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     site: Mapped[str | None] = mapped_column(String(31))
     capacity: Mapped[dict[str, int]] = mapped_column(JSON, server_default='{"voice": 1}')
+    unit_id: Mapped[str | None] = mapped_column(String(31))
     created_at: Mapped[float] = mapped_column(Double)
 
 
@@ -141,6 +150,11 @@ class TokenRow(Base):
     name: Mapped[str] = mapped_column(String(200))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     role: Mapped[str] = mapped_column(String(31))
+    grants: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    """``orchestrator.domain.grants.Grant``; NULL: the role on everything."""
+    user_id: Mapped[str | None] = mapped_column(String(26), index=True)
+    """Of a session: its grants are the user's at the time."""
+    expires_at: Mapped[float | None] = mapped_column(Double)
     created_at: Mapped[float] = mapped_column(Double)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import AgentRow
+from orchestrator.api.access import EVERYBODY, LEADERS, STAFF, TALKERS
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, SipAccount, agent_fields, page_of
 from orchestrator.domain.access import SIP_REALM
@@ -85,12 +86,16 @@ async def delete(services: Services, agent_id: str) -> None:
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/agents/{agent_id}"
-    registry.route("GET", "/api/v1/agents", tag="agents")(find)
-    registry.route("POST", "/api/v1/agents", tag="agents", status=201, problems=(409,))(create)
-    registry.route("GET", one, tag="agents")(get)
-    registry.route("PUT", one, tag="agents")(change)
-    registry.route("DELETE", one, tag="agents", status=204)(delete)
-    registry.route("POST", one + "/password", tag="agents", status=201)(new_password)
-    registry.route("POST", one + "/status", tag="agents", status=204, problems=(409, 504))(set_status)
-    registry.route("POST", one + "/wrap-up/end", tag="agents", status=204, problems=(409, 504))(end_wrap_up)
-    registry.route("POST", one + "/wrap-up/extend", tag="agents", status=204, problems=(409, 504))(extend_wrap_up)
+    registry.route("GET", "/api/v1/agents", tag="agents", roles=STAFF)(find)
+    registry.route("POST", "/api/v1/agents", tag="agents", status=201, problems=(409,), roles=LEADERS)(create)
+    registry.route("GET", one, tag="agents", roles=EVERYBODY)(get)
+    registry.route("PUT", one, tag="agents", roles=LEADERS)(change)
+    registry.route("DELETE", one, tag="agents", status=204, roles=LEADERS)(delete)
+    registry.route("POST", one + "/password", tag="agents", status=201, roles=LEADERS)(new_password)
+    registry.route("POST", one + "/status", tag="agents", status=204, problems=(409, 504), roles=TALKERS)(set_status)
+    registry.route("POST", one + "/wrap-up/end", tag="agents", status=204, problems=(409, 504), roles=TALKERS)(
+        end_wrap_up
+    )
+    registry.route("POST", one + "/wrap-up/extend", tag="agents", status=204, problems=(409, 504), roles=TALKERS)(
+        extend_wrap_up
+    )

@@ -6,6 +6,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallbackRow
+from orchestrator.api.access import STAFF, SUPERVISORS, TALKERS
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Callback, CallbackScheduled, PageOf, PageQuery, callback_of, page_of
 from orchestrator.domain.resources import CallbackSpec, E164Text
@@ -56,7 +57,7 @@ async def cancel(services: Services, callback_id: str) -> None:
 
 def routes(registry: Registry) -> None:
     every, one = "/api/v1/callbacks", "/api/v1/callbacks/{callback_id}"
-    registry.route("GET", every, tag="callbacks")(find)
-    registry.route("POST", every, tag="callbacks", status=201, problems=(404, 409, 504))(schedule)
-    registry.route("GET", one, tag="callbacks")(get)
-    registry.route("DELETE", one, tag="callbacks", status=204, problems=(409, 504))(cancel)
+    registry.route("GET", every, tag="callbacks", roles=STAFF)(find)
+    registry.route("POST", every, tag="callbacks", status=201, problems=(404, 409, 504), roles=TALKERS)(schedule)
+    registry.route("GET", one, tag="callbacks", roles=STAFF)(get)
+    registry.route("DELETE", one, tag="callbacks", status=204, problems=(409, 504), roles=SUPERVISORS)(cancel)

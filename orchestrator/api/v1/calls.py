@@ -6,6 +6,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallRow
+from orchestrator.api.access import EVERYBODY, SUPERVISORS, TALKERS
 from orchestrator.api.call_schemas import Call, Choices, ParkedIn, Wait, call_of, choices_of, wait_of
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, page_of
@@ -23,7 +24,6 @@ from orchestrator.services.paging import page
 from pbx.wire.messages import (
     EndSupervision,
     ExplainChoice,
-    ExplainWait,
     HangUpCall,
     HoldCall,
     MuteAgent,
@@ -68,7 +68,7 @@ class WaitQuery(Strict):
 
 async def explain_wait(services: Services, call_id: str, query: WaitQuery) -> Wait:
     """Why a waiting call still waits: whom it waits for, and what keeps each of them, counted."""
-    return wait_of(await calls.tell(services, call_id, ExplainWait(call_id=call_id, agent_id=query.agent_id)))
+    return wait_of(await calls.explain_wait(services, call_id, query.agent_id))
 
 
 async def explain_choice(services: Services, call_id: str) -> Choices:
@@ -198,19 +198,29 @@ async def cancel(services: Services, call_id: str) -> None:
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/calls/{call_id}"
-    registry.route("GET", "/api/v1/calls", tag="calls")(find)
-    registry.route("GET", one, tag="calls")(get)
-    registry.route("GET", one + "/wait", tag="calls", problems=(409, 504))(explain_wait)
-    registry.route("GET", one + "/choice", tag="calls", problems=(409, 504))(explain_choice)
-    registry.route("POST", one + "/hangup", tag="calls", status=204, problems=(409, 504))(hang_up)
-    registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504))(stop_recording)
+    registry.route("GET", "/api/v1/calls", tag="calls", roles=EVERYBODY)(find)
+    registry.route("GET", one, tag="calls", roles=EVERYBODY)(get)
+    registry.route("GET", one + "/wait", tag="calls", problems=(409, 504), roles=EVERYBODY)(explain_wait)
+    registry.route("GET", one + "/choice", tag="calls", problems=(409, 504), roles=EVERYBODY)(explain_choice)
+    registry.route("POST", one + "/hangup", tag="calls", status=204, problems=(409, 504), roles=TALKERS)(hang_up)
+    registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504), roles=EVERYBODY)(
+        stop_recording
+    )
     supervision = one + "/supervision"
-    registry.route("POST", supervision, tag="calls", status=204, problems=(409, 504))(supervise)
-    registry.route("DELETE", supervision, tag="calls", status=204, problems=(409, 504))(end_supervision)
-    registry.route("POST", supervision + "/take-over", tag="calls", status=204, problems=(409, 504))(take_over)
-    registry.route("POST", one + "/park", tag="calls", problems=(409, 504))(park)
+    registry.route("POST", supervision, tag="calls", status=204, problems=(409, 504), roles=SUPERVISORS)(supervise)
+    registry.route("DELETE", supervision, tag="calls", status=204, problems=(409, 504), roles=SUPERVISORS)(
+        end_supervision
+    )
+    registry.route("POST", supervision + "/take-over", tag="calls", status=204, problems=(409, 504), roles=SUPERVISORS)(
+        take_over
+    )
+    registry.route("POST", one + "/park", tag="calls", problems=(409, 504), roles=TALKERS)(park)
     for verb in (hold, resume, mute, unmute, transfer, retrieve):
-        registry.route("POST", f"{one}/{verb.__name__}", tag="calls", status=204, problems=(409, 504))(verb)
-    registry.route("POST", one + "/consult", tag="calls", status=204, problems=(409, 504))(consult)
+        registry.route("POST", f"{one}/{verb.__name__}", tag="calls", status=204, problems=(409, 504), roles=TALKERS)(
+            verb
+        )
+    registry.route("POST", one + "/consult", tag="calls", status=204, problems=(409, 504), roles=TALKERS)(consult)
     for step in (swap, complete, conference, cancel):
-        registry.route("POST", f"{one}/consult/{step.__name__}", tag="calls", status=204, problems=(409, 504))(step)
+        registry.route(
+            "POST", f"{one}/consult/{step.__name__}", tag="calls", status=204, problems=(409, 504), roles=TALKERS
+        )(step)

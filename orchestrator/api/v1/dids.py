@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import DidRow
+from orchestrator.api.access import ENGINEERS, STAFF
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Did, PageOf, PageQuery, did_of, page_of
 from orchestrator.domain.resources import DidChange, DidSpec
@@ -45,8 +46,8 @@ async def delete(services: Services, number: str) -> None:
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/dids/{number}"
-    registry.route("GET", "/api/v1/dids", tag="dids")(find)
-    registry.route("POST", "/api/v1/dids", tag="dids", status=201, problems=(409,))(create)
-    registry.route("GET", one, tag="dids")(get)
-    registry.route("PUT", one, tag="dids")(change)
-    registry.route("DELETE", one, tag="dids", status=204)(delete)
+    registry.route("GET", "/api/v1/dids", tag="dids", roles=STAFF)(find)
+    registry.route("POST", "/api/v1/dids", tag="dids", status=201, problems=(409,), roles=ENGINEERS)(create)
+    registry.route("GET", one, tag="dids", roles=STAFF)(get)
+    registry.route("PUT", one, tag="dids", roles=ENGINEERS)(change)
+    registry.route("DELETE", one, tag="dids", status=204, roles=ENGINEERS)(delete)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import orjson
 from aiohttp import web
 from pydantic import Field
 
 from orchestrator.adapters.db.models import EventRow
+from orchestrator.api.access import STAFF
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import event_of
+from orchestrator.domain.grants import current
 from orchestrator.domain.problems import one
 from orchestrator.domain.resources import Strict
+from orchestrator.services import tokens
 from orchestrator.services.context import Services
 from orchestrator.services.feed import Selection
 
 KEEP_ALIVE_S = 15.0
+CHECK_S = 10.0
+"""After that the token is looked up again before more is sent."""
 STOPPING: web.AppKey[asyncio.Event] = web.AppKey("stopping", asyncio.Event)
 """Set when the server shuts down, so that open streams end."""
 
@@ -67,9 +73,16 @@ async def follow(services: Services, request: web.Request, query: EventQuery) ->
 
 
 async def _send(services: Services, response: web.StreamResponse, after: int, chosen: Selection) -> None:
+    caller, checked = current(), time.monotonic()
     async for rows in services.feed.follow(after, chosen, KEEP_ALIVE_S):
+        if time.monotonic() - checked >= CHECK_S:
+            async with services.database.read() as session:
+                known = await tokens.again(session, caller.caller_id, time.time())
+            if known is None or known.grants != caller.held:
+                return  # revoked, expired, or good for something else by now: whoever may, begins anew
+            checked = time.monotonic()
         await response.write(b"".join(map(_frame, rows)) or b": nothing new\n\n")
 
 
 def routes(registry: Registry) -> None:
-    registry.route("GET", "/api/v1/events", tag="events", media_type="text/event-stream")(follow)
+    registry.route("GET", "/api/v1/events", tag="events", media_type="text/event-stream", roles=STAFF)(follow)

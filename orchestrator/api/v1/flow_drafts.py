@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from orchestrator.adapters.db.models import FlowDraftRow
+from orchestrator.api.access import ENGINEERS
 from orchestrator.api.auth import who
 from orchestrator.api.flow_schemas import (
     Draft,
@@ -74,9 +75,9 @@ async def publish(services: Services, request: web.Request, flow_id: str, body: 
 
 def routes(registry: Registry) -> None:
     flow = "/api/v1/flows/{flow_id}"
-    registry.route("GET", "/api/v1/flow-drafts", tag="flows")(find)
-    registry.route("GET", f"{flow}/draft", tag="flows")(get)
-    registry.route("PUT", f"{flow}/draft", tag="flows", problems=(409,))(save)
-    registry.route("DELETE", f"{flow}/draft", tag="flows", status=204)(discard)
-    registry.route("POST", f"{flow}/check", tag="flows")(check)
-    registry.route("POST", f"{flow}/publish", tag="flows", status=201, problems=(409,))(publish)
+    registry.route("GET", "/api/v1/flow-drafts", tag="flows", roles=ENGINEERS)(find)
+    registry.route("GET", f"{flow}/draft", tag="flows", roles=ENGINEERS)(get)
+    registry.route("PUT", f"{flow}/draft", tag="flows", problems=(409,), roles=ENGINEERS)(save)
+    registry.route("DELETE", f"{flow}/draft", tag="flows", status=204, roles=ENGINEERS)(discard)
+    registry.route("POST", f"{flow}/check", tag="flows", roles=ENGINEERS, recorded=False)(check)
+    registry.route("POST", f"{flow}/publish", tag="flows", status=201, problems=(409,), roles=ENGINEERS)(publish)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from orchestrator.adapters.db.models import FlowVersionRow
+from orchestrator.api.access import ENGINEERS, STAFF
 from orchestrator.api.auth import who
 from orchestrator.api.flow_schemas import Flow, FlowVersion, flow_of, flow_version_of
 from orchestrator.api.registry import Registry
@@ -68,11 +69,11 @@ async def delete(services: Services, flow_id: str) -> None:
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/flows/{flow_id}"
-    registry.route("GET", "/api/v1/flows", tag="flows")(find)
-    registry.route("POST", "/api/v1/flows", tag="flows", status=201, problems=(409,))(create)
-    registry.route("GET", one, tag="flows")(get)
-    registry.route("PUT", one, tag="flows")(change)
-    registry.route("DELETE", one, tag="flows", status=204, problems=(409,))(delete)
-    registry.route("GET", f"{one}/versions", tag="flows")(versions)
-    registry.route("GET", f"{one}/versions/{{version}}", tag="flows")(version)
-    registry.route("POST", f"{one}/rollback", tag="flows", status=201)(roll_back)
+    registry.route("GET", "/api/v1/flows", tag="flows", roles=STAFF)(find)
+    registry.route("POST", "/api/v1/flows", tag="flows", status=201, problems=(409,), roles=ENGINEERS)(create)
+    registry.route("GET", one, tag="flows", roles=STAFF)(get)
+    registry.route("PUT", one, tag="flows", roles=ENGINEERS)(change)
+    registry.route("DELETE", one, tag="flows", status=204, problems=(409,), roles=ENGINEERS)(delete)
+    registry.route("GET", f"{one}/versions", tag="flows", roles=STAFF)(versions)
+    registry.route("GET", f"{one}/versions/{{version}}", tag="flows", roles=STAFF)(version)
+    registry.route("POST", f"{one}/rollback", tag="flows", status=201, roles=ENGINEERS)(roll_back)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import PopRow
+from orchestrator.api.access import ENGINEERS, STAFF
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Pop, PopCreated, page_of, pop_fields
 from orchestrator.domain.resources import PopChange, PopSpec
@@ -72,9 +73,9 @@ async def delete(services: Services, pop_id: str) -> None:
 
 
 def routes(registry: Registry) -> None:
-    registry.route("GET", "/api/v1/pops", tag="pops")(find)
-    registry.route("POST", "/api/v1/pops", tag="pops", status=201, problems=(409,))(create)
-    registry.route("GET", "/api/v1/pops/{pop_id}", tag="pops")(get)
-    registry.route("PUT", "/api/v1/pops/{pop_id}", tag="pops")(change)
-    registry.route("DELETE", "/api/v1/pops/{pop_id}", tag="pops", status=204, problems=(409,))(delete)
-    registry.route("POST", "/api/v1/pops/{pop_id}/key", tag="pops", status=201)(new_key)
+    registry.route("GET", "/api/v1/pops", tag="pops", roles=STAFF)(find)
+    registry.route("POST", "/api/v1/pops", tag="pops", status=201, problems=(409,), roles=ENGINEERS)(create)
+    registry.route("GET", "/api/v1/pops/{pop_id}", tag="pops", roles=STAFF)(get)
+    registry.route("PUT", "/api/v1/pops/{pop_id}", tag="pops", roles=ENGINEERS)(change)
+    registry.route("DELETE", "/api/v1/pops/{pop_id}", tag="pops", status=204, problems=(409,), roles=ENGINEERS)(delete)
+    registry.route("POST", "/api/v1/pops/{pop_id}/key", tag="pops", status=201, roles=ENGINEERS)(new_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import QueueRow
+from orchestrator.api.access import ENGINEERS, STAFF
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Queue, page_of, queue_of
 from orchestrator.domain.resources import QueueChange, QueueSpec
@@ -45,8 +46,8 @@ async def delete(services: Services, queue_id: str) -> None:
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/queues/{queue_id}"
-    registry.route("GET", "/api/v1/queues", tag="queues")(find)
-    registry.route("POST", "/api/v1/queues", tag="queues", status=201, problems=(409,))(create)
-    registry.route("GET", one, tag="queues")(get)
-    registry.route("PUT", one, tag="queues")(change)
-    registry.route("DELETE", one, tag="queues", status=204, problems=(409,))(delete)
+    registry.route("GET", "/api/v1/queues", tag="queues", roles=STAFF)(find)
+    registry.route("POST", "/api/v1/queues", tag="queues", status=201, problems=(409,), roles=ENGINEERS)(create)
+    registry.route("GET", one, tag="queues", roles=STAFF)(get)
+    registry.route("PUT", one, tag="queues", roles=ENGINEERS)(change)
+    registry.route("DELETE", one, tag="queues", status=204, problems=(409,), roles=ENGINEERS)(delete)

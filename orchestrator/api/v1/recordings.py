@@ -10,11 +10,14 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import RecordingRow
+from orchestrator.api.access import LISTENERS
 from orchestrator.api.errors import problem_response
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Recording, page_of, recording_of
+from orchestrator.domain.grants import current
 from orchestrator.domain.problems import NotFound, Problem
 from orchestrator.services import recordings
+from orchestrator.services.audit import READ
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
@@ -60,6 +63,7 @@ async def content(services: Services, request: web.Request, recording_id: str) -
     if found and not first:  # the last so many bytes: ask for the size first
         head = await recordings.open_content(services.bus, row, 0, 1)
         start = max(0, head.total_size - int(last))
+    await current().note(READ)
     opened = await recordings.open_content(services.bus, row, start, length)
     total = opened.total_size
     if found and start >= total:
@@ -90,6 +94,15 @@ async def content(services: Services, request: web.Request, recording_id: str) -
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/recordings/{recording_id}"
-    registry.route("GET", "/api/v1/recordings", tag="recordings")(find)
-    registry.route("GET", one, tag="recordings")(get)
-    registry.route("GET", one + "/content", tag="recordings", media_type="audio/wav", problems=(409, 416, 504))(content)
+    registry.route("GET", "/api/v1/recordings", tag="recordings", roles=LISTENERS)(find)
+    registry.route("GET", one, tag="recordings", roles=LISTENERS)(get)
+    registry.route(
+        "GET",
+        one + "/content",
+        tag="recordings",
+        media_type="audio/wav",
+        problems=(409, 416, 504),
+        roles=LISTENERS,
+        recorded=True,
+        purpose=True,
+    )(content)

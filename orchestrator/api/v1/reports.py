@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from orchestrator.adapters.db.models import AgentRow, PopRow, QueueRow
+from orchestrator.api.access import STAFF
 from orchestrator.api.registry import Registry
 from orchestrator.api.report_schemas import (
     FiguresQuery,
@@ -24,10 +27,13 @@ from orchestrator.api.report_schemas import (
     month_of,
     report_of,
 )
+from orchestrator.domain.grants import current
+from orchestrator.domain.problems import NotFound
 from orchestrator.services import agent_times, month_report, reports
 from orchestrator.services import month_page as pages
 from orchestrator.services.context import Services
 from orchestrator.services.reports import Asked, By, Limits
+from orchestrator.services.scope import get, nothing_outside
 
 
 async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
@@ -35,8 +41,21 @@ async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
 
 
 async def _limits(services: Services) -> Limits:
-    """What the caller may see of all calls: whoever may ask for reports sees all of them."""
-    return Limits()
+    """What the caller may see: the queues of the grants' units, at the POPs of the regions that all of them have."""
+    caller = current()
+    if caller.whole:
+        return Limits()
+    units = [grant.units for grant in caller.grants]
+    regions = [grant.regions for grant in caller.grants if grant.regions is not None]
+    queues = pops = None
+    async with services.database.read() as session:
+        if all(one is not None for one in units):
+            named = sorted({unit for one in units for unit in one or ()})
+            queues = frozenset(await session.scalars(select(QueueRow.queue_id).where(QueueRow.unit_id.in_(named))))
+        if regions:
+            common = sorted(frozenset.intersection(*map(frozenset, regions)))
+            pops = frozenset(await session.scalars(select(PopRow.pop_id).where(PopRow.region.in_(common))))
+    return Limits(queues, pops)
 
 
 async def figures(services: Services, query: FiguresQuery) -> Report:
@@ -80,6 +99,8 @@ async def intervals(services: Services, query: IntervalsQuery) -> Intervals:
     """What an agent did: one interval for each status and state, oldest first, with the one that goes on."""
     start, end = query.period(datetime.now(UTC))
     async with services.database.read() as session:
+        if not nothing_outside() and await get(session, AgentRow, query.agent_id) is None:
+            raise NotFound("agent", query.agent_id)
         found = await agent_times.intervals(session, query.agent_id, start, end)
     items = [Interval.model_validate(row) for row in found[: agent_times.MOST_INTERVALS]]
     return Intervals(agent_id=query.agent_id, items=items, truncated=len(found) > len(items))
@@ -107,8 +128,9 @@ async def _month(services: Services, month: str, query: MonthQuery) -> month_rep
 
 
 def routes(registry: Registry) -> None:
-    registry.route("GET", "/api/v1/reports/figures", tag="reports")(figures)
-    registry.route("GET", "/api/v1/reports/heat-map", tag="reports")(heat_map)
-    registry.route("GET", "/api/v1/reports/agent-states", tag="reports")(intervals)
-    registry.route("GET", "/api/v1/reports/months/{month}", tag="reports", media_type="text/html")(month_page)
-    registry.route("GET", "/api/v1/reports/months/{month}/csv", tag="reports", media_type="text/csv")(month_table)
+    path, month = "/api/v1/reports", "/api/v1/reports/months/{month}"
+    registry.route("GET", path + "/figures", tag="reports", roles=STAFF)(figures)
+    registry.route("GET", path + "/heat-map", tag="reports", roles=STAFF)(heat_map)
+    registry.route("GET", path + "/agent-states", tag="reports", problems=(404,), roles=STAFF)(intervals)
+    registry.route("GET", month, tag="reports", media_type="text/html", roles=STAFF)(month_page)
+    registry.route("GET", month + "/csv", tag="reports", media_type="text/csv", roles=STAFF)(month_table)

@@ -7,20 +7,18 @@ import time
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import TokenRow
+from orchestrator.api.access import ADMINS
+from orchestrator.api.access_schemas import Token, TokenCreated, token_fields
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import PageOf, PageQuery, Token, TokenCreated, page_of, token_fields
-from orchestrator.domain.resources import Name, Strict
+from orchestrator.api.schemas import PageOf, PageQuery, page_of
+from orchestrator.domain.access_resources import TokenSpec
 from orchestrator.services import tokens
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-class TokenSpec(Strict):
-    name: Name
-
-
 async def find(services: Services, query: PageQuery) -> PageOf[Token]:
-    """List tokens, without their secrets."""
+    """List tokens of programs and users' sessions, without their secrets."""
     async with services.database.read() as session:
         rows = await page(session, select(TokenRow), TokenRow.token_id, query.page())
     return page_of(rows, lambda row: Token.model_validate(token_fields(row)))
@@ -28,8 +26,10 @@ async def find(services: Services, query: PageQuery) -> PageOf[Token]:
 
 async def create(services: Services, body: TokenSpec) -> TokenCreated:
     """Create a token. The answer holds it, and only this one."""
+    grants = None if body.grants is None else [spec.grant() for spec in body.grants]
+    expires_at = None if body.expires_at is None else body.expires_at.timestamp()
     async with services.database.write() as session:
-        row, token = await tokens.create(session, body.name, time.time())
+        row, token = await tokens.create(session, body.name, time.time(), grants, expires_at)
     return TokenCreated.model_validate({**token_fields(row), "token": token})
 
 
@@ -40,6 +40,6 @@ async def delete(services: Services, token_id: str) -> None:
 
 
 def routes(registry: Registry) -> None:
-    registry.route("GET", "/api/v1/tokens", tag="tokens")(find)
-    registry.route("POST", "/api/v1/tokens", tag="tokens", status=201)(create)
-    registry.route("DELETE", "/api/v1/tokens/{token_id}", tag="tokens", status=204)(delete)
+    registry.route("GET", "/api/v1/tokens", tag="tokens", roles=ADMINS, whole=True)(find)
+    registry.route("POST", "/api/v1/tokens", tag="tokens", status=201, roles=ADMINS, whole=True)(create)
+    registry.route("DELETE", "/api/v1/tokens/{token_id}", tag="tokens", status=204, roles=ADMINS, whole=True)(delete)

@@ -9,6 +9,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import VoicemailRow
+from orchestrator.api.access import LISTENERS, SUPERVISORS
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Voicemail, page_of, voicemail_of
 from orchestrator.api.v1 import recordings
@@ -60,8 +61,17 @@ async def delete(services: Services, voicemail_id: str) -> None:
 
 def routes(registry: Registry) -> None:
     one = "/api/v1/voicemails/{voicemail_id}"
-    registry.route("GET", "/api/v1/voicemails", tag="voicemails")(find)
-    registry.route("GET", one, tag="voicemails")(get)
-    registry.route("GET", one + "/content", tag="voicemails", media_type="audio/wav", problems=(409, 416, 504))(content)
-    registry.route("POST", one + "/heard", tag="voicemails", status=204)(heard)
-    registry.route("DELETE", one, tag="voicemails", status=204, problems=(409, 504))(delete)
+    registry.route("GET", "/api/v1/voicemails", tag="voicemails", roles=LISTENERS)(find)
+    registry.route("GET", one, tag="voicemails", roles=LISTENERS)(get)
+    registry.route(
+        "GET",
+        one + "/content",
+        tag="voicemails",
+        media_type="audio/wav",
+        problems=(409, 416, 504),
+        roles=LISTENERS,
+        recorded=True,
+        purpose=True,
+    )(content)
+    registry.route("POST", one + "/heard", tag="voicemails", status=204, roles=SUPERVISORS)(heard)
+    registry.route("DELETE", one, tag="voicemails", status=204, problems=(409, 504), roles=SUPERVISORS)(delete)

@@ -121,6 +121,6 @@ async def centre(settings: CentreSettings) -> AsyncIterator[tuple[Centre, str]]:
 @pytest.fixture
 async def api(centre: tuple[Centre, str]) -> AsyncIterator[Api]:
     made, token = centre
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {token}", "X-Purpose": "a test"}
     async with aiohttp.ClientSession(f"http://127.0.0.1:{made.port}", headers=headers) as session:
         yield Api(session)

@@ -193,3 +193,23 @@ async def test_the_command_line_says_what_is_wrong(tmp_path: Path) -> None:
     code, _, err = await _command(environment, "nothing")
     assert code == 2
     assert "no command nothing" in err
+
+
+async def test_the_command_makes_tokens_with_limits(tmp_path: Path) -> None:
+    environment = _environment(tmp_path / "centre", bus_port=str(free_port()))
+    limits = ("--role", "supervisor", "--unit", "sales", "--region", "eu", "--days", "30")
+    code, token, _ = await _command(environment, "centre", "token", "create", "wall", *limits)
+    assert code == 0
+    for wrong in (("--role", "king"), ("--role", "agent"), ("--role", "admin", "--agent", "x"), ("--unit", "No Unit")):
+        assert (await _command(environment, "centre", "token", "create", "x", *wrong))[0] == 2
+    code, _, err = await _command(environment, "centre", "token", "create", "x", "--role", "agent", "--agent", "nobody")
+    assert (code, "names no agent" in err) == (1, True)
+    async with started(environment) as running:
+        headers = {"Authorization": f"Bearer {token.strip()}"}
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{running.port()}", headers=headers) as session:
+            me = (await Api(session).get("/session")).body
+            assert (await Api(session).get("/users")).status == 403
+    limit = {"role": "supervisor", "units": ["sales"], "regions": ["eu"], "agent_id": None}
+    assert (me["name"], me["grants"]) == ("wall", [limit])
+    code, out, _ = await _command(environment, "audit", "verify")
+    assert (code, out.startswith("1 rows, whole")) == (0, True)

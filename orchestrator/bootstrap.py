@@ -22,7 +22,7 @@ from orchestrator.adapters.db.models import PopRow
 from orchestrator.api.app import make_app
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
-from orchestrator.services import tokens
+from orchestrator.services import idempotency, tokens
 from orchestrator.services.context import Services
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
@@ -100,6 +100,7 @@ class Centre:
         self._loop.keep("configuration to the POPs", publisher.run)
         self._loop.keep("events from the POPs", Ingest(database, bus, feed.wake).run)
         self._loop.keep("presence", presence.run)
+        self._loop.keep("old idempotency keys", lambda: idempotency.purge(database))
         services = Services(
             database=database,
             units=units,

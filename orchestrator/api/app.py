@@ -8,7 +8,7 @@ from importlib import metadata
 from aiohttp import web
 
 from orchestrator.api import auth, errors
-from orchestrator.api.registry import MAX_BODY, SERVICES, Registry, openapi
+from orchestrator.api.registry import LONGEST_BODY, SERVICES, Registry, openapi
 from orchestrator.api.v1 import (
     agents,
     callbacks,
@@ -54,7 +54,7 @@ def registry() -> Registry:
 def make_app(services: Services) -> web.Application:
     routes = registry()
     public = routes.public_paths | {OPENAPI_PATH}
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[errors.middleware, auth.middleware(public)])
+    app = web.Application(client_max_size=LONGEST_BODY, middlewares=[errors.middleware, auth.middleware(public)])
     app[SERVICES] = services
     app[events.STOPPING] = asyncio.Event()
     routes.install(app)

@@ -1,8 +1,9 @@
 """Routes with types: a handler's annotations are its contract. From the same models come the validation of requests
 and the OpenAPI 3.1 document.
 
-A handler takes ``services: Services`` and, as it needs, ``request``, ``body`` (a model), ``query`` (a model) and the
-path's parameters by name (texts). It returns a model, None (204), or a response of its own.
+A handler takes ``services: Services`` and, as it needs, ``request``, ``body`` (a model), ``content`` (bytes, where the
+route names ``content_types``), ``query`` (a model) and the path's parameters by name (texts). It returns a model, None
+(204), or a response of its own.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
+from urllib.parse import quote
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from orchestrator.api import errors
-from orchestrator.domain.problems import FieldError, Invalid, one
+from orchestrator.api import conditions, errors
+from orchestrator.domain.problems import FieldError, Invalid, NotReadable, one
 from orchestrator.services.context import Services
 
 Handler = Callable[..., Awaitable[BaseModel | web.StreamResponse | None]]
 MAX_BODY = 1 << 20
+"""Bytes of a request's body, where the route says nothing else."""
+LONGEST_BODY = 32 << 20
 NUL = "holds the character NUL"
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -44,6 +48,12 @@ class Route:
     public: bool
     parameters: tuple[str, ...]
     problems: tuple[int, ...]
+    tagged: bool = False
+    """Its answer is a resource with an ETag."""
+    checked: Literal["within", "before"] = "within"
+    """Whether If-Match is asked in the handler's transactions, or before a handler that sends commands."""
+    content_types: tuple[str, ...] = ()
+    max_body: int = MAX_BODY
 
 
 class Registry:
@@ -60,13 +70,21 @@ class Registry:
         media_type: str = "application/json",
         public: bool = False,
         problems: Sequence[int] = (),
+        tagged: bool | None = None,
+        checked: Literal["within", "before"] = "within",
+        content_types: Sequence[str] = (),
+        max_body: int = MAX_BODY,
     ) -> Callable[[Handler], Handler]:
-        """``problems``: the error statuses besides 400, 401, 404, 422, 500 and 503 that the route may answer."""
+        """``problems``: the error statuses besides 400, 401, 404, 422, 500 and 503 that the route may answer, and
+        those of conditions. ``tagged``: whether a GET's answer has an ETag; that of one resource has, unless told
+        otherwise."""
 
         def add(handler: Handler) -> Handler:
             hints = get_type_hints(handler)
             returned = hints.get("return")
             model = returned if inspect.isclass(returned) and issubclass(returned, BaseModel) else None
+            parameters = tuple(_PARAMETER.findall(path))
+            resource = method == "GET" and model is not None and bool(parameters) and "items" not in model.model_fields
             self.routes.append(
                 Route(
                     method,
@@ -80,8 +98,12 @@ class Registry:
                     model,
                     media_type,
                     public,
-                    tuple(_PARAMETER.findall(path)),
+                    parameters,
                     tuple(problems),
+                    resource if tagged is None else tagged,
+                    checked,
+                    tuple(content_types),
+                    max_body,
                 )
             )
             return handler
@@ -90,14 +112,22 @@ class Registry:
 
     def install(self, app: web.Application) -> None:
         for route in self.routes:
-            app.router.add_route(route.method, route.path, _adapt(route))
+            app.router.add_route(route.method, route.path, _adapt(route, self.resource_of(route)))
+
+    def resource_of(self, route: Route) -> Route | None:
+        """The GET of the resource that the route reads, changes or makes, if it has an ETag."""
+        for other in self.routes:
+            made = route.method == "POST" and re.fullmatch(re.escape(route.path) + r"/{\w+}", other.path)
+            if other.tagged and other.method == "GET" and (other.path == route.path or made):
+                return other
+        return None
 
     @property
     def public_paths(self) -> frozenset[str]:
         return frozenset(route.path for route in self.routes if route.public)
 
 
-def _adapt(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _adapt(route: Route, resource: Route | None) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     wanted = inspect.signature(route.handler).parameters
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -105,28 +135,71 @@ def _adapt(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
         for name, value in (*arguments.items(), *request.query.items()):
             if "\0" in value:
                 raise one(name, NUL)
-        if "services" in wanted:
-            arguments["services"] = request.app[SERVICES]
         if "request" in wanted:
             arguments["request"] = request
         if route.query is not None:
             arguments["query"] = _validate(route.query, dict(request.query))
         elif request.query:
             raise one(next(iter(request.query)), "is not a parameter here")
+        if route.content_types and request.content_type not in route.content_types:
+            raise NotReadable(f"the body must be one of {', '.join(route.content_types)}")
+        body = await _body(request, route.max_body) if request.method != "GET" else b""
+        if "content" in wanted:
+            arguments["content"] = body
         if route.body is not None:
-            arguments["body"] = _validate(route.body, await _json(request))
-        result = await route.handler(**arguments)
-        if isinstance(result, web.StreamResponse):
-            return result
-        if result is None:
-            return web.Response(status=204)
-        return web.Response(body=result.model_dump_json(), status=route.status, content_type="application/json")
+            arguments["body"] = _validate(route.body, _json(body))
+
+        async def carry_out(services: Services) -> web.StreamResponse:
+            if "services" in wanted:
+                arguments["services"] = services
+            return _response(route, resource, request, await route.handler(**arguments))
+
+        services = request.app[SERVICES]
+        if route.method != "GET":
+            holds = conditions.precondition(request, resource if route.method != "POST" else None)
+            if holds is not None and route.checked == "within":
+                services = conditions.conditional(services, holds)
+            elif holds is not None:
+                await holds(services)
+        if route.method == "POST" and (asked := conditions.asked_once(request, body)) is not None:
+            return await conditions.once(services, asked, carry_out)
+        return await carry_out(services)
 
     return handle
 
 
-async def _json(request: web.Request) -> Any:
+def _response(
+    route: Route, resource: Route | None, request: web.Request, result: BaseModel | web.StreamResponse | None
+) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        return result
+    if result is None:
+        return web.Response(status=204)
+    headers: dict[str, str] = {}
+    if resource is not None and resource.response is not None and conditions.shows(result, resource.response):
+        headers["ETag"] = conditions.etag(resource.response, result)
+        if route.method == "GET" and not conditions.volatile(resource.response):
+            if conditions.not_modified(request, headers["ETag"]):
+                return web.Response(status=304, headers=headers)
+        elif route.method == "POST" and route.status == 201 and resource.path != route.path:
+            name = resource.parameters[-1]
+            there = {**request.match_info, name: getattr(result, name)}
+            headers["Location"] = _PARAMETER.sub(lambda found: quote(there[found[1]], safe=""), resource.path)
+    return web.Response(
+        body=result.model_dump_json().encode(), status=route.status, headers=headers, content_type="application/json"
+    )
+
+
+async def _body(request: web.Request, most: int) -> bytes:
+    if (request.content_length or 0) > most:
+        raise web.HTTPRequestEntityTooLarge(most, request.content_length or 0)
     data = await request.read()
+    if len(data) > most:
+        raise web.HTTPRequestEntityTooLarge(most, len(data))
+    return data
+
+
+def _json(data: bytes) -> Any:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -177,7 +250,9 @@ def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
     refs, schema = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
     paths: dict[str, dict[str, Any]] = {}
     for route in registry.routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs, schema.get("$defs", {}))
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(
+            route, registry.resource_of(route), refs, schema.get("$defs", {})
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -190,7 +265,7 @@ def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, refs: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, resource: Route | None, refs: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in route.parameters
     ]
@@ -202,15 +277,23 @@ def _operation(route: Route, refs: Any, definitions: dict[str, Any]) -> dict[str
     statuses = {400, 500, 503, *route.problems}
     statuses |= set() if route.public else {401}
     statuses |= {404} if route.parameters else set()
-    statuses |= {413, 422} if route.body is not None else {422}
+    statuses |= {413, 422} if route.body is not None or route.content_types else {422}
+    statuses |= {415} if route.content_types else set()
+    for header, status in _conditions(route, resource):
+        parameters.append(header)
+        statuses.add(status)
     problem = {"application/problem+json": {"schema": refs[(errors.ProblemBody, "serialization")]}}
     responses: dict[str, Any] = {str(s): {"description": "Problem", "content": problem} for s in sorted(statuses)}
+    if 304 in statuses:
+        responses["304"] = {"description": "Unchanged"}
     if route.status == 204:
         responses["204"] = {"description": "Done"}
     else:
         content_schema = refs[(route.response, "serialization")] if route.response is not None else {}
         content = {route.media_type: {"schema": content_schema} if content_schema else {}}
         responses[str(route.status)] = {"description": "Done", "content": content}
+        if resource is not None and resource.response is not None and route.response is not None:
+            conditions.describe_answer(responses, route.method, route.status)
     operation: dict[str, Any] = {
         "operationId": route.handler.__module__.rsplit(".", 1)[1] + "_" + getattr(route.handler, "__name__", "handler"),
         "summary": route.summary.split("\n", 1)[0],
@@ -222,6 +305,18 @@ def _operation(route: Route, refs: Any, definitions: dict[str, Any]) -> dict[str
     if route.body is not None:
         schema = refs[(route.body, "validation")]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if route.content_types:
+        content = {kind: {"schema": _content_schema(kind)} for kind in route.content_types}
+        operation["requestBody"] = {"required": True, "content": content}
     if route.public:
         operation["security"] = []
     return operation
+
+
+def _conditions(route: Route, resource: Route | None) -> list[tuple[dict[str, Any], int]]:
+    live = resource is not None and resource.response is not None and bool(conditions.volatile(resource.response))
+    return conditions.described(route.method, resource=resource is not None, live=live, public=route.public)
+
+
+def _content_schema(kind: str) -> dict[str, Any]:
+    return {"type": "string"} if kind.startswith("text/") or kind.endswith("ndjson") else {}

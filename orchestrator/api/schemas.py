@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -53,6 +53,19 @@ def page_of(page: Page[Row], convert: Callable[[Row], Item]) -> PageOf[Item]:
 
 
 class Pop(PopSpec):
+    volatile: ClassVar[frozenset[str]] = frozenset(
+        {
+            "connected",
+            "last_seen_at",
+            "config_revision",
+            "applied_revision",
+            "revision_lag",
+            "engine_up",
+            "live_calls",
+            "unsent_events",
+            "config_errors",
+        }
+    )
     created_at: At
     connected: bool
     last_seen_at: At | None

@@ -271,6 +271,23 @@ class OutboxRow(Base):
     """A ``ConfigEntry``; None deletes the key."""
 
 
+class IdempotentRow(Base):
+    """What was asked under an Idempotency-Key, and the answer, for a day."""
+
+    __tablename__ = "idempotent_requests"
+
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the bearer token and the key."""
+    attempt: Mapped[str] = mapped_column(String(16))
+    """Who carries it out."""
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(15))
+    """``running``, ``committed`` (carried out, no answer yet), ``done``."""
+    started_at: Mapped[float] = mapped_column(Double, index=True)
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Sealed under the bearer token."""
+
+
 class SettingRow(Base):
     __tablename__ = "settings"
 

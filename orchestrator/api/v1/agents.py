@@ -5,10 +5,11 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import AgentRow
+from orchestrator.api.filters import Id, Words, named, narrowed
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, SipAccount, agent_fields, page_of
 from orchestrator.domain.access import SIP_REALM
-from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus, MoreWrapUp
+from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus, MoreWrapUp, SkillName
 from orchestrator.services import agents, commands
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
@@ -24,10 +25,31 @@ def _created(row: AgentRow, password: str) -> AgentCreated:
     return AgentCreated.model_validate({**agent_fields(row), "sip": sip})
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Agent]:
+class AgentQuery(PageQuery):
+    pop_id: Id | None = None
+    site: Id | None = None
+    country: Id | None = None
+    phone_id: Id | None = None
+    skill: SkillName | None = None
+    """Who has it, at any proficiency."""
+    name: Words | None = None
+
+
+async def find(services: Services, query: AgentQuery) -> PageOf[Agent]:
     """List agents."""
+    statement = narrowed(
+        select(AgentRow),
+        query,
+        pop_id=AgentRow.pop_id,
+        site=AgentRow.site,
+        country=AgentRow.country,
+        phone_id=AgentRow.phone_id,
+    )
+    statement = named(statement, query.name, AgentRow.name)
+    if query.skill is not None:
+        statement = statement.where(AgentRow.skills[query.skill].as_string().is_not(None))
     async with services.database.read() as session:
-        return page_of(await page(session, select(AgentRow), AgentRow.agent_id, query.page()), _agent)
+        return page_of(await page(session, statement, AgentRow.agent_id, query.page()), _agent)
 
 
 async def get(services: Services, agent_id: str) -> Agent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import PopRow
+from orchestrator.api.filters import Id, Words, named, narrowed
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Pop, PopCreated, page_of, pop_fields
 from orchestrator.domain.resources import PopChange, PopSpec
@@ -17,10 +18,16 @@ def _pop(services: Services, row: PopRow) -> Pop:
     return Pop.model_validate(pop_fields(row, services.presence.of(row)))
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Pop]:
+class PopQuery(PageQuery):
+    country: Id | None = None
+    name: Words | None = None
+
+
+async def find(services: Services, query: PopQuery) -> PageOf[Pop]:
     """List POPs, with what their last heartbeat said."""
+    statement = named(narrowed(select(PopRow), query, country=PopRow.country), query.name, PopRow.name)
     async with services.database.read() as session:
-        rows = await page(session, select(PopRow), PopRow.pop_id, query.page())
+        rows = await page(session, statement, PopRow.pop_id, query.page())
     return page_of(rows, lambda row: _pop(services, row))
 
 

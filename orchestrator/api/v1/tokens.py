@@ -7,6 +7,7 @@ import time
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import TokenRow
+from orchestrator.api.filters import Words, named
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Token, TokenCreated, page_of, token_fields
 from orchestrator.domain.resources import Name, Strict
@@ -19,10 +20,15 @@ class TokenSpec(Strict):
     name: Name
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Token]:
+class TokenQuery(PageQuery):
+    name: Words | None = None
+
+
+async def find(services: Services, query: TokenQuery) -> PageOf[Token]:
     """List tokens, without their secrets."""
+    statement = named(select(TokenRow), query.name, TokenRow.name)
     async with services.database.read() as session:
-        rows = await page(session, select(TokenRow), TokenRow.token_id, query.page())
+        rows = await page(session, statement, TokenRow.token_id, query.page())
     return page_of(rows, lambda row: Token.model_validate(token_fields(row)))
 
 

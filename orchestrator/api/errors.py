@@ -50,6 +50,8 @@ TITLES = {
 class FieldProblem(BaseModel):
     field: str
     reason: str
+    row: int | None = None
+    """Of an import: the line of the file, from 1; of CSV the first one holds the names."""
 
 
 class ProblemBody(BaseModel):
@@ -72,7 +74,7 @@ def problem_response(status: int, error_id: str, detail: str, errors: Sequence[F
         status=status,
         error_id=error_id,
         detail=detail,
-        errors=[FieldProblem(field=e.field, reason=e.reason) for e in errors],
+        errors=[FieldProblem(field=e.field, reason=e.reason, row=e.row) for e in errors],
     )
     response = web.Response(body=body.model_dump_json(), status=status, content_type=CONTENT_TYPE)
     if status == 401:

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from orchestrator.api import conditions, errors
-from orchestrator.domain.problems import FieldError, Invalid, NotReadable, one
+from orchestrator.domain.problems import Invalid, NotReadable, one
+from orchestrator.domain.rows import errors_of
 from orchestrator.services.context import Services
 
 Handler = Callable[..., Awaitable[BaseModel | web.StreamResponse | None]]
@@ -230,15 +231,7 @@ def _validate(model: type[BaseModel], value: Any) -> BaseModel:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid([_field_error(item) for item in error.errors(include_url=False, include_input=False)]) from None
-
-
-def _field_error(item: Any) -> FieldError:
-    reason = {"missing": "is missing", "extra_forbidden": "is not known here"}.get(item["type"], str(item["msg"]))
-    field = ".".join(str(part) for part in item["loc"] if part != "[key]")
-    if not field and isinstance(item.get("type"), str):
-        field = item["type"]
-    return FieldError(field, reason)
+        raise Invalid(errors_of(error)) from None
 
 
 def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:

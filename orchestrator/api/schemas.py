@@ -19,6 +19,7 @@ from orchestrator.adapters.db.models import (
     TokenRow,
     VoicemailRow,
 )
+from orchestrator.domain.access import SIP_REALM
 from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.callbacks import CallbackState
 from orchestrator.services.paging import Page, PageRequest
@@ -143,6 +144,11 @@ class AgentCreated(Agent):
 
 def agent_fields(row: AgentRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in Agent.model_fields}
+
+
+def agent_created(row: AgentRow, password: str) -> AgentCreated:
+    sip = SipAccount(phone_id=row.phone_id, realm=SIP_REALM, password=password)
+    return AgentCreated.model_validate({**agent_fields(row), "sip": sip})
 
 
 class Callback(BaseModel):

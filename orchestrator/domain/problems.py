@@ -14,6 +14,8 @@ class FieldError:
 
     field: str
     reason: str
+    row: int | None = None
+    """Line of an imported file, from 1."""
 
 
 class Problem(CallplaneError):

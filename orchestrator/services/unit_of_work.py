@@ -49,6 +49,12 @@ class UnitOfWork:
             payload = msgspec.json.encode(ConfigEntry(revision=revision, entity=entity))
             self._add(pop_id, key_of(entity), revision, payload)
 
+    async def publish_many(self, entities: Collection[EntityConfig], pop_id: str) -> None:
+        """As one ``publish`` for each of them, in their order."""
+        newest = (await self._count([pop_id], len(entities)))[0][1]
+        for revision, entity in enumerate(entities, newest - len(entities) + 1):
+            self._add(pop_id, key_of(entity), revision, msgspec.json.encode(ConfigEntry(revision, entity)))
+
     async def withdraw(self, key: str, pop_ids: Collection[str] | None) -> None:
         for pop_id, revision in await self._count(pop_ids):
             self._add(pop_id, key, revision, None)
@@ -82,8 +88,8 @@ class UnitOfWork:
             *(did_config(row) for row in dids),
         ]
 
-    async def _count(self, pop_ids: Collection[str] | None) -> list[tuple[str, int]]:
-        statement = update(PopRow).values(config_revision=PopRow.config_revision + 1)
+    async def _count(self, pop_ids: Collection[str] | None, by: int = 1) -> list[tuple[str, int]]:
+        statement = update(PopRow).values(config_revision=PopRow.config_revision + by)
         if pop_ids is not None:
             statement = statement.where(PopRow.pop_id.in_(pop_ids))
         await self.session.flush()

@@ -7,8 +7,7 @@ from sqlalchemy import select
 from orchestrator.adapters.db.models import AgentRow
 from orchestrator.api.filters import Id, Words, named, narrowed
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, SipAccount, agent_fields, page_of
-from orchestrator.domain.access import SIP_REALM
+from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, agent_created, agent_fields, page_of
 from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus, MoreWrapUp, SkillName
 from orchestrator.services import agents, commands
 from orchestrator.services.context import Services
@@ -18,11 +17,6 @@ from pbx.wire.messages import EndWrapUp, ExtendWrapUp, PopCommand, SetAgentStatu
 
 def _agent(row: AgentRow) -> Agent:
     return Agent.model_validate(agent_fields(row))
-
-
-def _created(row: AgentRow, password: str) -> AgentCreated:
-    sip = SipAccount(phone_id=row.phone_id, realm=SIP_REALM, password=password)
-    return AgentCreated.model_validate({**agent_fields(row), "sip": sip})
 
 
 class AgentQuery(PageQuery):
@@ -62,7 +56,7 @@ async def create(services: Services, body: AgentSpec) -> AgentCreated:
     """Create an agent. The answer holds the phone's SIP account; the password is shown only here."""
     async with services.units.begin() as unit:
         row, password = await agents.create(unit, body)
-    return _created(row, password)
+    return agent_created(row, password)
 
 
 async def change(services: Services, agent_id: str, body: AgentChange) -> Agent:
@@ -75,7 +69,7 @@ async def new_password(services: Services, agent_id: str) -> AgentCreated:
     """Give the agent's phone a new password; the former one stops working."""
     async with services.units.begin() as unit:
         row, password = await agents.new_password(unit, agent_id)
-    return _created(row, password)
+    return agent_created(row, password)
 
 
 async def set_status(services: Services, agent_id: str, body: AgentStatus) -> None:

@@ -22,7 +22,7 @@ from orchestrator.adapters.db.models import PopRow
 from orchestrator.api.app import make_app
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
-from orchestrator.services import idempotency, tokens
+from orchestrator.services import idempotency, prompts, secret_box, tokens
 from orchestrator.services.context import Services
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 def packaged_prompts() -> Mapping[str, frozenset[str]]:
     """The catalogue of ``dialplans``; read when a flow is checked, so that new prompts count without a restart."""
-    from dialplans import prompts
+    from dialplans.prompts import catalogue
 
-    return prompts.catalogue()
+    return catalogue()
 
 
 def say(text: str) -> None:
@@ -92,7 +92,7 @@ class Centre:
             self._tell(f"admin token (shown only this once): {token}")
         address = await self._start_server(database)
         presence = self._presence = PresenceBoard(database)
-        bus = Bus(address, presence.heartbeat)
+        bus = Bus(address, presence.heartbeat, lambda asked: prompts.chunk(database, asked))
         units = UnitsOfWork(database, lambda: publisher.wake())
         publisher = ConfigPublisher(units, bus)
         feed = EventFeed(database)
@@ -108,6 +108,7 @@ class Centre:
             feed=feed,
             presence=presence,
             prompts=self._prompts,
+            secrets=secret_box.load(self.settings.secrets_key or self.settings.state_dir / "secrets.key"),
             logins_changed=self._set_logins,
         )
         await self._listen(make_app(services))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from importlib import metadata
 
+import orjson
 from aiohttp import web
 
-from orchestrator.api import auth, errors
+from orchestrator.api import auth, docs_page, errors
 from orchestrator.api.registry import LONGEST_BODY, SERVICES, Registry, openapi
 from orchestrator.api.v1 import (
     agents,
     callbacks,
     calls,
+    catalogue,
+    countries,
     dids,
     events,
     flow_drafts,
@@ -20,10 +24,15 @@ from orchestrator.api.v1 import (
     health,
     imports,
     pops,
+    prompts,
     queues,
     recordings,
+    schedules,
     tokens,
+    trunks,
     voicemails,
+    waiting_calls,
+    webhooks,
 )
 from orchestrator.services.context import Services
 
@@ -34,17 +43,24 @@ def registry() -> Registry:
     made = Registry()
     nouns = (
         pops,
+        trunks,
+        countries,
+        catalogue,
+        schedules,
         dids,
         agents,
         imports,
         queues,
+        prompts,
         flows,
         flow_drafts,
         calls,
+        waiting_calls,
         callbacks,
         recordings,
         voicemails,
         events,
+        webhooks,
         tokens,
         health,
     )
@@ -55,19 +71,24 @@ def registry() -> Registry:
 
 def make_app(services: Services) -> web.Application:
     routes = registry()
-    public = routes.public_paths | {OPENAPI_PATH}
+    public = routes.public_paths | docs_page.PATHS | {OPENAPI_PATH}
     app = web.Application(client_max_size=LONGEST_BODY, middlewares=[errors.middleware, auth.middleware(public)])
     app[SERVICES] = services
     app[events.STOPPING] = asyncio.Event()
     routes.install(app)
-    document = openapi(routes, "Callplane", metadata.version("callplane"))
+
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(openapi(routes, "Callplane", metadata.version("callplane")))
 
     async def describe(_request: web.Request) -> web.Response:
-        return web.json_response(document)
+        """Made when it is first asked for: the centre starts without it."""
+        return web.Response(body=await asyncio.to_thread(document), content_type="application/json")
 
     async def end_streams(ending: web.Application) -> None:
         ending[events.STOPPING].set()
 
     app.router.add_get(OPENAPI_PATH, describe)
+    docs_page.install(app)
     app.on_shutdown.append(end_streams)
     return app

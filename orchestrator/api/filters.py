@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import Select
 
 from orchestrator.api.schemas import PageQuery
+from orchestrator.domain.resources import Moment
 
 Id = Annotated[str, Field(max_length=63)]
 """Of another noun; one that does not exist finds nothing."""
@@ -16,9 +17,9 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Period(PageQuery):
-    since: AwareDatetime | None = None
+    since: Moment | None = None
     """This time or later."""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     """Before this time."""
 
 

@@ -20,7 +20,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from orchestrator.api import conditions, errors
+from orchestrator.api import conditions, docstrings, errors
 from orchestrator.domain.problems import Invalid, NotReadable, one
 from orchestrator.domain.rows import errors_of
 from orchestrator.services.context import Services
@@ -241,6 +241,7 @@ def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
     wanted: list[Any] = [(m, "validation") for m in inputs] + [(m, "serialization") for m in outputs]
     wanted.sort(key=lambda pair: (pair[0].__name__, pair[1]))
     refs, schema = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
+    docstrings.describe(schema.get("$defs", {}))
     paths: dict[str, dict[str, Any]] = {}
     for route in registry.routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(

@@ -10,6 +10,7 @@ from orchestrator.adapters.db.engine import Database
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.presence import PresenceBoard
+from orchestrator.services.secret_box import SecretBox
 from orchestrator.services.unit_of_work import UnitsOfWork
 
 
@@ -21,5 +22,6 @@ class Services:
     feed: EventFeed
     presence: PresenceBoard
     prompts: PromptCatalogue
+    secrets: SecretBox
     logins_changed: Callable[[], Awaitable[None]]
     """Makes the bus know the POPs that are in the database now."""

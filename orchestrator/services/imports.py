@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestrator.adapters.db.models import AgentRow, DidRow, FlowVersionRow, PopRow
+from orchestrator.adapters.db.models import AgentRow, DidRow, FlowVersionRow, PopRow, ScheduleRow
 from orchestrator.domain import access
 from orchestrator.domain.problems import FieldError
 from orchestrator.domain.resources import AgentSpec, DidSpec
 from orchestrator.domain.rows import Row, refuse
-from orchestrator.services import flows
+from orchestrator.services import catalogue, flows, schedules
 from orchestrator.services.unit_of_work import UnitOfWork, agent_config, did_config
 from pbx.domain.ids import ulid
 from pbx.wire.messages import EntityConfig
@@ -25,6 +25,11 @@ TAKEN = "is taken"
 
 async def _pops(session: AsyncSession) -> set[str]:
     return set(await session.scalars(select(PopRow.pop_id)))
+
+
+async def _shifts(session: AsyncSession) -> dict[str, dict[str, Any]]:
+    names = await session.scalars(select(ScheduleRow.schedule_id).where(ScheduleRow.kind == "shifts"))
+    return {name: await schedules.shifts(session, name) for name in names.all()}
 
 
 async def _publish(unit: UnitOfWork, entities: Sequence[tuple[str, EntityConfig]]) -> None:
@@ -44,6 +49,7 @@ async def dids(
     published: list[FlowVersionRow] = list(await unit.session.scalars(flows.published()))
     languages = {flow.flow_id: flow.graph["languages"] for flow in published}
     taken = set(await unit.session.scalars(select(DidRow.number)))
+    regions = await catalogue.regions(unit.session)
     for row in rows:
         spec = row.spec
         if spec.number in taken:
@@ -51,6 +57,8 @@ async def dids(
         taken.add(spec.number)
         if spec.pop_id not in pops:
             errors.append(FieldError("pop_id", f"there is no POP {spec.pop_id}", row.line))
+        if (unknown := catalogue.undeclared_region(spec.region, regions)) is not None:
+            errors.append(FieldError("region", unknown, row.line))
         if spec.flow_id not in languages:
             errors.append(FieldError("flow_id", f"there is no flow {spec.flow_id}", row.line))
         elif spec.language not in languages[spec.flow_id]:
@@ -74,11 +82,17 @@ async def agents(
     pops = await _pops(unit.session)
     phones = set(await unit.session.scalars(select(AgentRow.phone_id)))
     there = await unit.session.execute(select(AgentRow.pop_id, AgentRow.extension))
+    skills = await catalogue.skills(unit.session)
+    shifts = await _shifts(unit.session)
     extensions = {(pop_id, extension) for pop_id, extension in there if extension is not None}
     for row in rows:
         spec = row.spec
         if spec.pop_id not in pops:
             errors.append(FieldError("pop_id", f"there is no POP {spec.pop_id}", row.line))
+        for fault in catalogue.undeclared_skills(spec.skills, skills):
+            errors.append(FieldError(fault.field, fault.reason, row.line))
+        if spec.shifts_id is not None and spec.shifts_id not in shifts:
+            errors.append(FieldError("shifts_id", f"there are no shifts {spec.shifts_id}", row.line))
         if spec.phone_id is not None:
             if spec.phone_id in phones:
                 errors.append(FieldError("phone_id", TAKEN, row.line))
@@ -90,15 +104,17 @@ async def agents(
     refuse(errors)
     if dry_run:
         return []
-    made = [_agent(unit.now, row.spec) for row in rows]
+    made = [_agent(unit.now, row.spec, shifts) for row in rows]
     unit.session.add_all(row for row, _ in made)
     await _publish(unit, [(row.pop_id, agent_config(row)) for row, _ in made])
     return made
 
 
-def _agent(now: float, spec: AgentSpec) -> tuple[AgentRow, str]:
+def _agent(now: float, spec: AgentSpec, shifts: Mapping[str, dict[str, Any]]) -> tuple[AgentRow, str]:
     agent_id = ulid(now, secrets.randbits(80))
     phone_id = spec.phone_id or f"agent-{agent_id.lower()}"
     password = access.new_sip_password()
-    values: dict[str, Any] = {**spec.model_dump(exclude={"phone_id"}), "phone_id": phone_id}
+    values: dict[str, Any] = {**spec.model_dump(), "phone_id": phone_id}
+    if spec.shifts_id is not None:
+        values["shifts"] = shifts[spec.shifts_id]
     return AgentRow(**values, agent_id=agent_id, ha1=access.ha1(phone_id, password), created_at=now), password

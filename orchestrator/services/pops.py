@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow
+from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow, TrunkRow
 from orchestrator.domain.problems import Exists, InUse, NotFound, one
 from orchestrator.domain.resources import PopChange, PopSpec
 from orchestrator.services.unit_of_work import UnitOfWork
@@ -65,5 +66,6 @@ async def delete(unit: UnitOfWork, pop_id: str) -> None:
     agents = (await unit.session.scalars(select(AgentRow.agent_id).where(AgentRow.pop_id == pop_id))).all()
     if users := [*(f"DID {n}" for n in dids), *(f"agent {a}" for a in agents)]:
         raise InUse("pop", pop_id, users)
+    await unit.session.execute(delete_rows(TrunkRow).where(TrunkRow.pop_id == pop_id))
     await unit.session.delete(row)
     await unit.drop(pop_id)

@@ -9,12 +9,33 @@ from contextlib import asynccontextmanager
 import msgspec
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.db.models import AgentRow, DidRow, FlowRow, FlowVersionRow, OutboxRow, PopRow, QueueRow
+from orchestrator.adapters.db.models import (
+    AgentRow,
+    DidRow,
+    FlowRow,
+    FlowVersionRow,
+    OutboxRow,
+    PopRow,
+    PromptRow,
+    PromptVersionRow,
+    QueueRow,
+)
 from pbx.wire.config_bucket import COMPLETE_KEY
-from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, EntityConfig, FlowConfig, HoursConfig, QueueConfig
+from pbx.wire.messages import (
+    AgentConfig,
+    ConfigEntry,
+    DidConfig,
+    EntityConfig,
+    FlowConfig,
+    HoursConfig,
+    PromptConfig,
+    QueueConfig,
+)
 
+_NO_SOUND = defer(PromptVersionRow.alaw)
 EVERYWHERE: None = None
 """Instead of POP ids: the entity goes to every POP."""
 
@@ -30,6 +51,8 @@ def key_of(entity: EntityConfig) -> str:
             return f"agent.{entity.agent_id}"
         case FlowConfig():
             return f"flow.{entity.flow_id}"
+        case PromptConfig():
+            return f"prompt.{entity.language}.{entity.prompt_id}"
 
 
 def did_key(number: str) -> str:
@@ -81,7 +104,12 @@ class UnitOfWork:
         )
         agents = await self.session.scalars(select(AgentRow).where(AgentRow.pop_id == pop_id))
         dids = await self.session.scalars(select(DidRow).where(DidRow.pop_id == pop_id))
+        in_force = (PromptVersionRow.prompt_key == PromptRow.prompt_key) & (
+            PromptVersionRow.version == PromptRow.version
+        )
+        prompts = await self.session.scalars(select(PromptVersionRow).join(PromptRow, in_force).options(_NO_SOUND))
         return [
+            *(prompt_config(row) for row in prompts),
             *(queue_config(row) for row in queues),
             *(FlowConfig(flow_id=row.flow_id, version=row.version, graph=row.graph) for row in flows),
             *(agent_config(row) for row in agents),
@@ -104,6 +132,11 @@ class UnitOfWork:
 
 def queue_config(row: QueueRow) -> QueueConfig:
     return msgspec.convert({"queue_id": row.queue_id, **row.config}, QueueConfig)
+
+
+def prompt_config(row: PromptVersionRow) -> PromptConfig:
+    language, _, prompt_id = row.prompt_key.partition("/")
+    return PromptConfig(prompt_id=prompt_id, language=language, sha256=row.sha256, duration_ms=row.duration_ms)
 
 
 def agent_config(row: AgentRow) -> AgentConfig:

@@ -169,7 +169,7 @@ class PromptConfig(Wire, frozen=True, tag="prompt"):
     duration_ms: int
 
 
-EntityConfig = DidConfig | QueueConfig | AgentConfig | FlowConfig
+EntityConfig = DidConfig | QueueConfig | AgentConfig | FlowConfig | PromptConfig
 
 
 class ConfigEntry(Wire, frozen=True):
@@ -177,6 +177,21 @@ class ConfigEntry(Wire, frozen=True):
 
     revision: int
     entity: EntityConfig
+
+
+class PromptRequest(Wire, frozen=True):
+    """A POP asks for a prompt's sound, from a byte on."""
+
+    sha256: str
+    """Of the whole, as A-law."""
+    offset: int = 0
+
+
+class PromptChunk(Wire, frozen=True):
+    """A part of it; ``total_size`` 0: there is no such prompt."""
+
+    total_size: int
+    blob: bytes = b""
 
 
 # --- events, POP -> centre -----------------------------------------------------------------------------------------
@@ -242,7 +257,14 @@ class ExplainWait(Wire, frozen=True, tag="explain_wait"):
     agent_id: str | None = None
 
 
-RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
+class ListWaiting(Wire, frozen=True, tag="list_waiting"):
+    """Asks for the calls that wait, of one queue or of all, the longest wait first."""
+
+    queue_id: str | None = None
+    limit: int = 100
+
+
+RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait | ListWaiting
 """About agents and waiting calls."""
 PopCommand = RoutingCommand | CallbackCommand | RecordingCommand | HangUpCall | ParkCall | TalkCommand
 
@@ -293,6 +315,16 @@ class WaitExplained(Wire, frozen=True):
     estimate: WaitEstimate | None = None
 
 
+class WaitingCall(Wire, frozen=True):
+    call_id: str
+    queue_id: str
+    position: int
+    waited_s: float
+    effective_priority: float
+    offer_id: str | None = None
+    next_step_s: float | None = None
+
+
 class CommandReply(Wire, frozen=True):
     """``error_id`` is None on success. ``blob`` carries a recording's bytes (base64 in JSON)."""
 
@@ -305,3 +337,6 @@ class CommandReply(Wire, frozen=True):
     existing: bool = False
     slot: int | None = None
     """Of a call that was parked."""
+    waiting: list[WaitingCall] = msgspec.field(default_factory=list)
+    more: bool = False
+    """More wait than were asked for."""

@@ -15,11 +15,13 @@ from pbx.bootstrap import PlannedNumbers, dialling_of, holidays_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
+from pbx.controller.prompt_shelf import PromptShelf
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
 from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId
+from pbx.ports.link import Link
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
 from pbx.wire.codec import project_call
@@ -65,7 +67,13 @@ def sha_of(prompt_id: str, language: str) -> str:
 class World:
     """``async with World(tmp_path) as world``; needs a VirtualTimeLoop."""
 
-    def __init__(self, directory: Path, flow: dict[str, Any] | None = None, **queue: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        flow: dict[str, Any] | None = None,
+        link: Link | None = None,
+        **queue: Any,
+    ) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualTimeLoop):
             raise TypeError("a World lives in virtual time")
@@ -98,7 +106,9 @@ class World:
             languages=("de", "en"),
             lookups=self.lookups,
             numbers=PlannedNumbers("08:00-21:00"),
+            shelf=PromptShelf(directory / "uploaded", prompts, {}, lambda alaw: {"alaw": alaw}),
         )
+        self._link = link
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
         )
@@ -118,7 +128,7 @@ class World:
         self.pop.config_changed(key, wire.ConfigEntry(revision=self.config.revision + 1, entity=entity))
 
     async def __aenter__(self) -> World:
-        await self.pop.start(None)
+        await self.pop.start(self._link)
         return self
 
     async def __aexit__(self, *_: object) -> None:

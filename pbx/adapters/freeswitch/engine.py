@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
@@ -68,6 +69,7 @@ class FreeSwitchEngine:
         esl_port: int,
         esl_password: str,
         prompt_dir: Path,
+        uploaded: Mapping[str, str] = MappingProxyType({}),
         phone_dir: Path,
         country_of: Callable[[E164], str | None],
         prompt_suffix: str = ".alaw",
@@ -89,7 +91,7 @@ class FreeSwitchEngine:
         )
         self._clock = clock
         self._tracker = Tracker(self._emit, self._take, self._refuse, self._quiet, country_of)
-        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock)
+        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, uploaded)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
         self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)

@@ -19,7 +19,7 @@ async def _site(api: Api) -> dict[str, tuple[str, dict[str, Any]]]:
     """A resource of each kind: its path, and a change that is no change."""
     await api.new_site()
     made = await api.made("/agents", agent())
-    draft = {"graph": {"nodes": {}}}
+    draft: dict[str, Any] = {"graph": {"nodes": {}}}
     assert (await api.put("/flows/main/draft", draft)).status == 200
     number = did()
     return {

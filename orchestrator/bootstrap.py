@@ -33,6 +33,9 @@ from orchestrator.services.unit_of_work import UnitsOfWork
 
 log = logging.getLogger(__name__)
 
+LONGEST_LINE = 16 * 1024
+"""Bytes of a request's first line: every query that the API allows, percent-encoded, has room."""
+
 
 def packaged_prompts() -> Mapping[str, frozenset[str]]:
     """The catalogue of ``dialplans``; read when a flow is checked, so that new prompts count without a restart."""
@@ -144,7 +147,7 @@ class Centre:
             await self.server.set_logins(await _logins(self.database))
 
     async def _listen(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0, max_line_size=LONGEST_LINE)
         await self._runner.setup()
         site = web.TCPSite(
             self._runner, self.settings.api_host, self.settings.api_port, ssl_context=_tls(self.settings)

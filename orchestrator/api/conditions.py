@@ -22,7 +22,9 @@ from orchestrator.domain.problems import Stale, one
 from orchestrator.services import commands, guards, idempotency
 from orchestrator.services.context import Services
 
-_TAG = re.compile(r'(W/)?("[!#-~\x80-\xff]*")')
+_ONE = r'(?:W/)?"[!#-~]*"'
+TAGS = rf"\*|{_ONE}(?:, *{_ONE})*"
+"""What If-Match and If-None-Match may say; of RFC 9110's tags those of ASCII."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 REPLAYED = "Idempotency-Replayed"
 _KEPT_HEADERS = ("ETag", "Location")
@@ -58,13 +60,12 @@ def shows(value: BaseModel, model: type[BaseModel]) -> bool:
 
 def _tags(header: str, name: str) -> frozenset[str] | None:
     """The entity tags of a header; None for ``*``. A weak one matches nothing that is to be changed."""
-    if header.strip() == "*":
+    if header == "*":
         return None
-    parts = [part.strip() for part in header.split(",") if part.strip()]
-    found = [_TAG.fullmatch(part) for part in parts]
-    if not parts or None in found:
+    if not re.fullmatch(TAGS, header):
         raise one(name, "is not a list of entity tags")
-    return frozenset(match[2] for match in found if match is not None and (name != "If-Match" or match[1] is None))
+    tags = re.findall(_ONE, header)
+    return frozenset(tag.removeprefix("W/") for tag in tags if name != "If-Match" or not tag.startswith("W/"))
 
 
 def not_modified(request: web.Request, tag: str) -> bool:
@@ -157,7 +158,7 @@ def _again(answer: bytes) -> web.Response:
 def described(method: str, *, resource: bool, live: bool, public: bool) -> list[tuple[dict[str, Any], int]]:
     """For OpenAPI: each header that the route reads, and the status that comes of it."""
     text = {"type": "string"}
-    tags = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'}
+    tags = {"type": "string", "pattern": f"^({TAGS})$"}
     found: list[tuple[dict[str, Any], int]] = []
     if method == "POST" and not public:
         words = "Asked again with the same key within a day, the request is not done again and its answer is the same."

@@ -261,7 +261,8 @@ def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
 
 def _operation(route: Route, resource: Route | None, refs: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in route.parameters
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 200}}
+        for name in route.parameters
     ]
     if route.query is not None:
         query = definitions[refs[(route.query, "validation")]["$ref"].rsplit("/", 1)[1]]

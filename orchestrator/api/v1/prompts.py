@@ -61,7 +61,7 @@ class PromptQuery(PageQuery):
 
 
 class UploadQuery(Strict):
-    text: str = Field(default="", max_length=2000)
+    text: str = Field(default="", max_length=1000)
     """What is said."""
 
 

@@ -2,10 +2,12 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 ARGS ?=
+# Tests talk to servers and mostly wait: two processes, each with labs of its own, share them by file. ARGS=-n0: only one.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-match bench-wait-estimate bench-estimate simulate simulate-day fuzz-acd fuzz-callbacks fuzz-esl clean
+.PHONY: bench-readopt bench-match bench-wait-estimate bench-estimate simulate simulate-day fuzz-acd fuzz-callbacks fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +38,7 @@ unit: venv ## Tests that need no server
 	.venv/bin/pytest tests/unit $(ARGS)
 
 test: lint rootfs prompts ## All checks and all tests (as root; ARGS go to pytest)
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once ends after them)
 	@$(PY) -m tests.lab.demo $(ARGS)
@@ -49,6 +51,9 @@ bench-call-freeswitch: rootfs prompts ## The same on FreeSWITCH, against its own
 
 bench-ari: rootfs prompts ## ARI requests a second, over Asterisk's own websocket against HTTP (as root)
 	@$(PY) -m tests.bench.ari $(ARGS)
+
+bench-readopt: rootfs prompts ## Time until a restarted controller has taken up 500 live calls (as root; ARGS="--calls N")
+	@$(PY) -m tests.bench.readopt $(ARGS)
 
 bench-match: venv ## Time and memory of a match decision and their growth (ARGS="--small --svg OUT")
 	@$(PY) -m tests.bench.match $(ARGS)

@@ -21,6 +21,7 @@ log = logging.getLogger("pbx")
 
 
 async def _run(settings: PopSettings) -> None:
+    log.info("POP %s starts", settings.id)
     pop, link = bootstrap.build(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -15,8 +15,10 @@ from pydantic import SecretStr
 
 from dialplans import calling, days_off, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
+from dialplans.tones import ringing_tone
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
+from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.http.lookups import HttpLookups
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
@@ -121,6 +123,7 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
             phone_dir=settings.phone_dir,
             country_of=numbering.country_of,
             qualify=settings.qualify_s > 0,
+            ringing=ringing_tone(pack.load_pack(settings.country)),
         )
     return AsteriskEngine(
         ari_host=settings.ari_host,
@@ -136,6 +139,7 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
         country_of=numbering.country_of,
         qualify_s=settings.qualify_s,
         nat=settings.phones_behind_nat,
+        ringing=ringing_tone(pack.load_pack(settings.country)),
     )
 
 
@@ -188,6 +192,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         numbers=PlannedNumbers(settings.callback_hours),
         parking=parking,
         shelf=shelf,
+        hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
     )
     link: Link | None = None
     if settings.bus_url:

@@ -22,6 +22,9 @@ class PopSettings(BaseSettings):
     POP has only those of ``prompt_dir``."""
     recording_dir: Path
     """Memory-backed directory that the media server writes to while a call is recorded."""
+    hidden_dir: Path | None = None
+    """Memory-backed directory for what callers keyed in and the journal does not hold, while their calls live; without
+    it, ``hidden`` in ``recording_dir``."""
     engine: Literal["asterisk", "freeswitch"] = "asterisk"
     """The media server of this POP."""
     ari_host: str = "127.0.0.1"

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestrator.adapters.db.models import AgentRow, DidRow, FlowVersionRow, PopRow, ScheduleRow
+from orchestrator.adapters.db.models import AgentRow, DidRow, FlowVersionRow, PopRow, QueueRow, ScheduleRow
 from orchestrator.domain import access
 from orchestrator.domain.problems import FieldError
 from orchestrator.domain.resources import AgentSpec, DidSpec
@@ -85,6 +85,7 @@ async def agents(
     skills = await catalogue.skills(unit.session)
     shifts = await _shifts(unit.session)
     extensions = {(pop_id, extension) for pop_id, extension in there if extension is not None}
+    everywhere = {config.get("extension") for config in await unit.session.scalars(select(QueueRow.config))}
     for row in rows:
         spec = row.spec
         if spec.pop_id not in pops:
@@ -98,7 +99,7 @@ async def agents(
                 errors.append(FieldError("phone_id", TAKEN, row.line))
             phones.add(spec.phone_id)
         if spec.extension is not None:
-            if (spec.pop_id, spec.extension) in extensions:
+            if (spec.pop_id, spec.extension) in extensions or spec.extension in everywhere:
                 errors.append(FieldError("extension", TAKEN, row.line))
             extensions.add((spec.pop_id, spec.extension))
     refuse(errors)

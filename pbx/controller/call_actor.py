@@ -7,8 +7,10 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import get_args
 
+from pbx.controller.reconciler import Plan, Rebuilt
 from pbx.controller.router import Router
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
@@ -19,16 +21,21 @@ from pbx.domain.events import (
     CallbackDialled,
     CallEnded,
     CommandFailed,
+    DigitPressed,
     EndReason,
     Event,
     LegEnded,
     LookupEnded,
+    OfferMade,
+    OfferOutcome,
+    RecordingSilent,
     RecordingStarted,
     TimerFired,
 )
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import CallId, LegId
+from pbx.domain.ids import CallId, LegId, RecordingId
 from pbx.domain.lookup_step import taken
+from pbx.ports.hidden import HiddenValues
 from pbx.ports.journal import Journal
 from pbx.ports.lookups import Lookups
 from pbx.ports.media_engine import Clock, MediaEngine
@@ -51,6 +58,7 @@ class Services:
     closed: Callable[[CallActor], None]
     lookups: Lookups
     request_callback: Callable[[CallId, cmd.RequestCallback], None]
+    hidden: HiddenValues
 
 
 _SUBJECTS = {
@@ -89,6 +97,30 @@ class CallActor:
         self.legs: set[LegId] = set()
         self._task: asyncio.Task[None] | None = None
         self._asked: dict[str, asyncio.Future[cmd.Answer]] = {}
+        self._now = 0.0
+        """Of the last fact. A call goes by the times of its facts, so that it can be rebuilt from the journal."""
+        self._hidden = 0
+        """How many facts hold what the journal must not."""
+        self._again: list[cmd.Command] = []
+
+    def take_up(self, rebuilt: Rebuilt, plan: Plan) -> None:
+        """Go on with a call of the last run."""
+        self._now, self._hidden = rebuilt.at, rebuilt.hidden
+        for start in plan.recordings:
+            self._services.recorder.adopt(start.recording_id, start.leg_id, start.region)
+            self._watch(start)
+        self._again = plan.commands
+        for name, delay_s in plan.timers.items():
+            self._timers.set(name, delay_s)
+        for event in plan.facts:
+            self.post(event)
+        self.start()
+
+    def halt(self) -> None:
+        """Stop without a word: the call goes on, and the next controller takes it up."""
+        for task in (self._task, *self._lookups, *self._background):
+            if task is not None:
+                task.cancel()
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"call-{self.call.call_id}")
@@ -116,27 +148,44 @@ class CallActor:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
+            for command in self._again:
+                await self._perform_again(command)
             while not self.call.ended:
                 if not self._inbox:
                     self._wake = loop.create_future()
                     await self._wake
                     self._wake = None
                 await self._take(self._inbox.popleft())
+        except asyncio.CancelledError:
+            self._timers.cancel_all()
+            raise
         except Exception:
             # A defect of ours must cost this call only, and must not leave its legs waiting for ever.
             log.exception("call %s stopped by a defect; its legs are hung up", self.call.call_id)
             await self._give_up()
-        finally:
-            self._timers.cancel_all()
-            for task in self._lookups:
-                task.cancel()
-            self._services.closed(self)
-            for request in list(self._asked):
-                self._answer(cmd.Answer(request, "unknown_call", "the call has ended"))
+        self._over()
+        if self._hidden:
+            await self._journal([])  # or a crash now would leave a call that has not ended and cannot be followed
+            self._services.hidden.forget(self.call.call_id)
+
+    def _over(self) -> None:
+        self._timers.cancel_all()
+        for task in self._lookups:
+            task.cancel()
+        self._services.closed(self)
+        for event in self._inbox:
+            if isinstance(event, OfferMade):  # crossed with the end of the call
+                gone = cmd.EndOffer(event.offer_id, event.agent_id, OfferOutcome.CALLER_GONE)
+                self._services.router.handle(self.call.call_id, gone)
+        for request in list(self._asked):
+            self._answer(cmd.Answer(request, "unknown_call", "the call has ended"))
 
     async def _take(self, event: Event) -> None:
         fact = self.call.for_journal(event)
-        commands = self.call.handle(event, self._services.clock())
+        if fact is not event:
+            self._hide(event)
+        self._now = max(self._now, event.at)
+        commands = self.call.handle(event, self._now)
         written = [fact, *(command.event for command in commands if isinstance(command, cmd.Record))]
         if _INSIDE.issuperset(map(type, commands)):
             self._services.journal.note(self.call.call_id, written)
@@ -155,6 +204,16 @@ class CallActor:
             elif not isinstance(command, cmd.Record):
                 failed |= not await self._perform(command) and type(command) in _ANSWERED
 
+    def _hide(self, event: Event) -> None:
+        """Kept aside before the journal has the event."""
+        if isinstance(event, DigitPressed | LookupEnded):
+            try:
+                value = event.digit if isinstance(event, DigitPressed) else event.values
+                self._services.hidden.keep(self.call.call_id, self._hidden, value)
+            except OSError as error:
+                log.error("ALARM call %s could not be followed after a restart: %s", self.call.call_id, error)
+            self._hidden += 1
+
     async def _journal(self, events: list[Event]) -> bool:
         """False when the disk refused: the call goes on, and the log says what is missing."""
         try:
@@ -164,6 +223,16 @@ class CallActor:
             log.error("ALARM journal refused %s of call %s: %s", kinds, self.call.call_id, error)
             return False
         return True
+
+    async def _perform_again(self, command: cmd.Command) -> None:
+        """What may have been done already. Of conversations and recordings the core must know that they failed."""
+        if not isinstance(command, cmd.HoldLeg | cmd.ResumeLeg | cmd.MuteLeg | cmd.HangUpLeg):
+            await self._perform(command)
+            return
+        try:
+            await self._ask_engine(command)
+        except EngineError as error:
+            log.debug("call %s: %s was not needed again: %s", self.call.call_id, type(command).__name__, error)
 
     async def _perform(self, command: cmd.Command) -> bool:
         """False when the media server did not do it."""
@@ -227,6 +296,8 @@ class CallActor:
                 await engine.start_music(leg_id, music_class)
             case cmd.StopMusic(leg_id=leg_id):
                 await engine.stop_music(leg_id)
+            case cmd.StartRinging(leg_id=leg_id):
+                await engine.start_ringing(leg_id)
             case cmd.OriginateLeg(leg_id=leg_id):
                 self._services.own_leg(leg_id, self)
                 await engine.originate(command)
@@ -237,6 +308,7 @@ class CallActor:
             case cmd.StartRecording(recording_id=recording_id, leg_id=leg_id):
                 await self._services.recorder.start(recording_id, leg_id, command.grant, command.region)
                 self.post(RecordingStarted(at=self._services.clock(), recording_id=recording_id, leg_id=leg_id))
+                self._watch(command)
             case cmd.HoldLeg(leg_id=leg_id, music_class=music_class):
                 await engine.hold(leg_id, music_class)
             case cmd.ResumeLeg(leg_id=leg_id):
@@ -247,6 +319,15 @@ class CallActor:
                 await engine.supervise(leg_id, watched, mode)
             case cmd.StopRecording():
                 raise AssertionError("runs in the background")
+
+    def _watch(self, start: cmd.StartRecording) -> None:
+        recording_id = start.recording_id
+        if start.silence_s is not None:
+            silent = partial(self._silent, recording_id)
+            self._services.recorder.watch(recording_id, start.silence_s, silent)
+
+    def _silent(self, recording_id: RecordingId, said_s: float) -> None:
+        self.post(RecordingSilent(at=self._services.clock(), recording_id=recording_id, said_s=said_s))
 
     async def _stop_recording(self, command: cmd.StopRecording) -> None:
         self.post(await self._services.recorder.stop(command.recording_id, command.leg_id, command.discard))

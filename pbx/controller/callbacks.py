@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from pbx.controller.config_store import ConfigStore
@@ -70,9 +70,9 @@ class CallbackDesk:
         self._timers = Timers(self._timer)
         self._stopped = False
 
-    def start(self) -> None:
-        """Take up the promises of the last run."""
-        self._carry_out(self.promises.restore(self._journal.callbacks(), self._clock()))
+    def start(self, live: Mapping[CallbackId, CallId]) -> None:
+        """Take up the promises of the last run; ``live``: the calls that keep some of them now."""
+        self._carry_out(self.promises.restore(self._journal.callbacks(), self._clock(), live))
 
     def stop(self) -> None:
         self._stopped = True

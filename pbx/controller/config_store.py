@@ -117,6 +117,7 @@ def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
         value_weight=config.value_weight,
         callback_attempts=config.callback_attempts,
         callback_retry_s=config.callback_retry_s,
+        extension=config.extension,
     )
 
 
@@ -188,8 +189,19 @@ class ConfigStore:
                 self.uploaded[key] = value
         return value
 
+    def with_entries(self, entries: Mapping[str, ConfigEntry]) -> ConfigStore:
+        """Another store of this POP; what cannot be applied is left out of it."""
+        other = ConfigStore(self.regimes, self.prompts, self._public_holidays, self.dialling)
+        for key, entry in entries.items():
+            other.put(key, entry)
+        return other
+
     def agent_at(self, extension: str) -> AgentConfig | None:
         found = (agent for agent in self.agents.values() if extension and agent.extension == extension)
+        return next(found, None)
+
+    def queue_at(self, extension: str) -> QueueId | None:
+        found = (queue.queue_id for queue in self.queues.values() if extension and queue.extension == extension)
         return next(found, None)
 
     def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | PromptConfig:

@@ -16,6 +16,7 @@ from pbx.controller.parking_lot import ParkingDesk, ParkingLot
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
 from pbx.controller.prompt_shelf import PromptShelf
+from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
 from pbx.domain import events as ev
 from pbx.domain.asked import Asked
@@ -25,6 +26,7 @@ from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, derive
 from pbx.domain.queue import Did, Queue
+from pbx.ports.hidden import HiddenValues, NothingHidden
 from pbx.ports.journal import Journal
 from pbx.ports.link import Link
 from pbx.ports.lookups import Lookups, NoLookups
@@ -58,6 +60,7 @@ class Pop:
         numbers: Numbers | None = None,
         parking: ParkingLot | None = None,
         shelf: PromptShelf | None = None,
+        hidden: HiddenValues | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
         while they talk."""
@@ -108,14 +111,17 @@ class Pop:
             self._closed,
             self._lookups,
             self.callbacks.request,
+            hidden or NothingHidden(),
         )
+        self._readoption = Readoption(self._services, config, self._begins)
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
         kept = self.journal.config()
         for key in sorted(kept, key=lambda key: (not key.startswith("prompt."), key)):  # flows name prompts
             self._apply(key, kept[key])
-        self.callbacks.start()
+        self._readoption.rebuild()
+        self.callbacks.start(self._readoption.callbacks())
         self.journal.on_written(self._written)
         self.phones.start()
         await self.engine.start(self)
@@ -137,9 +143,15 @@ class Pop:
         self.callbacks.stop()
         await self._lookups.close()
         self.router.stop()
+        self._readoption.stop()
+        for actor in self.calls.values():
+            actor.halt()
         self.journal.close()
 
     # --- calls --------------------------------------------------------------------------------------------------
+
+    def _begins(self, actor: CallActor) -> None:
+        self.calls[actor.call.call_id] = actor
 
     def _own_leg(self, leg_id: LegId, actor: CallActor) -> None:
         self._legs[leg_id] = actor
@@ -204,8 +216,8 @@ class Pop:
         actor = self._legs.get(leg_id)
         if actor is not None:
             actor.post(event)
-        else:
-            self.features.event(leg_id, event)
+        elif not self.features.event(leg_id, event) and isinstance(event, ev.LegEnded):
+            self._readoption.ended(leg_id)
 
     def _digit(self, event: ev.DigitPressed) -> None:
         """A caller's is the call's. What anybody else keys in is nobody's business, and not in the journal, unless it
@@ -267,23 +279,25 @@ class Pop:
         for leg_id, actor in list(self._legs.items()):
             if leg_id not in live:
                 actor.leg_lost(leg_id)
+        self._readoption.take_up(snapshot)
         self.features.lost(frozenset(live))
-        orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control} - self._legs.keys()
-        if orphans := {leg_id for leg_id in orphans if not self.features.owns(leg_id)}:
+        orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control and not self._is_owned(leg.leg_id)}
+        if orphans:
             self._spawn(self._end_orphans(orphans), "orphans")
         for agent in list(self.router.acd.agents.values()):
             self.router.phone_reachable(agent.phone_id, agent.phone_id in snapshot.reachable_phones)
         self.phones.put_all()
         log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))
 
+    def _is_owned(self, leg_id: LegId) -> bool:
+        return leg_id in self._legs or self.features.owns(leg_id) or self._readoption.owns(leg_id)
+
     async def _end_orphans(self, suspects: set[LegId]) -> None:
-        """Hang up legs that wait for a controller which does not know them. Bridged ones go on: people who talk to
-        each other are left alone."""
+        """Hang up legs that wait for a controller which does not know them, or talk under none."""
         await asyncio.sleep(ORPHAN_GRACE_S)
         try:
             for leg in (await self.engine.snapshot()).legs:
-                lost = leg.leg_id in suspects and leg.leg_id not in self._legs
-                if lost and leg.in_control and leg.bridge_id is None:
+                if leg.leg_id in suspects and leg.in_control and not self._is_owned(leg.leg_id):
                     await self.engine.hang_up(leg.leg_id, HangupCause.RECOVERY_ON_TIMER_EXPIRY)
         except EngineError as error:
             log.warning("orphan legs could not be hung up: %s", error)
@@ -367,8 +381,13 @@ class Pop:
     async def command(self, request: wire.CommandRequest) -> wire.CommandReply:
         match request.command:
             case (
-                wire.SetAgentStatus() | wire.EndWrapUp() | wire.ExtendWrapUp() | wire.ExplainWait() | wire.ListWaiting()
-            ) as routing:
+                wire.SetAgentStatus()
+                | wire.EndWrapUp()
+                | wire.ExtendWrapUp()
+                | wire.ExplainWait()
+                | wire.ExplainChoice()
+                | wire.ListWaiting() as routing
+            ):
                 return routing_commands.carry_out(self.router, routing)
             case wire.ScheduleCallback() | wire.CancelCallback() as callback:
                 return self.callbacks.carry_out(callback)
@@ -420,7 +439,7 @@ class Pop:
             at=self.clock(),
             revision=self.config.revision,
             engine_up=self.engine_is_up,
-            live_calls=len(self.calls),
+            live_calls=len(self.calls) + len(self._readoption.calls),
             unsent_events=self.journal.unsent_count(),
             config_errors=dict(self.config.errors),
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from pbx.controller import reconciler
+from pbx.controller.expected import Expected
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -13,6 +15,7 @@ from pbx.domain.events import Event
 from pbx.domain.explain import Reason, Waits, Why
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
 from pbx.domain.last_agent import LastAgents
+from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
 from pbx.domain.timetable import Hours
 from pbx.ports.journal import Journal
@@ -39,7 +42,9 @@ class Router:
         self._to_call = to_call
         self._timers = Timers(self._timer)
         self._remembered = {AgentId(event.agent_id): event for event in journal.agents()}
-        """What the agents of the last run had chosen; taken up when their configuration arrives."""
+        """The agents of the last run. ``take_up`` takes those who are configured by then; what the others had chosen is
+        taken up when their configuration arrives."""
+        self._waits_for_take_up = True
 
     def _carry_out(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
@@ -66,6 +71,21 @@ class Router:
         if isinstance(command, cmd.LeaveQueue):
             self._left(call_id, now)
         self._carry_out(self.acd.handle(call_id, command, now))
+
+    def take_up(self, calls: Mapping[CallId, Expected]) -> None:
+        """Agents and waiting calls of the last run. The configuration is in force, nothing else has been told."""
+        self._waits_for_take_up = False
+        now = self._clock()
+        known = [self._remembered.pop(agent_id) for agent_id in list(self._remembered) if agent_id in self.acd.agents]
+        for agent in reconciler.adopt_agents(known, calls, now):
+            self._journal.note(None, (agent,))
+            self._carry_out(self.acd.adopt_agent(agent, now))
+        for call_id, expected in calls.items():
+            wait = reconciler.adopt_wait(call_id, expected, now)
+            if wait is not None:
+                self._journal.note(None, (wait,))
+                caller = None if expected.wait is None else expected.wait.caller
+                self._carry_out(self.acd.adopt_wait(wait, caller, now))
 
     def queue_callback(self, call_id: CallId, join: cmd.JoinQueue) -> None:
         """A callback waits like a call, but no call's events say so."""
@@ -108,6 +128,8 @@ class Router:
             agent_id, phone_id, skills, country, now, cost=cost, weight=weight, shifts=shifts, site=site
         )
         self._carry_out(put)
+        if self._waits_for_take_up:
+            return
         known = self._remembered.pop(agent_id, None)
         if known is not None:
             self.set_status(agent_id, Status(known.status), known.reason)
@@ -139,6 +161,9 @@ class Router:
     def why_not(self, call_id: CallId, agent_id: AgentId) -> tuple[Reason, ...]:
         """Raises KeyError for a call that does not wait and for an agent who is not known."""
         return self.acd.why_not(call_id, agent_id)
+
+    def why_these_agents(self, call_id: CallId) -> list[Choice]:
+        return self.acd.why_these_agents(call_id)
 
     def phone_reachable(self, phone_id: PhoneId, reachable: bool) -> None:
         agent, now = self.agent(self.agent_of(phone_id) or AgentId("")), self._clock()

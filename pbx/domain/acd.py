@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain.acd_views import Views
+from pbx.domain.adoption import Adoption
 from pbx.domain.agent import Act, Agent, State, Status, Step
 from pbx.domain.agent_status import BUSY, CHOOSE, REJECTED, RONA
 from pbx.domain.decisions import Changed, Decision, Remembered, ToCall
@@ -43,7 +43,7 @@ _MISSED = {
 }
 
 
-class Acd(Views):
+class Acd(Adoption):
     """See the module's docstring. All methods return decisions in the order in which they must be carried out."""
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ class Acd(Views):
         agent.step(Step.EXTEND)
         longest = max(agent.wrap_up_until, agent.wrap_up_since + agent.wrap_up_max_s)
         agent.wrap_up_until = min(agent.wrap_up_until + max(0.0, by_s), longest)
-        return [cmd.SetTimer(f"wrap_up:{agent_id}", max(0.0, agent.wrap_up_until - now))]
+        return [self._changed(agent, now), cmd.SetTimer(f"wrap_up:{agent_id}", max(0.0, agent.wrap_up_until - now))]
 
     def _release(self, call_id: CallId, agent_id: AgentId, now: float) -> list[Decision]:
         agent = self.agents.get(agent_id)
@@ -213,9 +213,9 @@ class Acd(Views):
         if agent.handling is not None:
             agent.handling.fold_if_long()
         self._freed(agent)
+        agent.wrap_up_since, agent.wrap_up_until = now, now + max(0.0, agent.wrap_up_s)
         if agent.wrap_up_s <= 0:
             return [self._changed(agent, now), *self._finish(agent, now)]
-        agent.wrap_up_since, agent.wrap_up_until = now, now + agent.wrap_up_s
         return [self._changed(agent, now), cmd.SetTimer(f"wrap_up:{agent_id}", agent.wrap_up_s)]
 
     def _wrapped_up(self, agent: Agent, now: float) -> Changed:

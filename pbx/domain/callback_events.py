@@ -84,7 +84,7 @@ class CallbackReached(CallbackEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackMissed(CallbackEvent):
     """The number did not answer; it will be called again, not before ``retry_at``. ``cause`` is None for an attempt
-    whose outcome nobody knows, because the controller died."""
+    whose outcome nobody knows."""
 
     attempt: int
     cause: HangupCause | None
@@ -101,7 +101,7 @@ class CallbackDone(CallbackEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackFailed(CallbackEvent):
     """``reason``: ``not_reached`` after the last attempt; ``left``: answered, and hung up before an agent came;
-    ``interrupted``: the controller died after the answer; ``unknown_queue``, ``unknown_did``, ``refused``."""
+    ``interrupted``: the leg was lost after the answer; ``unknown_queue``, ``unknown_did``, ``refused``."""
 
     reason: str
 

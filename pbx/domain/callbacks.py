@@ -14,9 +14,10 @@ is one that was made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -102,8 +103,11 @@ class Callbacks:
 
     # --- in and out -------------------------------------------------------------------------------------------------
 
-    def restore(self, events: Iterable[ev.CallbackEvent], now: float) -> list[Decision]:
-        """Take up the promises of the last run from all events of those that are open."""
+    def restore(
+        self, events: Iterable[ev.CallbackEvent], now: float, live: Mapping[CallbackId, CallId] = MappingProxyType({})
+    ) -> list[Decision]:
+        """Take up the promises of the last run from all events of those that are open. ``live``: the calls that keep
+        some of them now."""
         for event in events:
             promise = self.open.get(event.callback_id)
             match event:
@@ -119,6 +123,10 @@ class Callbacks:
                     pass
         decisions: list[Decision] = []
         for promise in list(self.open.values()):
+            keeper = live.get(promise.asked.callback_id)
+            if keeper is not None and promise.stage is not Stage.WAITING:
+                self._dialled[keeper] = promise.asked.callback_id
+                continue
             match promise.stage:
                 case Stage.WAITING:
                     decisions += self._wait(promise, now)
@@ -288,7 +296,10 @@ class Callbacks:
             return []
         if call.talked:
             return self._close(promise)  # the call itself has written that it is done
-        return self._fail(promise, "left", now) if call.reached else self._missed(promise, cause, now)
+        if not call.reached:
+            return self._missed(promise, cause, now)
+        lost = cause is HangupCause.NETWORK_OUT_OF_ORDER  # the media server's, or while there was no controller
+        return self._fail(promise, "interrupted" if lost else "left", now)
 
     def _missed(self, promise: Promise, cause: HangupCause | None, now: float) -> list[Decision]:
         queue = self._queue(promise.asked.queue_id)

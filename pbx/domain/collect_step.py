@@ -33,6 +33,10 @@ class CollectStep(BaseStep):
         self._ask()
         return None
 
+    def again(self) -> None:
+        """From the first digit, because the controller was away."""
+        self._ask()
+
     def _ask(self, *before: str) -> None:
         self.digits, self.wrong = "", False
         if prompts := (*before, *self.node.prompts):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pbx.domain import callback_events, caller_events, consult_events, outside_events, talk_events
+from pbx.domain import adoption_events, callback_events, caller_events, consult_events, outside_events, talk_events
+from pbx.domain.adoption_events import *  # noqa: F403  and those of a restart
 from pbx.domain.callback_events import *  # noqa: F403  and those of a callback
 from pbx.domain.caller_events import *  # noqa: F403
 from pbx.domain.consult_events import *  # noqa: F403
@@ -372,6 +373,8 @@ class EndReason(Enum):
     ASKED = "asked"
     NOT_REACHED = "not_reached"
     """A callback whose number did not answer."""
+    INTERRUPTED = "interrupted"
+    """The controller was restarted and could not follow the call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +417,8 @@ class AgentChanged(Event):
     status: str
     reason: str | None
     state: str
+    until: float | None = None
+    """End of the wrap-up that is being done; an extension is a change too."""
 
 
 FACTS: tuple[type[Event], ...] = (
@@ -421,12 +426,13 @@ FACTS: tuple[type[Event], ...] = (
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
     *talk_events.FACTS, *outside_events.FACTS, *consult_events.FACTS, *callback_events.FACTS, *caller_events.FACTS,
+    *adoption_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,
     TalkStarted, CallEnded, AgentChanged, QueueLeft, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
     CustomerValueIgnored, CallbackQueued,
     *talk_events.FINDINGS, *outside_events.FINDINGS, *consult_events.FINDINGS, *callback_events.FINDINGS,
-    *caller_events.FINDINGS,
+    *caller_events.FINDINGS, *adoption_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -179,7 +179,12 @@ class Matching:
     def _changed(self, agent: Agent, now: float) -> Changed:
         self._pools.note(agent)
         status, state = _STATUS[agent.status], _STATE[agent.state]
-        return changed(_agent_changed(at=now, agent_id=agent.agent_id, status=status, reason=agent.reason, state=state))
+        until = agent.wrap_up_until if agent.state is State.WRAP_UP else None
+        return changed(
+            _agent_changed(
+                at=now, agent_id=agent.agent_id, status=status, reason=agent.reason, state=state, until=until
+            )
+        )
 
     # --- for tests ----------------------------------------------------------------------------------------------------
 

@@ -238,6 +238,11 @@ class QueueStep(BaseStep):
             if self.node.announces:
                 self.context.set_timer("announce", self.queue.announce_every_s)
 
+    def music_again(self) -> None:
+        """Another controller has the call; what was being said to the caller is cut short."""
+        self.context.silence()
+        self._music()
+
     def timer(self, purpose: str, now: float) -> Outcome:
         if purpose == "announce" and self.queue is not None:
             if self.phase is Phase.WAITING:
@@ -308,7 +313,7 @@ class QueueStep(BaseStep):
     # --- offers -------------------------------------------------------------------------------------------------
 
     def offered(self, offer: ev.OfferMade, now: float) -> None:
-        if self.phase in (Phase.ASKING, Phase.PROMISED):  # crossed with our leaving the queue
+        if self.phase in (Phase.ASKING, Phase.PROMISED, Phase.JOINING):  # crossed with our leaving the queue
             self.offer = offer
             self.end_offer(ev.OfferOutcome.CALLER_GONE, now)
             return

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
-from pbx.domain.ids import CallId
+from pbx.domain.ids import CallId, RecordingId
 from pbx.wire.messages import ConfigEntry, EventEnvelope
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCall:
+    """A call of the last run that has not ended."""
+
+    call_id: CallId
+    seq: int
+    """Of its first event."""
+    events: Sequence[Event | None]
+    """All of them in the order of their writing; None: one of another version."""
 
 
 class Journal(Protocol):
@@ -29,6 +41,18 @@ class Journal(Protocol):
 
     def read_call(self, call_id: CallId) -> list[EventEnvelope]:
         """All events of one call in the order of their writing."""
+
+    def live_calls(self) -> list[LiveCall]:
+        """The calls that have begun and not ended, the oldest first."""
+
+    def changed_after(self, seq: int) -> int | None:
+        """The number of the first change of a DID, flow or queue after that event of a live call; None: none since."""
+
+    def config_before(self, change: int) -> dict[str, ConfigEntry]:
+        """What was in force before that change."""
+
+    def knows_recording(self, recording_id: RecordingId) -> bool:
+        """Whether any event says that it began. Reads all events."""
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""

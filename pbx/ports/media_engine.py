@@ -75,6 +75,8 @@ class LegSnapshot:
     """The leg is handed to the controller (in Stasis, parked) and not in the dialplan."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Those of ``LEG_VARIABLES`` that were set on the leg; they stay while the leg lives, whoever controls it."""
+    supervises: LegId | None = None
+    """The leg in whose conversation this one, a supervisor's, takes part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,10 @@ class MediaEngine(Protocol):
 
     async def start_music(self, leg_id: LegId, music_class: str) -> None: ...
 
+    async def start_ringing(self, leg_id: LegId) -> None:
+        """The leg, in a bridge alone or in none, hears the ringing tone of the POP's country instead of music, until
+        ``stop_music``, ``start_music``, a play or a bridge."""
+
     async def stop_music(self, leg_id: LegId) -> None: ...
 
     async def originate(self, leg: OriginateLeg) -> None: ...
@@ -164,6 +170,9 @@ class MediaEngine(Protocol):
         """Write the conversation of ``leg_id`` to ``path`` as interleaved stereo, signed 16-bit little-endian,
         8000 Hz, no header: left what the leg says, right what it hears. A leg in no bridge is recorded as well,
         and is sent silence meanwhile."""
+
+    def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
+        """A recording that an earlier controller started: stopped, paused and resumed like one of this controller's."""
 
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         """Returns when the media server writes no more to the file."""

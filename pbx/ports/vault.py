@@ -23,6 +23,9 @@ class Vault(Protocol):
         """Take over the samples in ``raw`` (interleaved stereo, 16 bit, 8000 Hz) and remove that file. Either the
         recording is there whole afterwards, or ``raw`` is still there and OSError was raised."""
 
+    def find(self, recording_id: RecordingId) -> Stored | None:
+        """What ``store`` said of a recording that is here; None for one that is not."""
+
     def read(self, recording_id: RecordingId, offset: int, length: int) -> tuple[bytes, int]:
         """Bytes of the WAV file and its whole size. Raises KeyError for a recording that is not here."""
 

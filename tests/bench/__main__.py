@@ -19,6 +19,7 @@ BENCHMARKS = {
     "call": "tests.bench.call",
     "call-freeswitch": "tests.bench.call_freeswitch",
     "ari": "tests.bench.ari",
+    "readopt": "tests.bench.readopt",
     "match": "tests.bench.match",
     "wait-estimate": "tests.bench.estimate",
 }

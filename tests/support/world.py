@@ -8,6 +8,7 @@ from typing import Any
 
 from dialplans.pack import load_pack
 from dialplans.prompts import texts_of
+from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
 from pbx.adapters.vault.disk import DiskVault
@@ -83,18 +84,32 @@ class World:
         prompt_ids |= {name for name in texts_of("de") if name.startswith("agent-")}
         prompt_ids |= {name for name in texts_of("de") if name.startswith("callback-")}
         prompts = {(p, language): sha_of(p, language) for p in prompt_ids for language in ("de", "en")}
-        regimes = RegimeTable({"DE": Regime.OPT_IN, "PL": Regime.NOTICE, "GB": Regime.NONE, "CH": Regime.OPT_OUT})
+        self.regimes = RegimeTable({"DE": Regime.OPT_IN, "PL": Regime.NOTICE, "GB": Regime.NONE, "CH": Regime.OPT_OUT})
+        self.directory = directory
         self.recordings = directory / "recording"
         self.recordings.mkdir()
         self.vault_root = directory / "vault"
         self.engine = SimulatedEngine(self.clock)
         self.commands = 0
-        self.journal = SqliteJournal(directory / "journal.sqlite")
+        self.prompts = prompts
+        self.lookups = ScriptedLookups()
+        self.dead = False
+        self._link = link
+        self._build()
+        did = wire.DidConfig(
+            number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
+        )
+        settings: dict[str, Any] = {"queue_id": "support", "name": "Support", "skills": {"support": 1}} | queue
+        self.configure("flow.main", wire.FlowConfig(flow_id="main", version=1, graph=graph))
+        self.configure("queue.support", wire.QueueConfig(**settings))
+        self.configure("did.49305550100", did)
+
+    def _build(self) -> None:
+        """A controller on the journal and the media server that are there."""
+        self.journal = SqliteJournal(self.directory / "journal.sqlite")
         vault = DiskVault(self.vault_root, frozenset({"eu"}))
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
-        self.prompts = prompts
-        self.config = ConfigStore(regimes, prompts, holidays_of, dialling_of(load_pack("DE")))
-        self.lookups = ScriptedLookups()
+        self.config = ConfigStore(self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE")))
         self.pop = Pop(
             PopId("de-1"),
             self.engine,
@@ -106,16 +121,70 @@ class World:
             languages=("de", "en"),
             lookups=self.lookups,
             numbers=PlannedNumbers("08:00-21:00"),
-            shelf=PromptShelf(directory / "uploaded", prompts, {}, lambda alaw: {"alaw": alaw}),
+            shelf=PromptShelf(self.directory / "uploaded", self.prompts, {}, lambda alaw: {"alaw": alaw}),
+            hidden=HiddenFiles(self.directory / "hidden"),
         )
-        self._link = link
-        did = wire.DidConfig(
-            number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
-        )
-        settings: dict[str, Any] = {"queue_id": "support", "name": "Support", "skills": {"support": 1}} | queue
-        self.configure("flow.main", wire.FlowConfig(flow_id="main", version=1, graph=graph))
-        self.configure("queue.support", wire.QueueConfig(**settings))
-        self.configure("did.49305550100", did)
+
+    # --- a controller that dies -----------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """The controller is gone at this very moment, with what it had not written yet. The media server and the people
+        go on."""
+        self.dead, self.regimes = True, self.config.regimes
+        self.engine.cut()
+        pop, journal = self.pop, self.journal
+        for actor in pop.calls.values():
+            actor.halt()
+        for task in (*pop._tasks, *pop._readoption._jobs):
+            task.cancel()
+        pop.router.stop()
+        pop.callbacks.stop()
+        pop.features.stop()
+        if journal._next_flush is not None:
+            journal._next_flush.cancel()
+        journal._pending.clear()
+        journal._waiters.clear()
+        journal._stop.set()
+        journal._db.close()
+
+    def kill_at_commit(self, number: int, written: bool) -> None:
+        """The controller dies at its next commit but ``number``: just after it, or just before."""
+        flush, left = self.journal._flush, number
+
+        def dying(*, closing: bool = False) -> None:
+            nonlocal left
+            left -= 1
+            if left >= 0 or written:
+                flush(closing=closing)
+            if left < 0:
+                self.kill()
+
+        self.journal._flush = dying  # type: ignore[method-assign]
+
+    def spare(self) -> None:
+        """It does not die any more."""
+        self.journal.__dict__.pop("_flush", None)
+
+    async def die(self, *, kill: bool = True) -> None:
+        """The controller is killed, or ended in order."""
+        if kill:
+            self.kill()
+        else:
+            self.dead, self.regimes, self.engine.outlives = True, self.config.regimes, True
+            await self.pop.stop()
+        await asyncio.sleep(0)
+
+    async def live(self) -> None:
+        """The next controller starts."""
+        await self.pop.phones.stop()
+        self.dead = False
+        self._build()
+        await self.pop.start(None)
+
+    async def restart(self, *, kill: bool = True, away_s: float = 0.5) -> None:
+        await self.die(kill=kill)
+        await asyncio.sleep(away_s)
+        await self.live()
 
     def put_flow(self, flow_id: str, graph: dict[str, Any], version: int = 1) -> None:
         for prompt_id in parse(FlowId(flow_id), version, graph).prompt_ids():

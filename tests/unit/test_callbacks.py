@@ -625,7 +625,7 @@ async def test_after_a_crash_nobody_is_forgotten_and_nobody_called_twice(
         )
         assert len(desk.events("CallbackDialled")) == max(before, 1)
         if moment == "dialled":
-            assert desk.events("CallbackMissed")[0]["cause"] is None
+            assert desk.events("CallbackMissed")[0]["cause"] == HangupCause.NETWORK_OUT_OF_ORDER
             await world.until(lambda: len(desk.events("CallbackDialled")) == 2)
             assert desk.events("CallbackDialled")[-1]["attempt"] == 2
         if moment == "reached":

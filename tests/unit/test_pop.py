@@ -182,6 +182,21 @@ async def test_a_defect_costs_one_call_only(tmp_path: Path, monkeypatch: pytest.
         await world.ended(other)
 
 
+async def test_an_offer_that_crosses_with_the_end_of_its_call_keeps_nobody(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        anna = world.agent("anna")
+        anna.behaviour = Answer.NEVER
+        caller = await world.call()
+        await world.until(lambda: world.state("anna")[2] == "RINGING")
+        world.agent("bela")
+        world.engine.end_leg(world.engine.legs[anna.leg_id or LegId("")], HangupCause.USER_BUSY)
+        caller.hang_up()
+        await world.ended(caller)
+        await world.run(1)
+        assert world.state("bela") == ("AVAILABLE", None, "IDLE")
+        assert [offer.agent_id for offer in world.cdr(world.call_id(caller)).offers] == ["anna"]
+
+
 async def test_engine_that_cannot_bridge_leaves_the_caller_in_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

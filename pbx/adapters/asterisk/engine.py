@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from dialplans.tones import CEPT, RingingTone
 from pbx.adapters.asterisk import models
 from pbx.adapters.asterisk import snapshot as snapshots
 from pbx.adapters.asterisk.ami import AmiLink
@@ -22,6 +23,7 @@ from pbx.adapters.asterisk.lease import Lease
 from pbx.adapters.asterisk.phones import Phones
 from pbx.adapters.asterisk.recorder import Recorder
 from pbx.adapters.asterisk.supervision import Supervisions
+from pbx.adapters.asterisk.tones import Tones
 from pbx.adapters.asterisk.tracker import ORIGINATED, Leg, Tracker
 from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
 from pbx.domain.consent import RecordingGrant
@@ -65,7 +67,8 @@ def _word(text: str, field: str) -> str:
 class AsteriskEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number, ``codecs`` are
     those of agents' phones, which are asked every ``qualify_s`` seconds whether they are there (0: never). ``nat``:
-    phones are called at the address they registered from, whatever contact they name."""
+    phones are called at the address they registered from, whatever contact they name. ``ringing`` is what a leg hears
+    that is to hear a phone ring."""
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class AsteriskEngine:
         codecs: Sequence[str] = ("alaw", "ulaw"),
         qualify_s: int = 30,
         nat: bool = True,
+        ringing: RingingTone = CEPT,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -118,7 +122,8 @@ class AsteriskEngine:
             left=self._left,
         )
         self._supervisions = Supervisions(self._ari, self._tracker, APPLICATION)
-        self._conversations = Conversations(self._ari, self._tracker, self._supervisions)
+        self._tones = Tones(self._ari, ringing)
+        self._conversations = Conversations(self._ari, self._tracker, self._supervisions, self._tones)
         self._prompt_dir, self._uploaded, self._clock = prompt_dir, uploaded, clock
         self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat)
         self._listener: EngineListener | None = None
@@ -182,6 +187,7 @@ class AsteriskEngine:
         if not prompts:
             raise BadValue("prompts", "are none")
         media = ",".join(f"sound:{self._sound(prompt)}" for prompt in prompts)
+        self._tones.stop(leg_id, self._known(leg_id))
         self._tracker.playing(play_id, leg_id, len(prompts))
         try:
             await self._ari.request("POST", f"channels/{leg_id}/play/{play_id}", (("media", media),))
@@ -204,14 +210,25 @@ class AsteriskEngine:
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
         leg = self._known(leg_id)
         query = (("mohClass", _word(music_class, "music_class")),)
+        self._tones.stop(leg_id, leg)
         leg.music = True
         if not leg.answered:
             # A play tells the far end to listen (183); music does not.
             self._ari.send_unattended("POST", f"channels/{leg_id}/progress")
         await self._ari.request("POST", f"channels/{leg_id}/moh", query)
 
+    async def start_ringing(self, leg_id: LegId) -> None:
+        leg = self._known(leg_id)
+        if leg.music:
+            leg.music = False
+            self._ari.send_unattended("DELETE", f"channels/{leg_id}/moh")
+        await self._tones.ring(leg_id, leg)
+
     async def stop_music(self, leg_id: LegId) -> None:
-        self._known(leg_id).music = False
+        leg = self._known(leg_id)
+        if self._tones.stop(leg_id, leg):
+            return
+        leg.music = False
         await self._ari.request("DELETE", f"channels/{leg_id}/moh")
 
     async def originate(self, leg: OriginateLeg) -> None:
@@ -296,6 +313,9 @@ class AsteriskEngine:
             # Or it would be sent no packet at all, which far ends take for a dead call after a while.
             leg.silence = True
             self._ari.send_unattended("POST", f"channels/{leg_id}/silence")
+
+    def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
+        self._recorder.adopt(recording_id, path)
 
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         leg = self._tracker.legs.get(leg_id)

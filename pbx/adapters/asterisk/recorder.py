@@ -61,6 +61,9 @@ class Recorder:
             del self._paths[recording_id]
             raise _gone(error) from error
 
+    def adopt(self, recording_id: RecordingId, path: Path) -> None:
+        self._paths[recording_id] = path
+
     async def stop(self, recording_id: RecordingId, leg_id: LegId) -> None:
         """The server closes the file before it answers. If the leg is gone, its recorder is just closing: that is
         waited for. Raises LegGone when the leg is gone and this recording is not known here."""

@@ -10,7 +10,7 @@ import msgspec
 from pbx.adapters.asterisk import models
 from pbx.adapters.asterisk.ari import AriLink
 from pbx.adapters.asterisk.conversations import HELD
-from pbx.adapters.asterisk.tracker import Adopted, is_snoop
+from pbx.adapters.asterisk.tracker import MARK, Adopted, is_snoop
 from pbx.domain.errors import LegGone
 from pbx.domain.ids import BridgeId, LegId, PhoneId
 from pbx.ports.media_engine import LEG_VARIABLES, EngineSnapshot, LegSnapshot
@@ -39,7 +39,9 @@ def read(application: str, name: str, channels: str, bridges: str, endpoints: st
     conversations = [bridge for bridge in bridge_list if not is_snoop(bridge.id)]
     bridge_of = {leg_id: bridge.id for bridge in conversations for leg_id in bridge.channels}
     legs, inbound, snoops = [], {}, []
-    for channel in _channels.decode(channels):
+    decoded = _channels.decode(channels)
+    watching = dict(channel.id.split(MARK)[2:4] for channel in decoded if is_snoop(channel.id))
+    for channel in decoded:
         if is_snoop(channel.id):
             snoops.append(channel.id)
             continue
@@ -53,6 +55,7 @@ def read(application: str, name: str, channels: str, bridges: str, endpoints: st
                 bridge_id=BridgeId(bridge_id) if bridge_id is not None else None,
                 in_control=in_control,
                 variables={key: variables[key] for key in LEG_VARIABLES if variables.get(key)},
+                supervises=LegId(watching[channel.id]) if channel.id in watching else None,
             )
         )
         if in_control:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from dialplans.tones import CEPT, RingingTone
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
 from pbx.adapters.freeswitch.esl import EslLink
@@ -60,7 +61,7 @@ class FreeSwitchEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number; ``phone_dir`` is
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
     ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
-    asked whether they are still there."""
+    asked whether they are still there. ``ringing`` is what a leg hears that is to hear a phone ring."""
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class FreeSwitchEngine:
         prompt_suffix: str = ".alaw",
         codecs: Sequence[str] = ("PCMA", "PCMU"),
         qualify: bool = True,
+        ringing: RingingTone = CEPT,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -91,7 +93,7 @@ class FreeSwitchEngine:
         )
         self._clock = clock
         self._tracker = Tracker(self._emit, self._take, self._refuse, self._quiet, country_of)
-        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, uploaded)
+        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, ringing, uploaded)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
         self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
@@ -159,6 +161,10 @@ class FreeSwitchEngine:
         self._known(leg_id)
         await self._sounds.start_music(leg_id, music_class)
 
+    async def start_ringing(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._sounds.start_ringing(leg_id)
+
     async def stop_music(self, leg_id: LegId) -> None:
         self._known(leg_id)
         await self._sounds.stop_music(leg_id)
@@ -211,6 +217,9 @@ class FreeSwitchEngine:
         if grant.leg_id != leg_id:
             raise EngineRefused("the grant is for another leg")
         await self._recorder.start(recording_id, leg_id, path)
+
+    def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
+        self._recorder.adopt(recording_id, leg_id, path, there=leg_id in self._tracker.legs)
 
     async def stop_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         await self._recorder.stop(recording_id, leg_id)

@@ -63,6 +63,12 @@ class Recorder:
             del self._recordings[recording_id]
             raise
 
+    def adopt(self, recording_id: RecordingId, leg_id: LegId, path: Path, *, there: bool) -> None:
+        """``there``: the leg is; without it the server has closed the file, and nobody heard it say so."""
+        recording = self._recordings[recording_id] = _Recording(leg_id, str(path))
+        if not there:
+            recording.closed.set()
+
     async def stop(self, recording_id: RecordingId, leg_id: LegId) -> None:
         """Returns when the file is closed. A recording of an earlier controller is not known by its path: all on the
         leg are stopped then. Raises LegGone when neither leg nor recording are known."""

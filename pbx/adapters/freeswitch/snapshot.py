@@ -86,6 +86,7 @@ async def snapshot(link: EslLink, phones: Phones, known: Iterable[str]) -> tuple
             bridge_id=BridgeId(channel.bridge_id) if channel.bridge_id in bridged else None,
             in_control=in_control(channel),
             variables=_variables(channel),
+            supervises=LegId(channel.watching) if channel.watching else None,
         )
         for channel in found
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from dialplans.tones import RingingTone
 from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.tracker import Tracker
@@ -44,6 +45,7 @@ class Sounds:
         prompt_dir: Path,
         suffix: str,
         clock: Clock,
+        ringing: RingingTone,
         uploaded: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """``uploaded``: hash of a prompt -> its file without suffix, where it is none of ``prompt_dir``."""
@@ -52,6 +54,9 @@ class Sounds:
         self._link, self._tracker, self._uploaded = link, tracker, uploaded
         self._prompt_dir, self._suffix, self._clock = prompt_dir, suffix, clock
         self._timers: set[asyncio.TimerHandle] = set()
+        hertz = ",".join(map(str, ringing.hertz))
+        pairs = zip(ringing.cadence_ms[::2], ringing.cadence_ms[1::2], strict=True)
+        self._ringing = "tone_stream://" + ";".join(f"%({on},{off},{hertz})" for on, off in pairs) + ";loops=-1"
 
     def stop(self) -> None:
         for timer in self._timers:
@@ -114,12 +119,18 @@ class Sounds:
 
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
         """During a play it is music for afterwards."""
-        leg = self._tracker.legs[leg_id]
         word(music_class, "music_class")
+        await self._go_on(leg_id, f"local_stream://{music_class}")
+
+    async def start_ringing(self, leg_id: LegId) -> None:
+        await self._go_on(leg_id, self._ringing)
+
+    async def _go_on(self, leg_id: LegId, file: str) -> None:
+        leg = self._tracker.legs[leg_id]
         if leg.music_on and leg.play is None:
             self._break(leg_id)
         leg.music_on, leg.music_unwanted = True, False
-        error = error_of(await self._execute(leg_id, f"local_stream://{music_class}", loops="-1"))
+        error = error_of(await self._execute(leg_id, file, loops="-1"))
         if error is not None:
             raise error
 

@@ -23,11 +23,13 @@ from pathlib import Path
 
 import msgspec
 
+from pbx.adapters.journal import live
 from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
-from pbx.domain.ids import AgentId, CallId, derive
+from pbx.domain.ids import AgentId, CallId, RecordingId, derive
+from pbx.ports.journal import LiveCall
 from pbx.wire.codec import decode_event, encode_event
 from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, QueueConfig
 
@@ -114,6 +116,7 @@ class SqliteJournal:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "foreign_keys=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
+        live.begin(self._db)
         self._db.execute("DELETE FROM last_agents WHERE at < ?", (time.time() - LAST_AGENT_KEPT_S,))
         made = derive(time.time(), "journal", str(path), time.monotonic_ns())
         facts = (("journal_id", made), ("sent", "0"), ("settled", "0"), ("secret", secrets.token_hex(32)))
@@ -194,6 +197,7 @@ class SqliteJournal:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", numbered)
+            live.note(self._db, numbered)
             for kind, callback_id, data in callbacks:
                 self._keep_callback(kind, callback_id, data)
             settle = closing or self._flushed_at - self._settled_at >= SETTLE_EVERY_S
@@ -249,6 +253,21 @@ class SqliteJournal:
             self._flush()
         rows = self._db.execute("SELECT * FROM events WHERE call_id = ? ORDER BY seq", (call_id,))
         return [_envelope(row) for row in rows]
+
+    def live_calls(self) -> list[LiveCall]:
+        return live.calls(self._db)
+
+    def changed_after(self, seq: int) -> int | None:
+        return live.changed_after(self._db, seq)
+
+    def config_before(self, change: int) -> dict[str, ConfigEntry]:
+        now: dict[str, bytes | None] = dict(self._db.execute("SELECT key, entry FROM config").fetchall())
+        return self._read_config((now | live.former_config(self._db, change)).items())
+
+    def knows_recording(self, recording_id: RecordingId) -> bool:
+        found = "kind IN ('RecordingStarted', 'RecordingEnded') AND instr(CAST(data AS TEXT), ?)"
+        row = self._db.execute(f"SELECT 1 FROM events WHERE {found} LIMIT 1", (recording_id,)).fetchone()  # noqa: S608
+        return row is not None
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent that ever changed."""
@@ -311,15 +330,24 @@ class SqliteJournal:
             self._db.execute(_HISTORY, (self._last + len(self._pending), at, key, data))
 
     def put_config(self, key: str, entry: ConfigEntry) -> None:
-        self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, msgspec.json.encode(entry)))
+        data = msgspec.json.encode(entry)
+        live.keep_config(self._db, key, data, self._last + len(self._pending))
+        self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, data))
 
     def delete_config(self, key: str) -> None:
+        live.keep_config(self._db, key, None, self._last + len(self._pending))
         self._db.execute("DELETE FROM config WHERE key = ?", (key,))
 
     def config(self) -> dict[str, ConfigEntry]:
         """An entry that cannot be read (written by another version) is left out and named in the log."""
+        return self._read_config(self._db.execute("SELECT key, entry FROM config ORDER BY key").fetchall())
+
+    @staticmethod
+    def _read_config(rows: Iterable[tuple[str, bytes | None]]) -> dict[str, ConfigEntry]:
         found: dict[str, ConfigEntry] = {}
-        for key, data in self._db.execute("SELECT key, entry FROM config ORDER BY key"):
+        for key, data in rows:
+            if data is None:
+                continue
             try:
                 found[key] = _ENTRY.decode(data)
             except msgspec.ValidationError as error:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pbx.adapters.memory.far_ends import Answer, Callee, Caller, Phone
-from pbx.adapters.memory.legs import Leg, Room, Tone
+from pbx.adapters.memory.legs import RINGING, Leg, Room, Tone
 from pbx.adapters.memory.recordings import Recording
 from pbx.domain import events as ev
 from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
-from pbx.domain.consent import RecordingGrant
+from pbx.domain.consent import GrantKind, RecordingGrant
 from pbx.domain.e164 import Cli, e164
 from pbx.domain.errors import EngineRefused, LegGone
 from pbx.domain.hangup_cause import HangupCause
@@ -34,6 +34,10 @@ from pbx.ports.media_engine import (
 )
 
 __all__ = ["Answer", "Callee", "Caller", "Phone", "SimulatedEngine"]
+
+
+GROWTH_S = 1.0
+"""How often a message that is recorded comes to its file."""
 
 
 @dataclass(slots=True)
@@ -67,6 +71,8 @@ class SimulatedEngine:
         self._plays: dict[PlayId, _Play] = {}
         self._listener: EngineListener | None = None
         self._count = 0
+        self.outlives = False
+        """It goes on when its controller stops."""
 
     # --- far ends -------------------------------------------------------------------------------------------------
 
@@ -144,7 +150,7 @@ class SimulatedEngine:
 
     async def stop(self) -> None:
         self._listener = None
-        for leg in self.legs.values():
+        for leg in () if self.outlives else self.legs.values():
             for handle in leg.handles:
                 handle.cancel()
 
@@ -237,6 +243,12 @@ class SimulatedEngine:
         leg = self._leg(leg_id)
         leg.music = music_class
         leg.heard.append(f"music:{music_class}")
+        self._touched(leg)
+
+    async def start_ringing(self, leg_id: LegId) -> None:
+        leg = self._leg(leg_id)
+        leg.music = RINGING
+        leg.heard.append(RINGING)
         self._touched(leg)
 
     async def stop_music(self, leg_id: LegId) -> None:
@@ -362,8 +374,18 @@ class SimulatedEngine:
             raise EngineRefused("the file of the recording exists already; nothing is written over")
         path.touch()  # noqa: ASYNC240
         self.recordings[recording_id] = (path, self.clock())
-        self._recorders[recording_id] = Recording(leg, path, self.clock())
+        recorder = self._recorders[recording_id] = Recording(leg, path, self.clock())
         self.recorded.append(recording_id)
+        if grant.kind is GrantKind.MESSAGE:  # nobody looks at another one before its end
+            self._grow(recording_id, recorder)
+
+    def _grow(self, recording_id: RecordingId, recorder: Recording) -> None:
+        if recording_id in self.recordings:
+            recorder.grow(self.clock(), self.tones)
+            self._later(recorder.leg, GROWTH_S, lambda: self._grow(recording_id, recorder))
+
+    def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
+        return  # whoever started it
 
     def _recorder(self, recording_id: RecordingId) -> Recording:
         if recording_id not in self._recorders:
@@ -402,7 +424,14 @@ class SimulatedEngine:
 
     def _snapshot(self) -> EngineSnapshot:
         legs = tuple(
-            LegSnapshot(leg.leg_id, leg.answered, None if leg.held else leg.bridge_id, True, dict(leg.variables))
+            LegSnapshot(
+                leg.leg_id,
+                leg.answered,
+                None if leg.held else leg.bridge_id,
+                True,
+                dict(leg.variables),
+                None if leg.watching is None else leg.watching[0],
+            )
             for leg in self.legs.values()
         )
         phones = frozenset(phone.phone_id for phone in self.phones.values() if phone.registered)

@@ -40,6 +40,7 @@ class DiskVault:
         target = self._path(recording_id, region)
         target.parent.mkdir(mode=0o700, exist_ok=True)
         part = target.with_suffix(".part")
+        part.unlink(missing_ok=True)  # of a controller that died
         digest = hashlib.sha256()
         left = data_bytes
         try:
@@ -62,6 +63,16 @@ class DiskVault:
         _sync_directory(target.parent)
         raw.unlink()
         return Stored(data_bytes // FRAME_BYTES * 1000 // RATE_HZ, target.stat().st_size, digest.hexdigest())
+
+    def find(self, recording_id: RecordingId) -> Stored | None:
+        try:
+            path = self._found(recording_id)
+        except KeyError:
+            return None
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        return Stored((size - len(wav_header(0))) // FRAME_BYTES * 1000 // RATE_HZ, size, digest.hexdigest())
 
     def read(self, recording_id: RecordingId, offset: int, length: int) -> tuple[bytes, int]:
         path = self._found(recording_id)

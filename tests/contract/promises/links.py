@@ -9,9 +9,9 @@ import pytest
 
 from pbx.domain.events import DigitPressed, LegEnded, LegOffered, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import LegId
+from pbx.domain.ids import BridgeId, LegId
 from pbx.ports.media_engine import Supervision
-from tests.contract.backend import Backend, Controller
+from tests.contract.backend import Backend, Controller, fresh
 from tests.contract.far_end import PROMPT_HZ, SUPERVISOR_HZ, FarEnd, all_hear
 
 
@@ -108,6 +108,23 @@ class Links:
             await anna.hang_up()
             after = await stack.enter_async_context(backend.controller())
             await after.settled()
+
+    async def test_ringing_that_an_earlier_controller_began(self, unattended: Backend) -> None:
+        """It keeps nobody out of a conversation."""
+        backend = unattended
+        async with contextlib.AsyncExitStack() as stack:
+            before = await stack.enter_async_context(dying(backend))
+            caller = await stack.enter_async_context(backend.caller())
+            anna = await stack.enter_async_context(backend.phone(before, "anna"))
+            first, second, _ = await before.talk(caller, anna)
+            await before.engine.hold(first, "default")
+            await before.engine.start_ringing(second)
+            await anna.hears_ringing()
+            await backend.crash(before)
+            after = await stack.enter_async_context(backend.controller())
+            await after.engine.bridge(BridgeId(fresh()), (first, second))
+            await all_hear([(caller, [anna.hz]), (anna, [caller.hz])])
+            await hung_up(after, first, second)
 
     # --- a controller that dies at each step of a call ----------------------------------------------------------------
 
@@ -260,8 +277,11 @@ class Step:
         await self.caller.goes_on(0.7)
 
     async def _recording_after(self, controller: Controller) -> None:
-        """The next controller knows from its journal what was recorded where; stopping it ends all on the leg."""
+        """The next controller knows from its journal what was recorded where."""
+        controller.engine.adopt_recording(self.recording_id, self.legs[0], self.path)
+        await controller.engine.pause_recording(self.recording_id, self.legs[0])
         await self.caller.goes_on(0.5)
+        await controller.engine.resume_recording(self.recording_id, self.legs[0])
         await controller.engine.stop_recording(self.recording_id, self.legs[0])
         size = self.path.stat().st_size
         assert size > 0
@@ -280,6 +300,9 @@ class Step:
         await self.boss.hears(self.caller.hz, self.anna.hz)
 
     async def _supervised_after(self, controller: Controller) -> None:
+        assert [leg.supervises for leg in controller.listener.ups[0].legs if leg.leg_id == self.legs[2]] == [
+            self.legs[1]
+        ]
         await self.boss.hears(self.caller.hz, self.anna.hz)
         await controller.engine.supervise(self.legs[2], self.legs[1], Supervision.WHISPER)
         await self.anna.hears(self.caller.hz, self.boss.hz)

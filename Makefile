@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 ARGS ?=
+# Tests talk to servers and mostly wait: two processes, each with labs of its own, share them by file. ARGS=-n0: only one.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
@@ -36,7 +38,7 @@ unit: venv ## Tests that need no server
 	.venv/bin/pytest tests/unit $(ARGS)
 
 test: lint rootfs prompts ## All checks and all tests (as root; ARGS go to pytest)
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once ends after them)
 	@$(PY) -m tests.lab.demo $(ARGS)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import uvloop
 from pydantic import ValidationError
 
-from pbx import bootstrap
+from pbx import bootstrap, huge_pages
 from pbx.config import PopSettings
 from pbx.domain.errors import CallplaneError
 
@@ -32,7 +32,9 @@ async def _run(settings: PopSettings) -> None:
     gc.collect()
     gc.freeze()
     log.info("POP %s waits for its media server on %s:%d", settings.id, settings.ari_host, settings.ari_port)
+    huge = loop.create_task(huge_pages.keep(), name="huge-pages")
     await stop.wait()
+    huge.cancel()
     log.info("POP %s stops; bridged calls go on", settings.id)
     await pop.stop()
 

@@ -35,6 +35,7 @@ HOLD_S = 5.0
 _NO_QUEUE = Queue(queue_id=QueueId(""), requirement=frozenset())
 """Its wrap-up follows a conversation that came from no queue, or from one that is no more."""
 
+_WRAP_UP, _FINISH = State.WRAP_UP, Step.FINISH
 _MISSED = {
     ev.OfferOutcome.NO_ANSWER: RONA,
     ev.OfferOutcome.BUSY: BUSY,
@@ -183,7 +184,7 @@ class Acd(Adoption):
             agent.held = False
             self._pools.note(agent)
             return self._offer_to(agent, now) if agent.can_be_offered else []
-        if kind == "wrap_up" and agent.state is State.WRAP_UP:
+        if kind == "wrap_up" and agent.state is _WRAP_UP:
             return self._finish(agent, now)
         return []
 
@@ -218,7 +219,7 @@ class Acd(Adoption):
         return [self._changed(agent, now), cmd.SetTimer(f"wrap_up:{agent_id}", agent.wrap_up_s)]
 
     def _wrapped_up(self, agent: Agent, now: float) -> Changed:
-        agent.step(Step.FINISH)
+        agent.step(_FINISH)
         agent.idle_since = now
         if agent.handling is not None:
             agent.handling.ended.append(now - agent.busy_since)

@@ -10,7 +10,10 @@ from pbx.domain.e164 import E164, Cli
 from pbx.domain.events import Event, OfferOutcome, Supervision
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, PopId, QueueId, RecordingId
+from pbx.domain.maker import maker
 from pbx.domain.queue_rules import Asked, Need
+
+_asked = maker(Asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ class JoinQueue:
 
     def asked(self, preferred: AgentId | None, preferred_s: float) -> Asked:
         """For the journal; ``preferred``: as it came out."""
-        return Asked(
+        return _asked(
             self.queue_id,
             self.entered_at,
             self.priority,

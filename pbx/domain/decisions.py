@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.ids import AgentId, CallId
+from pbx.domain.maker import maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +34,8 @@ class Remembered:
     """None: forget it."""
     at: float
 
+
+to_call = maker(ToCall)
+changed = maker(Changed)
 
 Decision = ToCall | Changed | Remembered | cmd.SetTimer | cmd.CancelTimer

@@ -9,7 +9,7 @@ from enum import Enum
 from pbx.domain import agent_classes
 from pbx.domain.agent import Agent, Condition
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
-from pbx.domain.pools import Pool, Pools
+from pbx.domain.pools import Pool, Pools, count_all
 from pbx.domain.queue_rules import Requirement
 from pbx.domain.wait_estimate import Estimate
 from pbx.domain.waiting_line import PRIORITY_S, Waiting
@@ -153,10 +153,7 @@ def _lacks(agents: int, skill: str, least: int, who: AgentId | None = None) -> R
 
 
 def _pool(waiting: Waiting, pool: Pool, pools: Pools) -> Iterable[Reason]:
-    counts = [0] * len(Condition)
-    for profile in pool.profiles:
-        for condition, number in enumerate(profile.counts):
-            counts[condition] += number
+    counts = count_all(pool.profiles)
     if not any(counts):
         yield Reason(Because.NO_AGENT)
     for condition, because in _BY_CONDITION.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 from typing import NewType
 
 PopId = NewType("PopId", str)
@@ -32,6 +33,7 @@ CallbackId = NewType("CallbackId", str)
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = frozenset(ALPHABET)
 _PAIRS = tuple(high + low for high in ALPHABET for low in ALPHABET)
+_words = Struct(">5H").unpack
 _TIME_SHIFTS, _TAIL_SHIFTS = range(40, -10, -10), range(70, -10, -10)
 
 
@@ -53,21 +55,15 @@ def _time(ms: int) -> str:
 
 def derive(at: float, *parts: str | int) -> str:
     """A ULID of time ``at`` whose tail is a hash of ``parts``: same parts, same id."""
-    digest = blake2b("\0".join(map(str, parts)).encode(), digest_size=10).digest()
-    a, b, c, d, e, f, g, h, i, j = digest  # as ulid() would, without a number of 80 bits
-    ms = int(at * 1000)
+    text = "\0".join(map(str, parts)) if len(parts) != 1 else str(parts[0])
+    digest = blake2b(text.encode(), digest_size=10).digest()
+    a, b, c, d, e = _words(digest)  # as ulid() would, without a number of 80 bits
+    ms, of = int(at * 1000), _PAIRS
     if not 0 <= ms < 1 << 48:
         return ulid(at, 0)
     return (
-        _time(ms)
-        + _PAIRS[a << 2 | b >> 6]
-        + _PAIRS[(b & 63) << 4 | c >> 4]
-        + _PAIRS[(c & 15) << 6 | d >> 2]
-        + _PAIRS[(d & 3) << 8 | e]
-        + _PAIRS[f << 2 | g >> 6]
-        + _PAIRS[(g & 63) << 4 | h >> 4]
-        + _PAIRS[(h & 15) << 6 | i >> 2]
-        + _PAIRS[(i & 3) << 8 | j]
+        f"{_time(ms)}{of[a >> 6]}{of[(a & 63) << 4 | b >> 12]}{of[b >> 2 & 1023]}{of[(b & 3) << 8 | c >> 8]}"
+        f"{of[(c & 255) << 2 | d >> 14]}{of[d >> 4 & 1023]}{of[(d & 15) << 6 | e >> 10]}{of[e & 1023]}"
     )
 
 

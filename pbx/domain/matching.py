@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent, State, Status, Step
-from pbx.domain.decisions import Changed, Decision, ToCall
+from pbx.domain.decisions import Changed, Decision, changed, to_call
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId, derive
 from pbx.domain.last_agent import LastAgents
+from pbx.domain.maker import maker
 from pbx.domain.pools import Pool, Pools
 from pbx.domain.queue_rules import Requirement, Strategy
 from pbx.domain.sorted_blocks import Place, SortedBlocks
@@ -22,6 +23,9 @@ from pbx.domain.waiting_line import Line, Waiting
 
 _STATUS = {status: status.value for status in Status}
 _STATE = {state: state.value for state in State}
+_RESERVE = Step.RESERVE
+_offer_made = maker(ev.OfferMade)
+_agent_changed = maker(ev.AgentChanged)
 
 
 class Choice(NamedTuple):
@@ -102,8 +106,7 @@ class Matching:
 
     def _restamp(self, agent: Agent) -> None:
         """Entries of the agent in the heaps are stale from now on."""
-        self._stamps += 1
-        agent.stamp = self._stamps
+        self._stamps = agent.stamp = self._stamps + 1
         agent.in_heaps = False
 
     def _serve(self, waiting: Waiting, now: float) -> list[Decision]:
@@ -123,16 +126,16 @@ class Matching:
         return []
 
     def _offer(self, waiting: Waiting, agent: Agent, pool: Pool | None, asked_by: str, now: float) -> list[Decision]:
-        agent.step(Step.RESERVE)
+        agent.step(_RESERVE)
         self._restamp(agent)
-        agent.epoch += 1
-        call_id, queue = waiting.call_id, waiting.line.queue
-        offer_id = OfferId(derive(now, "offer", agent.agent_id, agent.epoch, call_id))
+        agent.epoch = epoch = agent.epoch + 1
+        call_id, agent_id, queue = waiting.call_id, agent.agent_id, waiting.line.queue
+        offer_id = OfferId(derive(now, f"offer\0{agent_id}\0{epoch}\0{call_id}"))
         self._choices[offer_id] = (
             offer_id,
             now,
             call_id,
-            agent.agent_id,
+            agent_id,
             queue.queue_id,
             asked_by,
             queue.strategy,
@@ -142,25 +145,24 @@ class Matching:
             agent.load,
             agent.turn,
         )
-        self._turns += 1
-        agent.turn = self._turns
-        agent.offer_id = agent.chosen = offer_id
+        self._turns = agent.turn = self._turns + 1
+        agent.offer_id = agent.chosen = waiting.offer_id = offer_id
         agent.call_id, agent.queue_id = call_id, queue.queue_id
         agent.wrap_up_s, agent.wrap_up_max_s = queue.wrap_up_s, queue.wrap_up_max_s
         agent.busy_since = now
-        waiting.offer_id = offer_id
-        self._serving[call_id] = (*self._serving.get(call_id, ()), agent.agent_id)
-        made = ev.OfferMade(
+        others = self._serving.get(call_id)
+        self._serving[call_id] = (agent_id,) if others is None else (*others, agent_id)
+        made = _offer_made(
             at=now,
             offer_id=offer_id,
             queue_id=queue.queue_id,
-            agent_id=agent.agent_id,
+            agent_id=agent_id,
             phone_id=agent.phone_id,
             agent_country=agent.country,
-            epoch=agent.epoch,
+            epoch=epoch,
             ring_timeout_s=queue.ring_timeout_s,
         )
-        return [self._changed(agent, now), ToCall(call_id, made)]
+        return [self._changed(agent, now), to_call(call_id, made)]
 
     def _freed(self, agent: Agent) -> None:
         """The agent has nothing to do with its call any more, and is IDLE or in WRAP_UP."""
@@ -178,8 +180,8 @@ class Matching:
         self._pools.note(agent)
         status, state = _STATUS[agent.status], _STATE[agent.state]
         until = agent.wrap_up_until if agent.state is State.WRAP_UP else None
-        return Changed(
-            ev.AgentChanged(
+        return changed(
+            _agent_changed(
                 at=now, agent_id=agent.agent_id, status=status, reason=agent.reason, state=state, until=until
             )
         )
@@ -196,9 +198,12 @@ class Matching:
             if agent.profile is None or agent.profile.skills != agent.abilities:
                 raise AssertionError("an agent is counted under former skills")
         for line in self._lines.values():
-            if list(line.all) != sorted(line.all):
+            places = list(line.all)
+            if places != sorted(places):
                 raise AssertionError("a line is out of order")
         idle = [agent for agent in self.agents.values() if agent.can_be_offered]
+        met: dict[Pool, bool] = {}
+        """By some idle agent."""
         for waiting in self._waiting.values():
             is_open = waiting.offer_id is None
             if waiting.place not in waiting.line.all:
@@ -206,7 +211,7 @@ class Matching:
             for index in self._indexes(waiting):
                 if (waiting.place in index) != is_open:
                     raise AssertionError("a call is open exactly when nobody is offered it")
-            if is_open and any(self._can_take(agent, waiting) for agent in idle):
+            if is_open and self._could_go(waiting, idle, met):
                 raise AssertionError("a call waits although an agent could take it")
         offered = [w.offer_id for w in self._waiting.values() if w.offer_id is not None]
         held = {agent.offer_id for agent in self.agents.values()}
@@ -218,7 +223,11 @@ class Matching:
             raise AssertionError("a call waits for an agent who is not logged in")
 
     @staticmethod
-    def _can_take(agent: Agent, waiting: Waiting) -> bool:
+    def _could_go(waiting: Waiting, idle: list[Agent], met: dict[Pool, bool]) -> bool:
+        """Whether to one of the idle agents."""
         if waiting.preferred is not None:
-            return waiting.preferred == agent.agent_id
-        return any(agent.profile is not None and agent.profile.meets(pool.requirement) for pool in waiting.pools)
+            return any(waiting.preferred == agent.agent_id for agent in idle)
+        for pool in waiting.pools:
+            if pool not in met:
+                met[pool] = any(a.profile is not None and a.profile.meets(pool.requirement) for a in idle)
+        return any(met[pool] for pool in waiting.pools)

@@ -10,6 +10,7 @@ Classes (``agent_classes``) count as skills here.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from pbx.domain.agent import Agent, Condition, Status
@@ -22,47 +23,68 @@ Entry = tuple[float, float, AgentId, int, Agent]
 """The strategy's key, idle since, agent, and the agent's stamp when entered: no two entries have the same."""
 
 
+_LONGEST_IDLE = Strategy.LONGEST_IDLE
+_NOT_LOGGED_IN = Condition.NOT_LOGGED_IN
+_NOBODY = [0] * len(Condition)
+
+
+def agent_entry(agent: Agent) -> Entry:
+    """By LONGEST_IDLE."""
+    return (agent.idle_since, agent.idle_since, agent.agent_id, agent.stamp, agent)
+
+
 def _current(entry: Entry) -> bool:
     """Whether the agent is still idle as when entered."""
     agent = entry[4]
-    return agent.stamp == entry[3] and agent.can_be_offered
+    return agent.stamp is entry[3] and agent.can_be_offered
 
 
 class IdleHeap:
-    """Idle agents of one pool in one strategy's order. Entries go stale where they stand; the heap is swept when more
-    than half of it may be stale, so that its size stays within a constant of the agents'."""
+    """Idle agents of one pool in one strategy's order. Whoever comes behind all others, as by the longest idle nearly
+    everybody does, is appended to a run in order, anybody else goes into a heap; the first is the head of either.
+    Entries go stale where they stand; both are swept when more than half of them may be stale, so that their size stays
+    within a constant of the agents'."""
 
-    __slots__ = ("clock", "entries", "requirement", "strategy", "swept")
+    __slots__ = ("clock", "others", "requirement", "run", "strategy", "swept")
 
     def __init__(self, strategy: Strategy, requirement: Requirement) -> None:
         self.strategy = strategy
         self.requirement = requirement
-        self.entries: list[Entry] = []
+        self.run: deque[Entry] = deque()
+        self.others: list[Entry] = []
         self.swept = 0
         self.clock = 0.0
         """Of the strategy RANDOM: the key of the last one chosen."""
 
-    def enter(self, agent: Agent) -> None:
-        idle_since, entries = agent.idle_since, self.entries
-        first = (
-            idle_since
-            if self.strategy is Strategy.LONGEST_IDLE
-            else key(self.strategy, agent, self.requirement, self.clock)
-        )
-        heapq.heappush(entries, (first, idle_since, agent.agent_id, agent.stamp, agent))
-        if len(entries) > 2 * self.swept + 64:
-            entries[:] = filter(_current, entries)
-            heapq.heapify(entries)
-            self.swept = len(entries)
+    def enter(self, entry: Entry) -> None:
+        """``entry``: the agent's by LONGEST_IDLE."""
+        run = self.run
+        if self.strategy is not _LONGEST_IDLE:
+            entry = (key(self.strategy, entry[4], self.requirement, self.clock), *entry[1:])
+        if not run or entry > run[-1]:
+            run.append(entry)
+        else:
+            heapq.heappush(self.others, entry)
+        if len(run) + len(self.others) > 2 * self.swept + 64:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """All that is left becomes the run."""
+        entries = sorted(filter(_current, (*self.run, *self.others)))
+        self.run, self.others, self.swept = deque(entries), [], len(entries)
 
     def pop(self) -> Agent | None:
-        entries = self.entries
-        while entries:
-            entry = heapq.heappop(entries)
-            if _current(entry):
+        run, others = self.run, self.others
+        while run or others:
+            entry = run.popleft() if run and (not others or run[0] < others[0]) else heapq.heappop(others)
+            agent = entry[4]
+            if agent.stamp is entry[3] and agent.can_be_offered:
                 self.clock = entry[0]
-                return entry[4]
+                return agent
         return None
+
+    def __len__(self) -> int:
+        return len(self.run) + len(self.others)
 
 
 class Pool:
@@ -91,7 +113,16 @@ class Profile:
         return len(self.agents) - self.counts[Condition.NOT_LOGGED_IN]
 
     def meets(self, requirement: Iterable[tuple[str, int]]) -> bool:
-        return all(self.skills.get(skill, 0) >= least for skill, least in requirement)
+        has = self.skills
+        for skill, least in requirement:  # noqa: SIM110  # all() costs twice as much
+            if has.get(skill, 0) < least:
+                return False
+        return True
+
+
+def count_all(profiles: Iterable[Profile]) -> list[int]:
+    """How many agents they have, by condition."""
+    return list(map(sum, zip(_NOBODY, *(profile.counts for profile in profiles), strict=True)))
 
 
 def normal(requirement: Iterable[tuple[str, int]]) -> Requirement:
@@ -129,7 +160,7 @@ class Pools:
                 if profile.counts[Condition.CAN_BE_OFFERED]:
                     for agent in profile.agents.values():
                         if agent.in_heaps and agent.can_be_offered:
-                            heap.enter(agent)
+                            heap.enter(agent_entry(agent))
         return pool
 
     def keep(self, live: Mapping[Pool, set[Strategy]]) -> None:
@@ -205,10 +236,10 @@ class Pools:
         agent.noted = new
         profile.counts[old] -= 1
         profile.counts[new] += 1
-        if old is Condition.NOT_LOGGED_IN:
+        if old is _NOT_LOGGED_IN:
             for pool in profile.pools:
                 pool.logged_in += 1
-        elif new is Condition.NOT_LOGGED_IN:
+        elif new is _NOT_LOGGED_IN:
             for pool in profile.pools:
                 pool.logged_in -= 1
             return [pool for pool in profile.pools if not pool.logged_in]
@@ -218,20 +249,17 @@ class Pools:
         """The agent is idle and there is no call: into the heaps of all its pools."""
         agent.in_heaps = True
         if agent.profile is not None:
+            entry = agent_entry(agent)
             for pool in agent.profile.pools:
                 for heap in pool.heaps.values():
-                    heap.enter(agent)
+                    heap.enter(entry)
 
     def count(self, requirement: Iterable[tuple[str, int]]) -> list[int]:
         """How many agents meet a requirement, by condition."""
-        total = [0] * len(Condition)
-        for profile in self.meeting(requirement):
-            for condition, number in enumerate(profile.counts):
-                total[condition] += number
-        return total
+        return count_all(self.meeting(requirement))
 
     def entries(self) -> int:
-        return sum(len(heap.entries) for pool in self._pools.values() for heap in pool.heaps.values())
+        return sum(len(heap) for pool in self._pools.values() for heap in pool.heaps.values())
 
 
 def _first(requirement: Requirement) -> str:

@@ -1,6 +1,6 @@
 """Places of waiting calls in order: a list cut into blocks.
 
-``bisect.insort`` into one list moves half of it: 110 us at a million calls where a block moves at most 16 kB. Adding,
+``bisect.insort`` into one list moves half of it: 110 us at a million calls where a block moves at most 4 kB. Adding,
 removing and the first are O(log n) and the move of one block; the rank of a place adds the lengths of the blocks on
 the nearer side of it.
 """
@@ -16,22 +16,22 @@ from pbx.domain.ids import CallId
 Place = tuple[float, CallId]
 """Order among waiting calls, smallest first; see ``waiting_line.place_of``."""
 
-BLOCK = 1024
+BLOCK = 256
 """A block is halved when it holds twice as many."""
 
 
 class SortedBlocks:
-    __slots__ = ("_blocks", "_lasts", "_size", "first")
+    __slots__ = ("_blocks", "_lasts", "first", "size")
 
     def __init__(self) -> None:
         self._blocks: list[list[Place]] = []
         self._lasts: list[Place] = []
         """The last place of each block."""
-        self._size = 0
+        self.size = 0
         self.first: Place | None = None
 
     def add(self, place: Place) -> None:
-        self._size += 1
+        self.size += 1
         if not self._blocks:
             self._blocks.append([place])
             self._lasts.append(place)
@@ -55,7 +55,7 @@ class SortedBlocks:
     def discard(self, place: Place) -> None:
         """Take ``place`` out if it is there."""
         if place == self.first:
-            self._size -= 1
+            self.size -= 1
             block = self._blocks[0]
             del block[0]
             if not block:
@@ -69,7 +69,7 @@ class SortedBlocks:
         inner = bisect_left(block, place)
         if block[inner] != place:
             return
-        self._size -= 1
+        self.size -= 1
         del block[inner]
         if not block:
             del self._blocks[at], self._lasts[at]
@@ -78,13 +78,15 @@ class SortedBlocks:
 
     def rank(self, place: Place) -> int:
         """How many places are before ``place``."""
+        if self._lasts and self._lasts[-1] == place:
+            return self.size - 1  # as of most calls that have just come
         at = bisect_left(self._lasts, place)
         if at == len(self._blocks):
-            return self._size
+            return self.size
         if 2 * at < len(self._blocks):
             before = sum(map(len, self._blocks[:at]))
         else:
-            before = self._size - sum(map(len, self._blocks[at:]))
+            before = self.size - sum(map(len, self._blocks[at:]))
         return before + bisect_left(self._blocks[at], place)
 
     def __contains__(self, place: Place) -> bool:
@@ -98,4 +100,4 @@ class SortedBlocks:
         return chain.from_iterable(self._blocks)
 
     def __len__(self) -> int:
-        return self._size
+        return self.size

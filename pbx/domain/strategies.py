@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from math import exp, log
 from typing import TYPE_CHECKING
 
 from pbx.domain.queue_rules import Requirement, Strategy
@@ -28,9 +29,10 @@ OCCUPANCY_S = 1800.0
 
 def load_after(load: float, busy_since: float, now: float) -> float:
     """The key of occupancy of an agent who becomes idle now and was busy since ``busy_since``."""
-    before = min(1.0, math.exp(min(0.0, load - busy_since / OCCUPANCY_S)))
-    occupancy = 1.0 - (1.0 - before) * math.exp(-max(0.0, now - busy_since) / OCCUPANCY_S)
-    return math.log(occupancy) + now / OCCUPANCY_S if occupancy > 0 else -math.inf
+    before, busy_s = load - busy_since / OCCUPANCY_S, now - busy_since
+    idle = 1.0 - exp(before) if before < 0.0 else 0.0
+    occupancy = 1.0 - idle * exp(-busy_s / OCCUPANCY_S) if busy_s > 0.0 else 1.0 - idle
+    return log(occupancy) + now / OCCUPANCY_S if occupancy > 0 else -math.inf
 
 
 def occupancy(load: float, now: float) -> float:

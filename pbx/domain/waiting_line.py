@@ -42,7 +42,7 @@ class Line:
 
     @property
     def full(self) -> bool:
-        return len(self.all) - self.callbacks >= self.queue.max_waiting
+        return self.all.size - self.callbacks >= self.queue.max_waiting
 
 
 @dataclass(slots=True)

@@ -12,10 +12,11 @@ from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain import wait_estimate, wait_plan
 from pbx.domain.agent import Agent, Status
-from pbx.domain.decisions import Decision, ToCall
+from pbx.domain.decisions import Decision, ToCall, to_call
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import AgentId, CallId, PopId, QueueId
+from pbx.domain.maker import maker
 from pbx.domain.matching import Matching
 from pbx.domain.pools import Pool
 from pbx.domain.queue import Queue
@@ -34,6 +35,10 @@ from pbx.domain.queue_rules import (
 from pbx.domain.sorted_blocks import SortedBlocks
 from pbx.domain.wait_plan import ENDS, GiveUp, Plan, Stage
 from pbx.domain.waiting_line import Line, Waiting, place_of
+
+_WAIT = NoAgent.WAIT
+_queue_joined = maker(ev.QueueJoined)
+_new_waiting = maker(Waiting)
 
 MAX_HOPS = 8
 """Overflows of one call from queue to queue; further ones are skipped."""
@@ -81,18 +86,28 @@ class Waits(Matching):
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
         queue = line.queue
-        strict = queue.no_agent is not NoAgent.WAIT and not command.callback
+        strict = queue.no_agent is not _WAIT and not command.callback
         if strict and not self._helps(line, plan, 0, plan.pools, command.needs, tried=command.tried):
             return [self._refused(call_id, command, "no_agent", now)]
         entered_at, value = command.entered_at, command.value
         priority = command.priority + queue.priority + (value * queue.value_weight if value else 0)
         place = place_of(priority, entered_at, call_id)
-        waiting = Waiting(
-            call_id, line, place, command.priority, entered_at, entered_at, command.needs, plan, plan.pools
+        self._waiting[call_id] = waiting = _new_waiting(
+            call_id=call_id,
+            line=line,
+            place=place,
+            priority=command.priority,
+            since=entered_at,
+            entered_at=entered_at,
+            needs=command.needs,
+            plan=plan,
+            pools=plan.pools,
+            value=value,
+            caller=command.caller,
+            pop_id=command.pop_id,
+            callback=command.callback,
+            tried=command.tried,
         )
-        waiting.value, waiting.caller, waiting.pop_id = value, command.caller, command.pop_id
-        waiting.callback, waiting.tried = command.callback, command.tried
-        self._waiting[call_id] = waiting
         line.all.add(place)
         line.callbacks += command.callback
         position = line.all.rank(place) + 1
@@ -102,12 +117,12 @@ class Waits(Matching):
         decisions: list[Decision] = []
         if preferred is not None:
             self._prefer(waiting, preferred, preferred_s, decisions)
-        if not plan.stages and queue.no_agent is NoAgent.WAIT:
+        if not plan.stages and queue.no_agent is _WAIT:
             decisions += self._serve(waiting, now)  # nothing to settle: the common case
         else:
             decisions += self._settle((waiting,), now)
         wait_s = self.wait_p80_s(call_id, now) if command.estimated else None
-        joined = ev.QueueJoined(
+        joined = _queue_joined(
             at=now,
             queue_id=command.queue_id,
             position=position,
@@ -115,7 +130,7 @@ class Waits(Matching):
             wait_s=wait_s,
             asked=command.asked(preferred, preferred_s),
         )
-        return [ToCall(call_id, joined), *decisions]
+        return [to_call(call_id, joined), *decisions]
 
     @staticmethod
     def _refused(call_id: CallId, command: cmd.JoinQueue, reason: str, now: float) -> ToCall:

@@ -46,17 +46,14 @@ def rank_of(waiting: Waiting) -> Place:
 
 
 def missing(agent: Agent, requirement: Requirement) -> list[str]:
-    return [skill for skill, least in requirement if has(agent, skill) < least]
+    skills, classes = agent.skills, agent.classes
+    return [skill for skill, least in requirement if (1 if skill in classes else skills.get(skill, 0)) < least]
 
 
 def could_take(agent: Agent, waiting: Waiting) -> bool:
     if waiting.preferred is not None:
         return waiting.preferred == agent.agent_id
     return any(not missing(agent, pool.requirement) for pool in waiting.pools)
-
-
-def has(agent: Agent, skill: str) -> int:
-    return 1 if skill in agent.classes else agent.skills.get(skill, 0)
 
 
 def lacks(skill: str) -> str:

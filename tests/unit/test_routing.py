@@ -19,6 +19,7 @@ from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue, IllegalTransition
 from pbx.domain.explain import Because
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId, derive, ulid
+from pbx.domain.pools import IdleHeap, agent_entry
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import (
     Action,
@@ -34,7 +35,7 @@ from pbx.domain.queue_rules import (
     WaitStep,
 )
 from pbx.domain.sorted_blocks import BLOCK, Place, SortedBlocks
-from pbx.domain.strategies import OCCUPANCY_S, load_after, occupancy
+from pbx.domain.strategies import OCCUPANCY_S, key, load_after, occupancy
 from tests.fuzz.acd import run
 
 Q, R = QueueId("q"), QueueId("r")
@@ -474,6 +475,36 @@ def test_sorted_blocks_are_a_sorted_list() -> None:
     assert list(blocks) == model
     assert len(blocks) == len(model)
     assert all(blocks.rank(place) == at and place in blocks for at, place in enumerate(model))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(list(Strategy)), st.integers(0, 2**32))
+def test_the_idle_come_in_the_strategys_order(strategy: Strategy, seed: int) -> None:
+    """Entered in order or not, taken, gone and come back; against a look at everybody."""
+    chance, heap = random.Random(seed), IdleHeap(strategy, frozenset({("x", 1)}))
+    agents = [Agent(agent_id=AgentId(f"a{n}"), phone_id=PhoneId(""), skills={}, country=None) for n in range(12)]
+    model: dict[str, tuple[float, float, str]] = {}
+    for number in range(1, 400):
+        agent = chance.choice(agents)
+        if chance.random() < 0.6:
+            agent.skills, agent.cost, agent.load = {"x": chance.randint(1, 5)}, chance.randint(1, 3), chance.random()
+            agent.turn = chance.randint(0, number)
+            agent.idle_since = float(number if chance.random() < 0.7 else chance.randint(0, number))
+            agent.status, agent.reachable, agent.stamp, agent.epoch = Status.AVAILABLE, True, 1000 + number, number
+            first = key(strategy, agent, heap.requirement, heap.clock)
+            model[agent.agent_id] = (first, agent.idle_since, agent.agent_id)
+            heap.enter(agent_entry(agent))
+        elif chance.random() < 0.5:
+            agent.status = Status.NOT_READY
+            model.pop(agent.agent_id, None)
+        else:
+            expected = min(model, key=model.__getitem__, default=None)
+            found = heap.pop()
+            assert (found and found.agent_id) == expected
+            if found is not None:
+                found.stamp = -number
+                del model[found.agent_id]
+        assert len(model) <= len(heap) <= 2 * 12 + 65
 
 
 @settings(max_examples=12, deadline=None)

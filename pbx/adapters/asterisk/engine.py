@@ -350,7 +350,7 @@ class AsteriskEngine:
         system = _info.decode(await self._ari.request("GET", "asterisk/info", (("only", "system"),))).system
         self._version = system.version if system is not None else ""
         snapshot = await snapshots.take(self._ari, APPLICATION)
-        missing = self._tracker.adopt(await snapshots.adopted(self._ari, snapshot))
+        missing = self._tracker.adopt(await snapshots.adopted(self._ari, snapshot), self._clock())
         self._supervisions.adopt(snapshot.snoops, snapshot.snoop_bridges)
         for bridge_id in snapshot.engine.bridges:
             if bridge_id not in self._tracker.bridges:

@@ -33,10 +33,9 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "ChannelHangupRequest": ("timestamp", "cause", "tech_cause", "soft", "channel"),
     "ChannelDestroyed": ("timestamp", "cause", "channel"),
     "ChannelDtmfReceived": ("timestamp", "digit", "channel"),
-    "ChannelEnteredBridge": ("timestamp", "bridge"),
     "PlaybackStarted": ("timestamp", "playback"),
     "PlaybackFinished": ("timestamp", "playback"),
-    "RESTResponse": ("request_id", "status_code", "reason_phrase", "message_body"),
+    "RESTResponse": ("timestamp", "request_id", "status_code", "reason_phrase", "message_body"),
 }
 
 _SCALARS = {"string": "str", "int": "int", "long": "int", "double": "float", "boolean": "bool", "Date": "str"}

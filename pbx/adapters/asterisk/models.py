@@ -95,11 +95,6 @@ class ChannelDtmfReceived(Struct, frozen=True, gc=False, tag="ChannelDtmfReceive
     channel: ChannelRef
 
 
-class ChannelEnteredBridge(Struct, frozen=True, gc=False, tag="ChannelEnteredBridge"):
-    timestamp: str
-    bridge: Bridge
-
-
 class PlaybackStarted(Struct, frozen=True, gc=False, tag="PlaybackStarted"):
     timestamp: str
     playback: Playback
@@ -111,6 +106,7 @@ class PlaybackFinished(Struct, frozen=True, gc=False, tag="PlaybackFinished"):
 
 
 class RESTResponse(Struct, frozen=True, gc=False, tag="RESTResponse"):
+    timestamp: str
     request_id: str
     status_code: int
     reason_phrase: str
@@ -124,7 +120,6 @@ Message = (
     | ChannelHangupRequest
     | ChannelDestroyed
     | ChannelDtmfReceived
-    | ChannelEnteredBridge
     | PlaybackStarted
     | PlaybackFinished
     | RESTResponse
@@ -136,7 +131,6 @@ EVENT_TYPES = (
     "ChannelHangupRequest",
     "ChannelDestroyed",
     "ChannelDtmfReceived",
-    "ChannelEnteredBridge",
     "PlaybackStarted",
     "PlaybackFinished",
 )

@@ -91,7 +91,7 @@ class Leg:
 
 @dataclass(slots=True)
 class Bridge:
-    legs: frozenset[str]
+    legs: tuple[str, ...]
     reported: bool = False
     """That the legs talk has been said; a held leg that comes back is no news."""
 
@@ -148,7 +148,6 @@ class Tracker:
             models.ChannelHangupRequest: self._hangup_request,
             models.ChannelDestroyed: self._destroyed,
             models.ChannelDtmfReceived: self._digit,
-            models.ChannelEnteredBridge: self._entered_bridge,
             models.PlaybackStarted: self._playback_started,
             models.PlaybackFinished: self._playback_finished,
         }
@@ -206,8 +205,18 @@ class Tracker:
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
 
-    def adopt(self, legs: Iterable[Adopted]) -> set[str]:
-        """Legs of a snapshot. Returns the known legs that are not among them."""
+    def bridged(self, bridge_id: str, at: float) -> None:
+        """The server has put the legs of this bridge into it: said once, and only while both are there."""
+        bridge = self.bridges.get(bridge_id)
+        if bridge is None or bridge.reported or not all(leg_id in self.legs for leg_id in bridge.legs):
+            return
+        bridge.reported = True
+        for leg_id in bridge.legs:
+            self.legs[leg_id].bridge = bridge_id
+        self._emit(LegsBridged(at=at, bridge_id=BridgeId(bridge_id), leg_ids=tuple(map(LegId, bridge.legs))))
+
+    def adopt(self, legs: Iterable[Adopted], at: float) -> set[str]:
+        """Legs of a snapshot, taken at ``at``. Returns the known legs that are not among them."""
         there: set[str] = set()
         members: dict[str, set[str]] = {}
         for seen in legs:
@@ -222,8 +231,11 @@ class Tracker:
             if seen.bridge is not None:
                 members.setdefault(seen.bridge, set()).add(seen.leg_id)
         for bridge_id, bridged in members.items():
-            if bridge_id not in self.bridges:
-                self.bridges[bridge_id] = Bridge(frozenset(bridged), reported=True)
+            known = self.bridges.get(bridge_id)
+            if known is None:
+                self.bridges[bridge_id] = Bridge(tuple(sorted(bridged)), reported=True)
+            elif bridged.issuperset(known.legs):
+                self.bridged(bridge_id, at)  # the answer to the request was lost with the connection
         return self.legs.keys() - there
 
     def dissolve(self, bridge_id: str) -> None:
@@ -325,18 +337,6 @@ class Tracker:
         if event.channel.id in self.legs:
             at = time_of(event.timestamp)
             self._emit(DigitPressed(at=at, leg_id=LegId(event.channel.id), digit=event.digit))
-
-    def _entered_bridge(self, event: models.ChannelEnteredBridge) -> None:
-        known = self.bridges.get(event.bridge.id)
-        if known is None:
-            return
-        for leg_id in event.bridge.channels:
-            if leg_id in self.legs:
-                self.legs[leg_id].bridge = event.bridge.id
-        if not known.reported and known.legs == set(event.bridge.channels):
-            known.reported = True
-            legs = tuple(LegId(leg_id) for leg_id in event.bridge.channels)
-            self._emit(LegsBridged(at=time_of(event.timestamp), bridge_id=BridgeId(event.bridge.id), leg_ids=legs))
 
     def _playback_started(self, event: models.PlaybackStarted) -> None:
         play = self.plays.get(event.playback.id)

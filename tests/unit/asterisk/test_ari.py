@@ -17,6 +17,7 @@ from pbx.adapters.asterisk.ari import LONGEST_EVENT, AriLink
 from pbx.domain.errors import EngineGone, EngineRefused, EngineUnknown, LegGone
 
 PASSWORD = "for-this-test"
+NOW = "2026-01-31T10:20:30.000+0000"
 
 
 class Controller:
@@ -74,6 +75,7 @@ class Server:
             if status is not None:
                 await self.say(
                     type="RESTResponse",
+                    timestamp=NOW,
                     request_id=request["request_id"],
                     status_code=status,
                     reason_phrase="Why",
@@ -177,7 +179,7 @@ async def test_what_cannot_be_read_is_survived(controller: Controller, caplog: p
         await server.say(type="ChannelDtmfReceived", digit="secret digit 5")
         await server.say(type="ChannelDtmfReceived", timestamp=3, digit="5", channel={"id": "L", "state": "Up"})
         await server.say(type="NobodyKnowsThis", a=1)
-        await server.say(type="RESTResponse", request_id="never", status_code=200, reason_phrase="")
+        await server.say(type="RESTResponse", timestamp=NOW, request_id="never", status_code=200, reason_phrase="")
         await server.say(
             type="ChannelDtmfReceived",
             timestamp="2026-01-31T10:20:30.000+0000",
@@ -206,7 +208,7 @@ async def test_a_message_in_several_frames_is_one(controller: Controller) -> Non
             if frame.msg_type is not WSMsgType.TEXT:
                 return
             request = json.loads(frame.get_payload_as_bytes())
-            answer = {"type": "RESTResponse", "request_id": request["request_id"], "status_code": 200}
+            answer = {"type": "RESTResponse", "request_id": request["request_id"], "status_code": 200, "timestamp": NOW}
             transport.send(WSMsgType.TEXT, json.dumps({**answer, "reason_phrase": "OK"}))
 
     url = f"ws://127.0.0.1:{controller.link.port}/ari"

@@ -16,6 +16,7 @@ from pbx.domain.hangup_cause import HangupCause
 class World:
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.heard = 0
         self.taken: list[str] = []
         self.refused: list[str] = []
         self.forgotten: list[str] = []
@@ -30,10 +31,19 @@ class World:
         )
 
     def say(self, *events: m.Message) -> list[Event]:
-        before = len(self.events)
         for event in events:
             self.tracker.handle(event)
-        return self.events[before:]
+        return self.said()
+
+    def bridged(self, bridge: str) -> list[Event]:
+        self.tracker.bridged(bridge, 1.0)
+        return self.said()
+
+    def said(self) -> list[Event]:
+        """What is new."""
+        said = self.events[self.heard :]
+        self.heard = len(self.events)
+        return said
 
 
 @pytest.fixture
@@ -53,8 +63,8 @@ def start(leg: str = "L", *args: str, state: str = "Ring") -> m.StasisStart:
     return m.StasisStart(at(0), list(args or ("+49305550100", "withheld", "t")), channel(leg, state))
 
 
-def adopted(leg: str, answered: bool = True) -> Adopted:
-    return Adopted(leg, inbound=True, answered=answered, bridge=None, held=False)
+def adopted(leg: str, answered: bool = True, bridge: str | None = None) -> Adopted:
+    return Adopted(leg, inbound=True, answered=answered, bridge=bridge, held=False)
 
 
 def finished(play: str, ms: int, state: str = "done") -> m.PlaybackFinished:
@@ -152,12 +162,8 @@ def test_play_ends_before_its_leg(world: World) -> None:
 
 def test_bridge_is_forgotten_with_its_last_leg(world: World) -> None:
     world.say(start("A"), start("B"))
-    world.tracker.bridges["X"] = Bridge(frozenset(("A", "B")))
-    (bridged,) = world.say(
-        m.ChannelEnteredBridge(at(1), m.Bridge("X", "mixing", ["A"])),
-        m.ChannelEnteredBridge(at(2), m.Bridge("X", "mixing", ["A", "B"])),
-    )
-    assert isinstance(bridged, LegsBridged)
+    world.tracker.bridges["X"] = Bridge(("A", "B"))
+    assert [type(event) for event in world.bridged("X")] == [LegsBridged]
     world.say(m.StasisEnd(at(3), channel("A")))
     assert world.forgotten == []
     world.say(m.StasisEnd(at(3), channel("B")))
@@ -166,29 +172,39 @@ def test_bridge_is_forgotten_with_its_last_leg(world: World) -> None:
 
 def test_snapshot_names_what_is_missing(world: World) -> None:
     world.say(start("A"), start("B"))
-    assert world.tracker.adopt([adopted("B"), adopted("C")]) == {"A"}
+    assert world.tracker.adopt([adopted("B"), adopted("C")], 9.0) == {"A"}
     (ended,) = world.say(m.StasisEnd(at(3), channel("C")))
     assert isinstance(ended, LegEnded)
 
 
 def test_adopted_leg_whose_offer_was_still_queued_is_offered(world: World) -> None:
-    world.tracker.adopt([adopted("A", answered=False)])
+    world.tracker.adopt([adopted("A", answered=False)], 9.0)
     (offered,) = world.say(start("A"))
     assert isinstance(offered, LegOffered)
 
 
-def test_held_leg_that_comes_back_is_not_bridged_anew(world: World) -> None:
+def test_bridge_is_said_once(world: World) -> None:
     world.say(start("A"), start("B"))
-    world.tracker.bridges["X"] = Bridge(frozenset(("A", "B")))
-    both = m.ChannelEnteredBridge(at(2), m.Bridge("X", "mixing", ["A", "B"]))
-    assert len(world.say(both)) == 1
-    assert world.say(both) == []
+    world.tracker.bridges["X"] = Bridge(("A", "B"))
+    assert len(world.bridged("X")) == 1
+    assert world.bridged("X") == []
+    assert world.tracker.legs["A"].bridge == "X"
 
 
-def test_bridge_of_a_supervision_is_no_conversation(world: World) -> None:
-    world.say(start("A"))
-    assert world.say(m.ChannelEnteredBridge(at(2), m.Bridge("snoop~A", "mixing", ["A", "snoop~1~A~B"]))) == []
-    assert world.tracker.legs["A"].bridge is None
+def test_bridge_whose_leg_has_ended_meanwhile_is_not_said(world: World) -> None:
+    world.say(start("A"), start("B"))
+    world.tracker.bridges["X"] = Bridge(("A", "B"))
+    world.say(m.StasisEnd(at(3), channel("A")))
+    assert world.bridged("X") == []
+
+
+def test_bridge_whose_answer_was_lost_is_said_after_the_snapshot(world: World) -> None:
+    world.say(start("A"), start("B"))
+    world.tracker.bridges["X"] = Bridge(("A", "B"))
+    world.tracker.adopt([adopted("A", bridge="X"), adopted("B")], 9.0)
+    assert world.said() == []
+    world.tracker.adopt([adopted("A", bridge="X"), adopted("B", bridge="X")], 9.0)
+    assert [type(event) for event in world.said()] == [LegsBridged]
 
 
 def test_snooping_channel_is_no_leg(world: World) -> None:

@@ -7,7 +7,8 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-readopt bench-match bench-wait-estimate bench-estimate simulate simulate-day fuzz-acd fuzz-callbacks fuzz-esl clean
+.PHONY: bench-readopt bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate simulate-day
+.PHONY: fuzz-acd fuzz-callbacks fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,15 @@ bench-match: venv ## Time and memory of a match decision and their growth (ARGS=
 
 bench-wait-estimate: venv ## Error of the estimated wait on simulated days (ARGS="--calls N --svg OUT")
 	@$(PY) -m tests.bench.estimate $(ARGS)
+
+bench-sync: venv ## A change of configuration to 100 POPs (as root; ARGS="--pops N --changes N")
+	@$(PY) -m tests.bench.sync $(ARGS)
+
+bench-ingest: venv ## Events a second into PostgreSQL, with all that is made of them (as root; ARGS="--calls N")
+	@$(PY) -m tests.bench.ingest $(ARGS)
+
+bench-api: venv ## Reads over REST with a million calls in the table (as root; ARGS="--calls N --rate N --sqlite")
+	@$(PY) -m tests.bench.api $(ARGS)
 
 bench-estimate: bench-wait-estimate ## The same
 

@@ -1,4 +1,4 @@
-"""``callplane centre``: run the centre, make tokens."""
+"""``callplane centre``: run the centre, make tokens, make projections again."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="callplane centre", description="The centre. Settings: CALLPLANE_CENTRE_*.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("run", help="run until SIGTERM or SIGINT")
+    verbs.add_parser("rebuild", help="make records and reports again from the events; a centre may be running")
     token = verbs.add_parser("token", help="bearer tokens").add_subparsers(dest="token_verb", required=True)
     create = token.add_parser("create", help="make a token and print it, this once")
     create.add_argument("name", help="whose it is")
@@ -36,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if options.verb == "token":
         return _run(_create_token(settings, options.name))
+    if options.verb == "rebuild":
+        return _run(_rebuild(settings))
     return _run(_serve(settings))
 
 
@@ -86,6 +89,22 @@ async def _create_token(settings: CentreSettings, name: str) -> int:
         await database.close()
     sys.stdout.write(token + "\n")
     return 0
+
+
+async def _rebuild(settings: CentreSettings) -> int:
+    from orchestrator.bootstrap import open_database
+    from orchestrator.services.rebuild import rebuild
+
+    database = await open_database(settings)
+    try:
+        await rebuild(database, _say)
+    finally:
+        await database.close()
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from dialplans import calling, days_off, numbering, pack, prompts
 from dialplans import dialling as outside_numbers
+from dialplans.tones import ringing_tone
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.hidden.files import HiddenFiles
@@ -118,6 +119,7 @@ def build_engine(settings: PopSettings) -> MediaEngine:
             phone_dir=settings.phone_dir,
             country_of=numbering.country_of,
             qualify=settings.qualify_s > 0,
+            ringing=ringing_tone(pack.load_pack(settings.country)),
         )
     return AsteriskEngine(
         ari_host=settings.ari_host,
@@ -132,6 +134,7 @@ def build_engine(settings: PopSettings) -> MediaEngine:
         country_of=numbering.country_of,
         qualify_s=settings.qualify_s,
         nat=settings.phones_behind_nat,
+        ringing=ringing_tone(pack.load_pack(settings.country)),
     )
 
 

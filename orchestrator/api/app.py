@@ -21,6 +21,7 @@ from orchestrator.api.v1 import (
     pops,
     queues,
     recordings,
+    reports,
     tokens,
     voicemails,
 )
@@ -43,6 +44,7 @@ def registry() -> Registry:
         recordings,
         voicemails,
         events,
+        reports,
         tokens,
         health,
     )

@@ -61,7 +61,7 @@ class LeftMessage(BaseModel):
     left_at: At | None
     """null: there is no message."""
     ended_by: str | None
-    """``hang_up``, ``terminator``, ``max_s`` or ``asked``."""
+    """``hang_up``, ``terminator``, ``silence``, ``max_s`` or ``asked``."""
     failed: str | None
     """``prohibited``, ``prompt_cut``, ``not_recorded``, ``not_stored``, ``too_short``."""
 
@@ -97,9 +97,14 @@ class SupervisionRecord(BaseModel):
 
 
 class ConsultationRecord(BaseModel):
-    agent_id: str
+    agent_id: str | None
+    """Null where nobody of the queue answered, and for a number."""
+    queue_id: str | None = None
+    """The queue that was consulted, or to which the call overflowed meanwhile."""
+    number: str | None = None
+    """E.164; its times are in ``forwards``, too."""
     started_at: At | None
-    """When the consulted agent answered."""
+    """When who is consulted answered."""
     conference_at: At | None
     ended_at: At | None
     ended: str | None
@@ -111,7 +116,7 @@ class Forward(BaseModel):
     """An outside number that was rung for the caller, or refused."""
 
     why: str
-    """``flow``, ``queue``, ``transfer``."""
+    """``flow``, ``queue``, ``transfer``; ``consultation``: for an agent, ``answered_at`` if the caller got it."""
     started_at: At
     number: str | None
     """E.164; null for one that was refused."""
@@ -241,6 +246,34 @@ class Wait(BaseModel):
     groups: list[WaitGroup]
     agent: list[WaitReason] | None
     """Why the agent asked for has not been offered the call; null when none was asked for."""
+
+
+class AgentChosen(BaseModel):
+    """An offer, and why it went to this agent."""
+
+    offer_id: str
+    at: At
+    agent_id: str
+    queue_id: str
+    asked_by: str
+    """``call``: it found an idle agent, by the strategy; ``agent``: became free and took the first call in order."""
+    strategy: str
+    requirement: dict[str, int] | None
+    """Skill -> least proficiency, by which they found each other; null: the call waited for this agent alone."""
+    classes: list[str]
+    waited_s: float
+    """By effective priority: the age of the call, and a minute for each point of priority."""
+    idle_s: float
+    turn: int
+    """The number of the agent's offer before this one, over all agents; 0: none."""
+
+
+class Choices(BaseModel):
+    items: list[AgentChosen]
+
+
+def choices_of(reply: CommandReply) -> Choices:
+    return Choices(items=[AgentChosen.model_validate(msgspec.to_builtins(one)) for one in reply.chosen or []])
 
 
 def wait_of(reply: CommandReply) -> Wait:

@@ -61,6 +61,8 @@ class Pop(PopSpec):
     applied_revision: int | None
     """The newest that it reported as applied; null while it was never heard of."""
     revision_lag: int | None
+    seconds_behind: float | None
+    """For how long the POP has been running something older than the newest; null while it was never heard of."""
     engine_up: bool | None
     live_calls: int | None
     unsent_events: int | None
@@ -75,7 +77,7 @@ class PopCreated(Pop):
     """Shown this once: the POP's CALLPLANE_POP_KEY."""
 
 
-def pop_fields(row: PopRow, presence: Presence) -> dict[str, Any]:
+def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[str, Any]:
     beat = presence.heartbeat
     return {
         "pop_id": row.pop_id,
@@ -87,6 +89,7 @@ def pop_fields(row: PopRow, presence: Presence) -> dict[str, Any]:
         "config_revision": row.config_revision,
         "applied_revision": beat.revision if beat else None,
         "revision_lag": max(0, row.config_revision - beat.revision) if beat else None,
+        "seconds_behind": behind_s,
         "engine_up": beat.engine_up if beat else None,
         "live_calls": beat.live_calls if beat else None,
         "unsent_events": beat.unsent_events if beat else None,

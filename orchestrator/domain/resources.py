@@ -226,6 +226,8 @@ class QueueChange(Strict):
     """How long that is remembered."""
     value_weight: float = Field(default=1.0, ge=0, le=100)
     """A customer's value, 0 to 10, times this is added to the call's priority."""
+    extension: Extension | None = None
+    """What agents key in to hand a caller to this queue or to consult it; no other queue's, and no agent's."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -319,8 +321,20 @@ class SupervisionSpec(Strict):
 
 
 class Consulted(Strict):
-    agent_id: AgentId
+    """Exactly one of them."""
+
+    agent_id: AgentId | None = None
     """An agent with a phone at the call's POP, whatever the status, who is not in a call."""
+    queue_id: Slug | None = None
+    """Whomever this queue offers; the call waits there like one that comes now."""
+    number: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    """An outside number, E.164 or as it is dialled in the POP's country. Nothing said there is recorded."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(who is not None for who in (self.agent_id, self.queue_id, self.number)) != 1:
+            raise PydanticCustomError("target", "exactly one of agent_id, queue_id and number is given")
+        return self
 
 
 class CallbackSpec(Strict):

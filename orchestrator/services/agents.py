@@ -11,7 +11,7 @@ from orchestrator.adapters.db.models import AgentRow
 from orchestrator.domain import access
 from orchestrator.domain.problems import Exists, NotFound
 from orchestrator.domain.resources import AgentChange, AgentSpec
-from orchestrator.services import pops
+from orchestrator.services import pops, queues
 from orchestrator.services.unit_of_work import UnitOfWork, agent_config
 from pbx.domain.ids import ulid
 
@@ -25,7 +25,10 @@ async def get(session: AsyncSession, agent_id: str) -> AgentRow:
 
 async def _extension_is_free(session: AsyncSession, spec: AgentChange, agent_id: str) -> None:
     here = (AgentRow.pop_id == spec.pop_id, AgentRow.extension == spec.extension, AgentRow.agent_id != agent_id)
-    if spec.extension is not None and await session.scalar(select(AgentRow.agent_id).where(*here)) is not None:
+    if spec.extension is None:
+        return
+    taken = await session.scalar(select(AgentRow.agent_id).where(*here)) is not None
+    if taken or await queues.at_extension(session, spec.extension) is not None:
         raise Exists("extension", "extension")
 
 

@@ -31,7 +31,7 @@ class CallbackState(StrEnum):
     CANCELLED = "cancelled"
 
 
-_KINDS = frozenset(kind.__name__ for kind in ev.LEDGER)
+KINDS = frozenset(kind.__name__ for kind in ev.LEDGER)
 
 
 async def get(session: AsyncSession, callback_id: str) -> CallbackRow:
@@ -69,7 +69,7 @@ async def project(session: AsyncSession, events: Iterable[dict[str, Any]]) -> No
     """Carry callbacks on by ``events``, rows of the table of events in the order of their POPs' journals. What a row
     has seen already is passed over: batches come more than once."""
     for event in events:
-        if event["kind"] not in _KINDS:
+        if event["kind"] not in KINDS:
             continue
         try:
             fact = decode_event(event["kind"], event["data"].encode())

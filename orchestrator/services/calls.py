@@ -55,8 +55,14 @@ async def supervise(services: Services, call_id: str, spec: SupervisionSpec) -> 
 async def consult(services: Services, call_id: str, consulted: Consulted) -> None:
     async with services.database.read() as session:
         call = await get(session, call_id)
-        await _same_site(session, call, consulted.agent_id)
-    await commands.send(services.bus, call.pop_id, ConsultAgent(call_id=call_id, agent_id=consulted.agent_id))
+        if consulted.agent_id is not None:
+            await _same_site(session, call, consulted.agent_id)
+        elif consulted.queue_id is not None and await session.get(QueueRow, consulted.queue_id) is None:
+            raise NotFound("queue", consulted.queue_id)
+        site = await session.get(PopRow, call.pop_id)
+    number = None if consulted.number is None else _outside(consulted.number, site)
+    command = ConsultAgent(call_id=call_id, agent_id=consulted.agent_id, queue_id=consulted.queue_id, number=number)
+    await commands.send(services.bus, call.pop_id, command)
 
 
 async def transfer(services: Services, call_id: str, target: TransferTarget) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.engine import Database
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.presence import PresenceBoard
+from orchestrator.services.recent import Recent
 from orchestrator.services.unit_of_work import UnitsOfWork
 
 
@@ -23,3 +24,4 @@ class Services:
     prompts: PromptCatalogue
     logins_changed: Callable[[], Awaitable[None]]
     """Makes the bus know the POPs that are in the database now."""
+    recent: Recent = field(default_factory=Recent)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.db.models import PopRow
+from orchestrator.adapters.db.models import PopRevisionRow, PopRow
 from pbx.wire.messages import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,14 @@ class PresenceBoard:
             return Presence(None, None, False)
         return Presence(heartbeat, seen_at, self._clock() - seen_at < CONNECTED_S)
 
+    async def seconds_behind(self, session: AsyncSession, rows: Collection[PopRow]) -> dict[str, float]:
+        """POP -> for how long what it runs has not been the newest; POPs that were never heard of are left out."""
+        applied = {row.pop_id: beat.revision for row in rows if (beat := self.of(row).heartbeat) is not None}
+        chosen = select(PopRevisionRow).where(PopRevisionRow.pop_id.in_(applied)).order_by(PopRevisionRow.at.desc())
+        oldest = {row.pop_id: row.at for row in await session.scalars(chosen) if row.revision > applied[row.pop_id]}
+        now = self._clock()
+        return {pop_id: max(0.0, now - oldest[pop_id]) if pop_id in oldest else 0.0 for pop_id in applied}
+
     async def run(self) -> None:
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
@@ -62,8 +71,11 @@ class PresenceBoard:
         saving = {pop_id: self._seen[pop_id] for pop_id in self._unsaved}
         if not saving:
             return
-        async with self._database.write() as session:
+        # One at a time with configuration changes, which write all POPs in another order: they would deadlock.
+        async with self._database.write(config=True) as session:
             for pop_id, (heartbeat, seen_at) in saving.items():
                 values = {"heartbeat": msgspec.to_builtins(heartbeat), "last_seen_at": seen_at}
                 await session.execute(update(PopRow).where(PopRow.pop_id == pop_id).values(**values))
+                applied = PopRevisionRow.pop_id == pop_id, PopRevisionRow.revision <= heartbeat.revision
+                await session.execute(delete(PopRevisionRow).where(*applied))
         self._unsaved -= saving.keys()

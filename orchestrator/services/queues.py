@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dialplans import dialling
 from dialplans.days_off import public_holidays
-from orchestrator.adapters.db.models import QueueRow
+from orchestrator.adapters.db.models import AgentRow, QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
 from orchestrator.domain.resources import (
     EndWithPrompt,
@@ -59,6 +59,8 @@ async def _check(
                 _check_prompt(prompt, f"{place}.prompt_id", catalogue, errors)
             case _:
                 pass
+    if spec.extension is not None and await _extension_is_taken(session, spec.extension, queue_id):
+        errors.append(FieldError("extension", "is another queue's, or an agent's"))
     if spec.closing_prompt is not None:
         _check_prompt(spec.closing_prompt, "closing_prompt", catalogue, errors)
     if spec.hours is not None and spec.hours.country is not None:
@@ -75,6 +77,18 @@ def _check_prompt(prompt: str, field: str, catalogue: Mapping[str, frozenset[str
     if lacking := sorted(language for language, there in catalogue.items() if prompt not in there):
         shown = ", ".join(lacking[:5]) + (" and others" if len(lacking) > 5 else "")
         errors.append(FieldError(field, f"there is no prompt {prompt} in {shown}"))
+
+
+async def _extension_is_taken(session: AsyncSession, extension: str, queue_id: str) -> bool:
+    """A queue is everywhere: no agent of any POP may have it."""
+    if await session.scalar(select(AgentRow.agent_id).where(AgentRow.extension == extension).limit(1)) is not None:
+        return True
+    return await at_extension(session, extension) not in (None, queue_id)
+
+
+async def at_extension(session: AsyncSession, extension: str) -> str | None:
+    rows = await session.scalars(select(QueueRow).order_by(QueueRow.queue_id))
+    return next((row.queue_id for row in rows if row.config.get("extension") == extension), None)
 
 
 async def _overflowing_to(session: AsyncSession, queue_id: str) -> list[str]:

@@ -11,7 +11,16 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.db.models import AgentRow, DidRow, FlowRow, FlowVersionRow, OutboxRow, PopRow, QueueRow
+from orchestrator.adapters.db.models import (
+    AgentRow,
+    DidRow,
+    FlowRow,
+    FlowVersionRow,
+    OutboxRow,
+    PopRevisionRow,
+    PopRow,
+    QueueRow,
+)
 from pbx.wire.config_bucket import COMPLETE_KEY
 from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, EntityConfig, FlowConfig, HoursConfig, QueueConfig
 
@@ -43,6 +52,7 @@ class UnitOfWork:
     def __init__(self, session: AsyncSession, now: float) -> None:
         self.session = session
         self.now = now
+        self._revisions: dict[str, int] = {}
 
     async def publish(self, entity: EntityConfig, pop_ids: Collection[str] | None) -> None:
         for pop_id, revision in await self._count(pop_ids):
@@ -61,6 +71,14 @@ class UnitOfWork:
             await self.publish(entity, [pop_id])
         for _, revision in await self._count([pop_id]):
             self._add(pop_id, COMPLETE_KEY, revision, b"{}")
+
+    async def note_revisions(self) -> None:
+        """Keep when the revisions counted here were written."""
+        await self.session.flush()
+        there = set(await self.session.scalars(select(PopRow.pop_id).where(PopRow.pop_id.in_(self._revisions))))
+        for pop_id, revision in self._revisions.items():
+            if pop_id in there:
+                self.session.add(PopRevisionRow(pop_id=pop_id, revision=revision, at=self.now))
 
     async def drop(self, pop_id: str) -> None:
         """The POP is gone; so is what was on its way there."""
@@ -90,7 +108,9 @@ class UnitOfWork:
         rows = await self.session.execute(
             statement.returning(PopRow.pop_id, PopRow.config_revision).execution_options(synchronize_session=False)
         )
-        return [(pop_id, revision) for pop_id, revision in rows]
+        counted = [(pop_id, revision) for pop_id, revision in rows]
+        self._revisions.update(counted)
+        return counted
 
     def _add(self, pop_id: str, key: str, revision: int, payload: bytes | None) -> None:
         self.session.add(OutboxRow(pop_id=pop_id, key=key, revision=revision, payload=payload))
@@ -139,5 +159,7 @@ class UnitsOfWork:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:
         async with self.database.write(config=True) as session:
-            yield UnitOfWork(session, self._clock())
+            unit = UnitOfWork(session, self._clock())
+            yield unit
+            await unit.note_revisions()
         self._committed()

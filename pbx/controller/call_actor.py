@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import get_args
 
 from pbx.controller.reconciler import Plan, Rebuilt
@@ -27,11 +28,12 @@ from pbx.domain.events import (
     LookupEnded,
     OfferMade,
     OfferOutcome,
+    RecordingSilent,
     RecordingStarted,
     TimerFired,
 )
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import CallId, LegId
+from pbx.domain.ids import CallId, LegId, RecordingId
 from pbx.domain.lookup_step import taken
 from pbx.ports.hidden import HiddenValues
 from pbx.ports.journal import Journal
@@ -106,6 +108,7 @@ class CallActor:
         self._now, self._hidden = rebuilt.at, rebuilt.hidden
         for start in plan.recordings:
             self._services.recorder.adopt(start.recording_id, start.leg_id, start.region)
+            self._watch(start)
         self._again = plan.commands
         for name, delay_s in plan.timers.items():
             self._timers.set(name, delay_s)
@@ -293,6 +296,8 @@ class CallActor:
                 await engine.start_music(leg_id, music_class)
             case cmd.StopMusic(leg_id=leg_id):
                 await engine.stop_music(leg_id)
+            case cmd.StartRinging(leg_id=leg_id):
+                await engine.start_ringing(leg_id)
             case cmd.OriginateLeg(leg_id=leg_id):
                 self._services.own_leg(leg_id, self)
                 await engine.originate(command)
@@ -303,6 +308,7 @@ class CallActor:
             case cmd.StartRecording(recording_id=recording_id, leg_id=leg_id):
                 await self._services.recorder.start(recording_id, leg_id, command.grant, command.region)
                 self.post(RecordingStarted(at=self._services.clock(), recording_id=recording_id, leg_id=leg_id))
+                self._watch(command)
             case cmd.HoldLeg(leg_id=leg_id, music_class=music_class):
                 await engine.hold(leg_id, music_class)
             case cmd.ResumeLeg(leg_id=leg_id):
@@ -313,6 +319,15 @@ class CallActor:
                 await engine.supervise(leg_id, watched, mode)
             case cmd.StopRecording():
                 raise AssertionError("runs in the background")
+
+    def _watch(self, start: cmd.StartRecording) -> None:
+        recording_id = start.recording_id
+        if start.silence_s is not None:
+            silent = partial(self._silent, recording_id)
+            self._services.recorder.watch(recording_id, start.silence_s, silent)
+
+    def _silent(self, recording_id: RecordingId, said_s: float) -> None:
+        self.post(RecordingSilent(at=self._services.clock(), recording_id=recording_id, said_s=said_s))
 
     async def _stop_recording(self, command: cmd.StopRecording) -> None:
         self.post(await self._services.recorder.stop(command.recording_id, command.leg_id, command.discard))

@@ -112,6 +112,7 @@ def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
         value_weight=config.value_weight,
         callback_attempts=config.callback_attempts,
         callback_retry_s=config.callback_retry_s,
+        extension=config.extension,
     )
 
 
@@ -188,6 +189,10 @@ class ConfigStore:
 
     def agent_at(self, extension: str) -> AgentConfig | None:
         found = (agent for agent in self.agents.values() if extension and agent.extension == extension)
+        return next(found, None)
+
+    def queue_at(self, extension: str) -> QueueId | None:
+        found = (queue.queue_id for queue in self.queues.values() if extension and queue.extension == extension)
         return next(found, None)
 
     def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig:

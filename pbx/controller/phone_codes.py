@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.router import Router
 from pbx.domain import keyed_codes
 from pbx.domain.agent import State
 from pbx.domain.call import Call
+from pbx.domain.errors import BadValue
 from pbx.domain.events import DigitPressed
 from pbx.domain.feature_codes import MODES, Dialled, Feature
 from pbx.domain.ids import AgentId, LegId
 from pbx.domain.keyed_codes import Act
 from pbx.wire import messages as wire
+
+log = logging.getLogger(__name__)
 
 _STEPS = {Act.SWAP: "swap", Act.COMPLETE: "complete", Act.CONFERENCE: "conference", Act.CANCEL: "cancel"}
 
@@ -51,12 +56,24 @@ class PhoneCodes:
             return wire.ResumeCall(call_id=call_id) if talk.held else wire.HoldCall(call_id=call_id)
         if keyed.act in _STEPS:
             return wire.StepConsultation(call_id=call_id, step=_STEPS[keyed.act])
-        to = self._config.agent_at(keyed.extension)
-        if to is None:
+        if keyed.act in (Act.CONSULT_NUMBER, Act.TRANSFER_TO_NUMBER):
+            try:
+                number = call.config.dialling.number_of(keyed.digits).number
+            except BadValue as error:
+                log.info("call %s: a number keyed in is refused: it %s", call_id, error.reason)
+                return None
+            if keyed.act is Act.CONSULT_NUMBER:
+                return wire.ConsultAgent(call_id=call_id, number=number)
+            return wire.TransferCall(call_id=call_id, number=number)
+        agent, queue_id = self._config.agent_at(keyed.digits), self._config.queue_at(keyed.digits)
+        agent_id = None if agent is None else agent.agent_id
+        if agent_id is None and queue_id is None:
             return None
+        if agent_id is not None:
+            queue_id = None
         if keyed.act is Act.TRANSFER:
-            return wire.TransferCall(call_id=call_id, agent_id=to.agent_id)
-        return wire.ConsultAgent(call_id=call_id, agent_id=to.agent_id)
+            return wire.TransferCall(call_id=call_id, agent_id=agent_id, queue_id=queue_id)
+        return wire.ConsultAgent(call_id=call_id, agent_id=agent_id, queue_id=queue_id)
 
     def forget(self, leg_id: LegId) -> None:
         self._keys.pop(leg_id, None)

@@ -348,7 +348,13 @@ class Pop:
 
     async def command(self, request: wire.CommandRequest) -> wire.CommandReply:
         match request.command:
-            case wire.SetAgentStatus() | wire.EndWrapUp() | wire.ExtendWrapUp() | wire.ExplainWait() as routing:
+            case (
+                wire.SetAgentStatus()
+                | wire.EndWrapUp()
+                | wire.ExtendWrapUp()
+                | wire.ExplainWait()
+                | wire.ExplainChoice() as routing
+            ):
                 return routing_commands.carry_out(self.router, routing)
             case wire.ScheduleCallback() | wire.CancelCallback() as callback:
                 return self.callbacks.carry_out(callback)

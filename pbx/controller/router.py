@@ -15,6 +15,7 @@ from pbx.domain.events import Event
 from pbx.domain.explain import Reason, Why
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
 from pbx.domain.last_agent import LastAgents
+from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
 from pbx.domain.timetable import Hours
 from pbx.ports.journal import Journal
@@ -155,6 +156,9 @@ class Router:
     def why_not(self, call_id: CallId, agent_id: AgentId) -> tuple[Reason, ...]:
         """Raises KeyError for a call that does not wait and for an agent who is not known."""
         return self.acd.why_not(call_id, agent_id)
+
+    def why_these_agents(self, call_id: CallId) -> list[Choice]:
+        return self.acd.why_these_agents(call_id)
 
     def phone_reachable(self, phone_id: PhoneId, reachable: bool) -> None:
         agent, now = self.agent(self.agent_of(phone_id) or AgentId("")), self._clock()

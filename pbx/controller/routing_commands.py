@@ -10,11 +10,14 @@ from pbx.domain.agent_classes import shown, skills_of
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.explain import Reason
 from pbx.domain.ids import AgentId, CallId
+from pbx.domain.matching import Choice
 from pbx.wire import messages as wire
 
 
 def carry_out(router: Router, command: wire.RoutingCommand) -> wire.CommandReply:
     """At once; nothing is changed by a command that is refused."""
+    if isinstance(command, wire.ExplainChoice):
+        return _chosen(router, CallId(command.call_id))
     if command.agent_id is not None and router.agent(AgentId(command.agent_id)) is None:
         return _refused("unknown-agent", f"agent {command.agent_id} is not at this POP")
     try:
@@ -43,6 +46,31 @@ def _set_status(router: Router, agent_id: AgentId, status: str, reason: str | No
         return _refused("bad-status", f"status must be one of {', '.join(Status.__members__)}")
     router.set_status(agent_id, Status[status], reason)
     return wire.CommandReply()
+
+
+def _chosen(router: Router, call_id: CallId) -> wire.CommandReply:
+    choices = router.why_these_agents(call_id)
+    if not choices:
+        return _refused(
+            "not-offered", "nobody is rung for the call, and nobody whom its queue chose talks to the caller"
+        )
+    return wire.CommandReply(chosen=[chosen_of(choice) for choice in choices])
+
+
+def chosen_of(choice: Choice) -> wire.AgentChosen:
+    return wire.AgentChosen(
+        offer_id=choice.offer_id,
+        at=choice.at,
+        agent_id=choice.agent_id,
+        queue_id=choice.queue_id,
+        asked_by=choice.asked_by,
+        strategy=choice.strategy.value,
+        requirement=None if choice.requirement is None else skills_of(choice.requirement),
+        classes=[] if choice.requirement is None else shown(choice.requirement),
+        waited_s=choice.at - choice.place[0],
+        idle_s=choice.at - choice.idle_since,
+        turn=choice.turn,
+    )
 
 
 def _explained(router: Router, command: wire.ExplainWait) -> wire.WaitExplained:

@@ -38,8 +38,8 @@ def asked(
             return ev.ResumeAsked(at=now, request=key)
         case wire.MuteAgent(muted=muted):
             return ev.MuteAsked(at=now, request=key, muted=muted)
-        case wire.ConsultAgent(agent_id=agent_id):
-            return ev.ConsultAsked(at=now, request=key, agent_id=AgentId(agent_id))
+        case wire.ConsultAgent():
+            return _consult(key, command, now)
         case wire.StepConsultation(step=step):
             if step not in {s.value for s in ev.ConsultStep}:
                 return wire.CommandReply(
@@ -52,6 +52,21 @@ def asked(
             return ev.RetrieveAsked(at=now, request=key, agent_id=AgentId(agent_id))
         case wire.TransferCall():
             return _transfer(router, key, command, call, now)
+
+
+def _consult(key: str, command: wire.ConsultAgent, now: float) -> ev.ConsultAsked | wire.CommandReply:
+    match (command.agent_id, command.queue_id, command.number):
+        case (str(agent_id), None, None):
+            return ev.ConsultAsked(at=now, request=key, agent_id=AgentId(agent_id))
+        case (None, str(queue_id), None):
+            return ev.ConsultAsked(at=now, request=key, queue_id=QueueId(queue_id))
+        case (None, None, str(number)):
+            try:
+                return ev.ConsultAsked(at=now, request=key, number=e164(number))
+            except BadValue as error:
+                return wire.CommandReply(error_id="number_refused", detail=str(error))
+        case _:
+            return wire.CommandReply(error_id="bad_target", detail="exactly one of an agent, a queue and a number")
 
 
 def _transfer(

@@ -32,6 +32,11 @@ class Views(Shifts):
         """Why this offer went to this agent; known until the conversation is over. Raises KeyError."""
         return Choice(*self._choices[offer_id])
 
+    def why_these_agents(self, call_id: CallId) -> list[Choice]:
+        """Why the agents who are rung for the call, or talk, have it; not those who were called to it by name."""
+        serving = (self.agents[agent_id].chosen for agent_id in self._serving.get(call_id, ()))
+        return [self.why_agent(offer_id) for offer_id in serving if offer_id is not None]
+
     def idle_entries(self) -> int:
         """Entries in the indexes of idle agents, stale ones included."""
         return self._pools.entries()

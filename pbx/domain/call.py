@@ -8,6 +8,7 @@ change nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 from pbx.domain import called_back, leaving
@@ -23,9 +24,10 @@ from pbx.domain.called_back import CalledBack
 from pbx.domain.conversation import Conversation
 from pbx.domain.conversation import Outcome as TalkOutcome
 from pbx.domain.discretion import for_journal, has_secrets
+from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId, RecordingId
-from pbx.domain.leaving import GoOn, HandOn
+from pbx.domain.leaving import GoOn, HandOn, HandOver
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
@@ -103,6 +105,8 @@ class Call:
 
     def for_journal(self, event: ev.Event) -> ev.Event:
         """``event`` without what must not be kept; to be asked before the event is handled."""
+        if isinstance(event, ev.DigitPressed) and self.talk is not None and self.talk.heard_outside:
+            return replace(event, digit=ev.HIDDEN)
         return for_journal(event, self.step, self._secrets)
 
     def handle(self, event: ev.Event, now: float) -> list[cmd.Command]:
@@ -136,6 +140,9 @@ class Call:
             case ev.RecordingStarted(recording_id=recording_id):
                 if self.voicemail is not None:
                     self.voicemail.started(recording_id, now)
+            case ev.RecordingSilent():
+                if self.voicemail is not None:
+                    self.voicemail.silent(event, now)
             case ev.RecordingEnded(recording_id=recording_id):
                 if self.voicemail is not None and self.voicemail.running == recording_id:
                     self._advance(self.voicemail.stored(event, now), now)
@@ -263,8 +270,13 @@ class Call:
             self._advance(step.bridged(event.bridge_id, now), now)
             return
         if not isinstance(step, QueueStep):
-            if isinstance(event, ev.LegsBridged) and self.talk is not None:
-                self.talk.bridged(event.bridge_id, now)
+            if self.talk is not None and self.phase is Phase.TALKING:
+                if isinstance(event, ev.LegsBridged):
+                    self._talk_outcome(self.talk.bridged(event.bridge_id, now), now)
+                    return
+                if self.talk.consultation is not None and self.talk.consultation.expects(event):
+                    self._talk_outcome(self.talk.consulted_told(event, now), now)
+                    return
             if self.called_back is not None and self.called_back.waits and self.phase is not Phase.ENDING:
                 self.called_back.told(self.context, event, now)
             elif isinstance(event, ev.OfferMade):  # crossed with our leaving the queue
@@ -320,6 +332,11 @@ class Call:
             self._after = outcome.node
             self._go_on(now)
             return
+        if isinstance(outcome, HandOver):
+            self.step = taken = ForwardStep(self.context, Outside(number=outcome.number, why="consultation"), None)
+            taken.take_up(outcome.leg, outcome.bridge_id, now)
+            self.context.do(cmd.ReleaseAgent(seat.agent_id))
+            return
         self.step = step = leaving.next_step(self.context, outcome, seat, self.waited_s)
         if isinstance(outcome, HandOn):
             entered = step.enter(now)
@@ -357,7 +374,7 @@ class Call:
         elif isinstance(self.step, LegStep) and leg_id == self.step.leg:
             self._advance(self.step.leg_ended(cause, now), now)
         elif self.talk is not None:
-            self._talk_outcome(self.talk.leg_ended(leg_id, now), now)
+            self._talk_outcome(self.talk.leg_ended(leg_id, cause, now), now)
 
     def _end(self, reason: ev.EndReason, cause: HangupCause, now: float) -> None:
         if self.phase in (Phase.ENDING, Phase.ENDED):

@@ -76,9 +76,11 @@ class CallRecording:
             return True
         if not self._closing:
             regime, permission = self._evaluate(parties, now)
-            if permission is not None:
+            recorded = parties.queue is not None and parties.queue.recorded
+            if permission is not None and recorded:
                 return True
-            self._refused(regime, parties, reason, now)
+            if permission is None:
+                self._refused(regime, parties, reason, now)
             self._close(discard=False)
         return False
 

@@ -81,7 +81,11 @@ class SayStep(BaseStep):
         self.node = node
 
     def enter(self, now: float) -> Outcome:
-        self.context.play(*map(self.context.prompt, self.node.prompts))
+        said = ((one,) if isinstance(one, str) else one.prompts(self.context.read) for one in self.node.prompts)
+        prompts = [prompt for one in said for prompt in one]
+        if not prompts:
+            return Go(self.node.next)
+        self.context.play(*map(self.context.prompt, prompts))
         return None
 
     def digit(self, digit: str, now: float) -> Outcome:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pbx.domain.event_base import Event
 from pbx.domain.ids import RecordingId
 
-__all__ = ["RecordingErased", "SurveyAnswered", "VoicemailFailed", "VoicemailGranted", "VoicemailLeft"]
+__all__ = [
+    "RecordingErased",
+    "RecordingSilent",
+    "SurveyAnswered",
+    "VoicemailFailed",
+    "VoicemailGranted",
+    "VoicemailLeft",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +35,8 @@ class VoicemailGranted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoicemailLeft(Event):
-    """The message is whole and in the vault. ``ended_by``: ``hang_up``, ``terminator``, ``max_s``, ``asked``."""
+    """The message is whole and in the vault. ``ended_by``: ``hang_up``, ``terminator``, ``max_s``, ``silence``,
+    ``asked``."""
 
     mailbox: str
     recording_id: RecordingId
@@ -46,6 +54,14 @@ class VoicemailFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSilent(Event):
+    """The caller has said nothing for as long as was asked; ``said_s`` seconds of speech were captured before."""
+
+    recording_id: RecordingId
+    said_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingErased(Event):
     """The recording is destroyed on request."""
 
@@ -59,5 +75,5 @@ class SurveyAnswered(Event):
     digit: str
 
 
-FACTS: tuple[type[Event], ...] = (RecordingErased,)
+FACTS: tuple[type[Event], ...] = (RecordingErased, RecordingSilent)
 FINDINGS: tuple[type[Event], ...] = (VoicemailGranted, VoicemailLeft, VoicemailFailed, SurveyAnswered)

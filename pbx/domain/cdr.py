@@ -106,9 +106,12 @@ class SupervisionRecord:
 
 @dataclass(slots=True)
 class ConsultationRecord:
-    """Another agent whom the first one asked. ``started_at``: when that one answered."""
+    """Whom the agent asked: another one, whomever ``queue_id`` offered, or an outside number, E.164. ``started_at``:
+    when that one answered; ``agent_id`` is None for a number, and while nobody of a queue has answered."""
 
-    agent_id: str
+    agent_id: str | None
+    queue_id: str | None = None
+    number: str | None = None
     started_at: float | None = None
     conference_at: float | None = None
     ended_at: float | None = None
@@ -120,7 +123,8 @@ class ForwardRecord:
     """An outside number that was rung, or refused. Personal data, as ``cli`` is."""
 
     why: str
-    """``flow``, ``queue``, ``transfer``."""
+    """``flow``, ``queue``, ``transfer``; ``consultation``: an agent talked to it, ``answered_at`` if the caller did
+    at last."""
     started_at: float
     number: str | None = None
     """E.164; None for one that was refused."""
@@ -168,6 +172,11 @@ class Cdr:
     language: str | None = None
     nodes: list[str] = field(default_factory=list)
     queue_id: str | None = None
+    entered_queue_id: str | None = None
+    """The first queue in which it waited: where reports count it. ``queue_id`` is that of the last."""
+    entered_at: float | None = None
+    refused_by: str | None = None
+    """The queue that did not take it, before it waited in any."""
     queued_at: float | None = None
     agent_id: str | None = None
     talk_started_at: float | None = None
@@ -235,9 +244,10 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
         case ev.CallbackDialled():
             cdr.direction, cdr.callback_id, cdr.callback_of = "outbound", event.callback_id, event.asked_in
             cdr.did, cdr.trunk, cdr.caller_country = event.did, event.trunk, event.caller_country
-            cdr.cli, cdr.offered_at, cdr.queue_id = event.cli.number, event.at, event.queue_id
+            cdr.cli, cdr.offered_at = event.cli.number, event.at
+            cdr.queue_id = cdr.entered_queue_id = event.queue_id
         case ev.CallbackReached():
-            cdr.queued_at = event.at
+            cdr.queued_at = cdr.entered_at = event.at
         case ev.CallbackPromised():
             cdr.callback_id = event.callback_id
         case ev.FlowStarted():
@@ -249,9 +259,15 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
         case ev.LanguageChosen():
             cdr.language = event.language
         case ev.QueueJoined():
+            if cdr.talks and cdr.talks[-1].ended_at is None:
+                return  # a queue is consulted; the caller is with an agent
             cdr.queue_id = event.queue_id
+            if cdr.entered_at is None:
+                cdr.entered_queue_id, cdr.entered_at = event.queue_id, event.at
             if cdr.talk_started_at is None and not event.again:
                 cdr.queued_at = event.at
+        case ev.QueueRefused() if event.asked is not None and cdr.entered_queue_id is None:
+            cdr.refused_by = event.queue_id
         case ev.OfferMade():
             cdr.offers.append(OfferRecord(event.offer_id, event.agent_id, event.at))
         case ev.OfferEnded():
@@ -320,6 +336,7 @@ def _consultation(cdr: Cdr, event: ev.ConsultationStarted | ev.ConferenceStarted
     if not cdr.consultations or cdr.consultations[-1].ended is not None:
         cdr.consultations.append(ConsultationRecord(event.agent_id))
     record = cdr.consultations[-1]
+    record.agent_id, record.queue_id = event.agent_id, event.queue_id
     match event:
         case ev.ConsultationStarted():
             record.started_at = event.at
@@ -333,6 +350,8 @@ def _forward(cdr: Cdr, event: ev.ForwardStarted | ev.ForwardAnswered | ev.Forwar
     match event:
         case ev.ForwardStarted():
             cdr.forwards.append(ForwardRecord(event.why, event.at, event.number, event.kind, event.leg_id))
+            if event.why == "consultation":
+                cdr.consultations.append(ConsultationRecord(None, number=event.number))
         case ev.ForwardRefused():
             refused = ForwardRecord(event.why, event.at, ended_at=event.at, outcome="refused", reason=event.reason)
             cdr.forwards.append(refused)

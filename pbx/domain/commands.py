@@ -70,6 +70,13 @@ class StopMusic:
 
 
 @dataclass(frozen=True, slots=True)
+class StartRinging:
+    """The leg hears that a phone rings; it ends as music does."""
+
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True)
 class ToPhone:
     phone_id: PhoneId
 
@@ -142,6 +149,8 @@ class StartRecording:
     grant: RecordingGrant
     region: str
     """Where the recording may rest."""
+    silence_s: float | None = None
+    """``RecordingSilent`` is to tell when that leg has said nothing for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +345,7 @@ EngineCommand = (
     | StopPlay
     | StartMusic
     | StopMusic
+    | StartRinging
     | OriginateLeg
     | BridgeLegs
     | DestroyBridge

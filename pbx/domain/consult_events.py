@@ -1,12 +1,13 @@
-"""Events of a consultation: an agent asks another one while the caller waits. Part of ``events``."""
+"""Events of a consultation: an agent asks somebody else while the caller waits. Part of ``events``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
+from pbx.domain.e164 import E164
 from pbx.domain.event_base import Event
-from pbx.domain.ids import AgentId
+from pbx.domain.ids import AgentId, QueueId
 
 __all__ = [
     "ConferenceStarted",
@@ -24,9 +25,9 @@ class ConsultStep(Enum):
     SWAP = "swap"
     """The first agent goes over to the one of the two who hears music."""
     COMPLETE = "complete"
-    """The consulted agent gets the caller, the first agent leaves."""
+    """The consulted party gets the caller, the first agent leaves."""
     CANCEL = "cancel"
-    """The consulted agent leaves, the first agent is with the caller again."""
+    """The consulted party leaves, the first agent is with the caller again."""
     CONFERENCE = "conference"
     """All three hear one another."""
 
@@ -36,10 +37,12 @@ class ConsultStep(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsultAsked(Event):
-    """Put the caller on hold and ring this agent."""
+    """Put the caller on hold and ring one of them: this agent, whomever the queue offers, or the outside number."""
 
     request: str
-    agent_id: AgentId
+    agent_id: AgentId | None = None
+    queue_id: QueueId | None = None
+    number: E164 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +56,25 @@ class ConsultStepAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsultationStarted(Event):
-    """The consulted agent has answered."""
+    """Who is consulted has answered: an agent, who came by ``queue_id`` where one is named, or, where there is no
+    agent, an outside number, of which ``ForwardStarted`` tells."""
 
-    agent_id: AgentId
+    agent_id: AgentId | None
+    queue_id: QueueId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConferenceStarted(Event):
-    agent_id: AgentId
+    agent_id: AgentId | None
+    queue_id: QueueId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsultationEnded(Event):
     """``reason``: ``not_answered``, ``hung_up``, ``cancelled``, ``completed``, ``call_ended``, ``engine_failed``."""
 
-    agent_id: AgentId
+    agent_id: AgentId | None
+    queue_id: QueueId | None = None
     reason: str
 
 

@@ -1,46 +1,54 @@
-"""One consultation of a conversation: the agent asks another one while the caller hears music.
+"""One consultation of a conversation: the agent asks somebody (``consulted``) while the caller hears music.
 
     ENGAGING -> RINGING -> PRIVATE <-> APART
-                              |          |
-                              +----------+--> CONFERENCE
+        |       ^              |          |
+        +--> WAITING           +----------+--> CONFERENCE
 
-From everywhere the consulted agent can be let go (the caller and the first agent are together again), and from
-everywhere but the first two be given the caller (DONE). Each step that joins legs is a *move*: it is over when the
+From everywhere the consulted party can be let go (the caller and the first agent are together again), and from
+everywhere but the first three be given the caller (DONE). Each step that joins legs is a *move*: it is over when the
 media server says so, and whatever happens meanwhile begins another one, by which the former is forgotten.
 
-The caller is never lost to it. A first agent who hangs up has given the caller to the consulted one; while that one's
-phone still rings the caller waits for it with music, and goes back to the queue, with the age kept, if nobody answers.
+The caller is never lost to it. A first agent who hangs up has given the caller to the consulted party; while that one's
+phone still rings the caller waits for it with music, and goes back to the queue, with the age kept, if nobody answers;
+to the consulted queue, if it was one.
 
-Nothing of what the agents say between themselves is recorded: the part under way is placed when the consultation
-begins, and a new part begins when the first agent is back. Before the consulted agent and the caller hear each other,
-a part that the consulted agent's country forbids has been stopped and placed.
+Nothing of what is said between agent and consulted party is recorded: the part under way is placed when the
+consultation begins, and a new part begins when the first agent is back. Before the consulted party and the caller hear
+each other, a part that the party's country forbids, and any part where it is an outside number, has been placed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
-from pbx.domain.call_recording import CallRecording
-from pbx.domain.e164 import Cli
+from pbx.domain.call_recording import CallRecording, Parties
+from pbx.domain.consulted import AskedAgent, AskedNumber, AskedQueue, Party
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, LegId, derive
-from pbx.domain.supervision import RING_S, why_not_engaged
+from pbx.domain.ids import BridgeId, LegId, derive
+from pbx.domain.leaving import HandOver
 
 if TYPE_CHECKING:
     from pbx.domain.conversation import Conversation
 
 
+REFUSED = "refused"
+"""The consulted queue did not take the call; nothing has begun."""
+
+
 class Stage(Enum):
     ENGAGING = "engaging"
+    """The router is asked; the caller is with the first agent."""
+    WAITING = "waiting"
+    """In the consulted queue; the caller is on hold, the first agent hears the queue's music."""
     RINGING = "ringing"
-    """The caller is on hold."""
+    """The caller is on hold, the first agent hears that it rings."""
     PRIVATE = "private"
-    """The agents talk, the caller is on hold."""
+    """Agent and consulted party talk, the caller is on hold."""
     APART = "apart"
     """The first agent talks to the caller, the consulted one hears music."""
     CONFERENCE = "conference"
@@ -67,46 +75,133 @@ class Consultation:
         context: CallContext,
         legs: set[LegId],
         recording: CallRecording,
-        asked: ev.ConsultAsked,
+        party: Party,
+        request: str,
     ) -> None:
         self._talk, self._context, self._legs, self._recording = talk, context, legs, recording
-        self._request: str | None = asked.request
-        """Answered when the phone rings."""
-        self.agent_id: AgentId = asked.agent_id
-        self.country: str | None = None
-        self.leg: LegId | None = None
+        self.party = party
+        self._request: str | None = request
+        """Answered when the phone rings, or the call waits in the queue."""
         self.stage = Stage.ENGAGING
         self.deserted = False
         """The first agent has hung up."""
         self._move: Move | None = None
         self._moves = 0
         self._private: BridgeId | None = None
-        context.do(cmd.EngageAgent(asked.request, asked.agent_id))
 
-    # --- the consulted agent ----------------------------------------------------------------------------------------
+    @property
+    def leg(self) -> LegId | None:
+        return self.party.leg
 
-    def engaged(self, event: ev.AgentEngaged, cli: Cli, now: float) -> None:
-        if event.request != self._request or self.stage is not Stage.ENGAGING:
-            return
-        self.stage, self._request = Stage.RINGING, None
-        self.country = event.agent_country
-        self.leg = LegId(derive(now, "consulted", self._context.call_id, event.request))
-        self._legs.add(self.leg)
+    def begin(self, now: float) -> None:
+        if self.party.ask(self._talk.seat, now):
+            self._begun(now)
+            self.party.ring(now)
+            self._rings()
+
+    # --- until somebody is there --------------------------------------------------------------------------------------
+
+    def _begun(self, now: float) -> None:
+        """The caller is left alone."""
         self._talk.end_watch("consultation", now)
         self._leave_caller(now)
-        to, caller = cmd.ToPhone(event.phone_id), self._context.leg_id
-        self._context.do(cmd.OriginateLeg(self.leg, to, cli, RING_S, peer_leg_id=caller), cmd.Answer(event.request))
 
-    def not_engaged(self, event: ev.AgentNotEngaged) -> bool:
-        """Whether it was this one that the router refused."""
-        if event.request != self._request or self.stage is not Stage.ENGAGING:
+    def _rings(self) -> None:
+        self.stage = Stage.RINGING
+        if not self.deserted:
+            self._context.do(cmd.StartRinging(self._talk.seat.leg))
+        request, self._request = self._request, None
+        self._done(request)
+
+    def engaged(self, event: ev.AgentEngaged | ev.AgentNotEngaged, now: float) -> bool:
+        """Whether the consultation goes on."""
+        if event.request != self._request or not isinstance(self.party, AskedAgent):
+            return True
+        refusal = self.party.engaged(event)
+        if refusal is not None:
+            self._refuse(event.request, refusal.error_id, refusal.detail)
             return False
-        self._context.do(cmd.Answer(event.request, event.reason, why_not_engaged(event.reason)))
+        self._begun(now)
+        self.party.ring(now)
+        self._rings()
         return True
+
+    def expects(self, event: ev.Event) -> bool:
+        """Whether what the router says is about the queue that is consulted."""
+        if not isinstance(self.party, AskedQueue):
+            return isinstance(event, ev.LegRinging) and event.leg_id == self.leg
+        match event:
+            case ev.QueueJoined():
+                return self.stage is Stage.ENGAGING
+            case ev.QueueRefused():
+                return self.stage in (Stage.ENGAGING, Stage.WAITING)
+            case ev.OfferMade():
+                return self.stage is Stage.WAITING
+            case ev.QueueOverflowed() | ev.WaitEnded() | ev.CallbackOffered():
+                return self.stage in (Stage.WAITING, Stage.RINGING)
+            case ev.OfferWithdrawn(offer_id=offer_id):
+                return self.party.offer is not None and self.party.offer.offer_id == offer_id
+            case ev.LegRinging(leg_id=leg_id):
+                return leg_id == self.leg
+            case _:
+                return False
+
+    def told(self, event: ev.Event, now: float) -> str | None:
+        """What the router said, of what is expected. Why the consultation is over; None: it is not."""
+        party = self.party
+        if not isinstance(party, AskedQueue):
+            return None
+        match event:
+            case ev.QueueJoined():
+                self._begun(now)
+                self._wait()
+                request, self._request = self._request, None
+                self._done(request)
+            case ev.QueueRefused(reason=reason):
+                if self._request is None:
+                    return "not_answered"
+                self._refuse(self._request, "queue_refused", f"the queue does not take the call: {reason}")
+                self._request = None
+                return REFUSED
+            case ev.WaitEnded():
+                return "not_answered"
+            case ev.QueueOverflowed(queue_id=queue_id):
+                party.overflowed(queue_id)
+            case ev.OfferMade():
+                party.offered(event, now)
+                self._rings()
+            case ev.LegRinging():
+                party.rings()
+            case ev.OfferWithdrawn():
+                if self.leg is not None and self.leg in self._legs:
+                    self._context.do(cmd.HangUpLeg(self.leg, HangupCause.NORMAL_CLEARING))
+                party.end_offer(ev.OfferOutcome.WITHDRAWN, now)
+                return self._waits_again()
+            case _:
+                pass
+        return None
+
+    def _wait(self) -> None:
+        self.stage = Stage.WAITING
+        if isinstance(self.party, AskedQueue):
+            self.party.waits = True
+            self._context.do(cmd.StartMusic(self._talk.seat.leg, self.party.music_class))
+
+    def _waits_again(self) -> str | None:
+        if self.deserted:
+            return "not_answered"
+        self._wait()
+        return None
+
+    def leg_ended(self, cause: HangupCause, now: float) -> str | None:
+        """The party's leg. Why the consultation is over; None: somebody else may be rung."""
+        if self.stage is Stage.RINGING and self._move is None:
+            return self._waits_again() if self.party.missed(cause, now) else "not_answered"
+        return "hung_up"
 
     def answered(self, now: float) -> None:
         if self.stage is Stage.RINGING and self._move is None:
-            self._context.record(ev.ConsultationStarted(at=now, agent_id=self.agent_id))
+            self.party.answered(now)
             self._go(Stage.DONE if self.deserted else Stage.PRIVATE, None, now)
 
     # --- what is asked ----------------------------------------------------------------------------------------------
@@ -121,8 +216,8 @@ class Consultation:
     def asked(self, event: ev.ConsultStepAsked, now: float) -> None:
         """Every step but CANCEL, which is the conversation's to say."""
         request, step = event.request, event.step
-        if self.stage in (Stage.ENGAGING, Stage.RINGING):
-            self._refuse(request, "consulted_not_there", "the consulted agent has not answered yet")
+        if self.stage in (Stage.ENGAGING, Stage.WAITING, Stage.RINGING):
+            self._refuse(request, "consulted_not_there", "who is consulted has not answered yet")
         elif self._move is not None:
             self._refuse(request, "consultation_moving", "what was asked before is being done")
         elif self.stage is Stage.CONFERENCE and step is not ev.ConsultStep.COMPLETE:
@@ -141,8 +236,7 @@ class Consultation:
         first, caller, consulted = self._talk.seat.leg, self._context.leg_id, self.leg
         if consulted is None:
             return
-        meet = to in (Stage.CONFERENCE, Stage.DONE)
-        if meet and not self._recording.joins(self._talk.parties(self.country), now, "agent_jurisdiction"):
+        if to in (Stage.CONFERENCE, Stage.DONE) and not self._may_meet(now):
             self._move = Move(to, request)  # goes on when the recording has ended
             return
         if to is Stage.CONFERENCE and self.stage is Stage.APART:
@@ -155,6 +249,17 @@ class Consultation:
         bridge_id = BridgeId(derive(now, "bridge", self._context.call_id, consulted, self._moves))
         self._move = Move(to, request, bridge_id)
         self._context.do(cmd.BridgeLegs(bridge_id, joined))
+
+    def _may_meet(self, now: float) -> bool:
+        """Whether the party may hear the caller, and be heard, at once."""
+        if self.party.outside:
+            self._recording.suspend()
+            return self._recording.running is None
+        return self._recording.joins(self._all_three(), now, "agent_jurisdiction")
+
+    def _all_three(self) -> Parties:
+        parties = self._talk.parties(self.party.country)
+        return replace(parties, queue=self.party.queue_beside(parties.queue))
 
     def _leave_caller(self, now: float) -> None:
         self._recording.suspend()
@@ -171,16 +276,20 @@ class Consultation:
         """Whether it is of the bridge that is being made, or of the consulted agent's leg."""
         return subject == self.leg or (self._move is not None and self._move.bridge_id == subject)
 
-    def bridged(self, bridge_id: BridgeId, now: float) -> None:
+    def bridged(self, bridge_id: BridgeId, now: float) -> HandOver | None:
         move, self._move = self._move, None
         if move is None or self.leg is None:
-            return
+            return None
         match move.to:
             case Stage.PRIVATE:
                 self.stage, self._private = Stage.PRIVATE, bridge_id
                 self._done(move.request)
             case Stage.DONE:
-                self._context.record(ev.ConsultationEnded(at=now, agent_id=self.agent_id, reason="completed"))
+                self._over("completed", now)
+                if isinstance(self.party, AskedNumber):
+                    self._talk.handed_out(self, now)
+                    self._done(move.request)
+                    return HandOver(self.party.number.number, self.leg, bridge_id)
                 self._talk.succeeded(self, self.leg, bridge_id, now)
                 self._done(move.request)
             case Stage.CONFERENCE:
@@ -192,14 +301,20 @@ class Consultation:
                 self._recording.resume(self._talk.parties(), now)
                 self._context.do(cmd.StartMusic(self.leg, self._talk.music_class))
                 self._done(move.request)
+        return None
+
+    def _over(self, reason: str, now: float) -> None:
+        ended = ev.ConsultationEnded(at=now, agent_id=self.party.agent_id, queue_id=self.party.queue_id, reason=reason)
+        self._context.record(ended)
 
     def _confer(self, request: str | None, now: float) -> None:
-        """The caller and the first agent are bridged: the consulted agent joins them, as a supervisor barges in."""
+        """The caller and the first agent are bridged: the consulted party joins them, as a supervisor barges in."""
         if self.leg is None:
             return
         self.stage = Stage.CONFERENCE
-        self._recording.resume(self._talk.parties(self.country), now)
-        self._context.record(ev.ConferenceStarted(at=now, agent_id=self.agent_id))
+        if not self.party.outside:
+            self._recording.resume(self._all_three(), now)
+        self._context.record(ev.ConferenceStarted(at=now, agent_id=self.party.agent_id, queue_id=self.party.queue_id))
         self._context.do(cmd.SuperviseLeg(self.leg, self._talk.seat.leg, ev.Supervision.BARGE))
         self._done(request)
 
@@ -209,18 +324,29 @@ class Consultation:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def desert(self, now: float) -> None:
-        """The first agent has hung up: the consulted one gets the caller, as soon as there."""
+    def desert(self, now: float) -> bool:
+        """The first agent has hung up: the consulted party gets the caller, as soon as there. False: nobody is rung
+        yet."""
         self.deserted = True
         move = self._move
-        if self.stage is Stage.RINGING and move is None:
-            return
-        if move is not None and move.to is Stage.DONE:
-            return
+        if self.stage is Stage.WAITING:
+            return False
+        if (self.stage is Stage.RINGING and move is None) or (move is not None and move.to is Stage.DONE):
+            return True
         if move is not None:
             self._refuse(move.request, "first_agent_gone", "the first agent has hung up")
             self._move = None
         self._go(Stage.DONE, None, now)
+        return True
+
+    @property
+    def begun(self) -> bool:
+        """The caller is not with the first agent alone any more."""
+        return self.stage is not Stage.ENGAGING
+
+    @property
+    def heard_outside(self) -> bool:
+        return self.party.outside and self.stage is Stage.CONFERENCE
 
     @property
     def together(self) -> bool:
@@ -229,13 +355,8 @@ class Consultation:
             self._move is None or self._move.bridge_id is None
         )
 
-    @property
-    def rang(self) -> str:
-        """How it ended when the consulted agent's leg did."""
-        return "not_answered" if self.stage is Stage.RINGING and self._move is None else "hung_up"
-
     def end(self, reason: str, now: float, hang_up: bool = True) -> None:
-        """The consulted agent's leg is hung up, if it lives and nobody else does it, and the agent freed. Who still
+        """The consulted party's leg is hung up, if it lives and nobody else does it, and the agent freed. Who still
         waits for an answer gets it."""
         context = self._context
         failed = "engine_failed" if reason == "engine_failed" else "consultation_ended"
@@ -248,5 +369,5 @@ class Consultation:
             context.do(cmd.DestroyBridge(self._private))
         if hang_up and self.leg is not None and self.leg in self._legs:
             context.do(cmd.HangUpLeg(self.leg, HangupCause.NORMAL_CLEARING))
-        context.record(ev.ConsultationEnded(at=now, agent_id=self.agent_id, reason=reason))
-        context.do(cmd.FreeAgent(self.agent_id))
+        self._over(reason, now)
+        self.party.let_go(now)

@@ -13,15 +13,16 @@ from pbx.domain.asked import Asked
 from pbx.domain.call_context import CallContext
 from pbx.domain.call_recording import CallRecording, Parties
 from pbx.domain.call_steps import End
-from pbx.domain.consultation import Consultation
+from pbx.domain.consultation import REFUSED, Consultation
+from pbx.domain.consulted import party
 from pbx.domain.e164 import Cli
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, derive
-from pbx.domain.leaving import GoOn, HandOn, HandOut, Park, Refusal
+from pbx.domain.leaving import GoOn, HandOn, HandOut, HandOver, Park, Refusal
 from pbx.domain.seat import Seat
 from pbx.domain.supervision import Stage, Watch
 
-Outcome = End | HandOn | HandOut | Park | GoOn | None
+Outcome = End | HandOn | HandOut | HandOver | Park | GoOn | None
 """None: the conversation goes on."""
 
 
@@ -57,18 +58,25 @@ class Conversation:
     def music_class(self) -> str:
         return self.seat.queue.music_class if self.seat.queue is not None else "default"
 
+    @property
+    def heard_outside(self) -> bool:
+        """The caller hears an outside number, and may key in something for it."""
+        return self.consultation is not None and self.consultation.heard_outside
+
     # --- what is asked ----------------------------------------------------------------------------------------------
 
     def asked(self, event: Asked, now: float) -> Outcome:
         if self._take_over is not None:
             return self._refuse(event.request, "take_over_under_way", "the call is being taken over")
         if self.consultation is not None and self.consultation.bars(event):
-            return self._refuse(event.request, "consultation_under_way", "another agent is being consulted")
+            return self._refuse(event.request, "consultation_under_way", "somebody is being consulted")
         match event:
-            case ev.ConsultAsked(request=request, agent_id=agent_id):
-                if agent_id == self.seat.agent_id:
-                    return self._refuse(request, "agent_busy", "this agent has the call")
-                self.consultation = Consultation(self, self._context, self._legs, self._recording, event)
+            case ev.ConsultAsked(request=request):
+                consulted = party(self._context, self.seat, event)
+                if isinstance(consulted, Refusal):
+                    return self._refuse(request, consulted.error_id, consulted.detail)
+                self.consultation = Consultation(self, self._context, self._legs, self._recording, consulted, request)
+                self.consultation.begin(now)
             case ev.ConsultStepAsked(request=request):
                 if self.consultation is None:
                     return self._refuse(request, "no_consultation", "nobody is being consulted")
@@ -151,11 +159,8 @@ class Conversation:
         return None
 
     def engaged(self, event: ev.AgentEngaged | ev.AgentNotEngaged, now: float) -> None:
-        if self.consultation is not None:
-            if isinstance(event, ev.AgentEngaged):
-                self.consultation.engaged(event, self._cli, now)
-            elif self.consultation.not_engaged(event):
-                self.consultation = None
+        if self.consultation is not None and not self.consultation.engaged(event, now):
+            self.consultation = None
         if self.watch is None:
             return
         if isinstance(event, ev.AgentEngaged):
@@ -205,37 +210,36 @@ class Conversation:
         self._context.do(cmd.BridgeLegs(bridge_id, (self._context.leg_id, watch.leg)))
         return None
 
-    def bridged(self, bridge_id: BridgeId, now: float) -> None:
+    def bridged(self, bridge_id: BridgeId, now: float) -> HandOver | None:
         if self._healing == bridge_id:
             self._healing = None
             self.resumed(now)
             self._recording.resume(self.parties(), now)
-            return
+            return None
         if self.consultation is not None and self.consultation.needs(bridge_id):
-            self.consultation.bridged(bridge_id, now)
-            return
+            return self.consultation.bridged(bridge_id, now)
         watch = self.watch
         if self._take_over is None or self._take_over[1] != bridge_id or watch is None or watch.leg is None:
-            return
+            return None
         request = self._take_over[0]
         self._take_over, self.watch = None, None
         self.resumed(now)
         self._context.record(ev.SupervisionEnded(at=now, agent_id=watch.agent_id, reason="took_over"))
         self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="taken_over"))
-        self._hand_over(watch, watch.leg, bridge_id)
+        self._context.do(cmd.PutOnCall(watch.agent_id, self.seat.queue_id))
+        seat = replace(self.seat, agent_id=watch.agent_id, agent_country=watch.country)
+        self._hand_over(replace(seat, leg=watch.leg, bridge_id=bridge_id))
         self._answer(request)
         self._begin(now)
+        return None
 
-    def _hand_over(self, successor: Watch | Consultation, leg: LegId, bridge_id: BridgeId) -> None:
+    def _hand_over(self, successor: Seat) -> None:
         context, former = self._context, self.seat
-        context.do(cmd.PutOnCall(successor.agent_id, former.queue_id))
         if former.leg in self._legs:
             context.do(cmd.HangUpLeg(former.leg, HangupCause.NORMAL_CLEARING))
         context.do(cmd.ReleaseAgent(former.agent_id))
         self.muted = self._agent_gone = False
-        self.seat = replace(
-            former, agent_id=successor.agent_id, agent_country=successor.country, leg=leg, bridge_id=bridge_id
-        )
+        self.seat = successor
 
     def _take_over_failed(self, now: float) -> Outcome:
         """The supervisor is let go; the caller and the agent talk on, in a bridge made anew: nobody knows how far the
@@ -268,33 +272,58 @@ class Conversation:
         self.resumed(now)
         if not consultation.deserted:
             self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="transferred"))
-        self._hand_over(consultation, leg, bridge_id)
+        self._hand_over(replace(consultation.party.takes(self.seat), leg=leg, bridge_id=bridge_id))
         self._begin(now)
 
-    def _deserted(self, consultation: Consultation, now: float) -> None:
+    def handed_out(self, consultation: Consultation, now: float) -> None:
+        """The consulted number has the caller; no agent is left."""
+        self.consultation = None
+        if not consultation.deserted:
+            self._leave("transferred", now)
+            return
+        self.resumed(now)
+        self._recording.finish()
+
+    def consulted_told(self, event: ev.Event, now: float) -> Outcome:
+        """What the router says of the queue that is consulted."""
+        if self.consultation is None:
+            return None
+        reason = self.consultation.told(event, now)
+        if reason == REFUSED:
+            self.consultation = None
+            return None
+        return None if reason is None else self._end_consultation(reason, now)
+
+    def _deserted(self, consultation: Consultation, now: float) -> Outcome:
         """The agent leaves the caller to the one who is consulted."""
         self._context.record(ev.TalkEnded(at=now, agent_id=self.seat.agent_id, reason="transferred"))
-        consultation.desert(now)
+        if not consultation.desert(now):
+            return self._end_consultation("not_answered", now)
         self._context.do(cmd.ReleaseAgent(self.seat.agent_id))
+        return None
 
     def _end_consultation(self, reason: str, now: float) -> Outcome:
-        """The consulted agent is let go: the caller and the agent are together again, in a bridge made anew where
-        they were not, or the caller goes back to the queue where no agent is left."""
+        """Who is consulted is let go: the caller and the agent are together again, in a bridge made anew where
+        they were not, or the caller goes back to the queue, or to the consulted one, where no agent is left."""
         consultation, self.consultation = self.consultation, None
         if consultation is None:
             return None
         seat, context, together = self.seat, self._context, consultation.together
+        who = consultation.party.agent_id or consultation.party.queue_id or ""
         consultation.end(reason, now)
         if not consultation.deserted:
             if not together:
-                self._reunite(BridgeId(derive(now, "bridge", context.call_id, consultation.agent_id, reason)))
+                self._reunite(BridgeId(derive(now, "bridge", context.call_id, who, reason)))
+            else:
+                self._recording.resume(self.parties(), now)
             return None
-        context.record(ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=seat.queue_id, agent_id=None))
+        queue_id = consultation.party.queue_id or seat.queue_id
+        context.record(ev.CallTransferred(at=now, from_agent_id=seat.agent_id, queue_id=queue_id, agent_id=None))
         if self.held:
             self.resumed(now)
             context.do(cmd.StopMusic(context.leg_id))
         self._recording.finish()
-        return HandOn(replace(seat.node, queue_id=seat.queue_id, welcome_prompt=None), None)
+        return HandOn(replace(seat.node, queue_id=queue_id, welcome_prompt=None), None)
 
     # --- handing the caller on --------------------------------------------------------------------------------------
 
@@ -328,22 +357,23 @@ class Conversation:
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def leg_ended(self, leg_id: LegId, now: float) -> Outcome:
+    def leg_ended(self, leg_id: LegId, cause: HangupCause, now: float) -> Outcome:
         """A leg other than the caller's is over."""
         watch, consultation = self.watch, self.consultation
         if consultation is not None and consultation.leg == leg_id:
-            return self._end_consultation(consultation.rang, now)
+            reason = consultation.leg_ended(cause, now)
+            return None if reason is None else self._end_consultation(reason, now)
         if watch is not None and watch.leg == leg_id:
             if self._take_over is not None:
                 return self._take_over_failed(now)
             answered = watch.stage is Stage.ATTACHED or watch.stage is Stage.CLEARING
             self.end_watch("hung_up" if answered else "not_answered", now)
         elif leg_id == self.seat.leg:
-            if consultation is not None and consultation.leg is not None:
-                self._deserted(consultation, now)
-            elif self._take_over is None:
-                return self._agent_left("agent_hung_up", now)
             self._agent_gone = True
+            if consultation is not None and consultation.begun:
+                return self._deserted(consultation, now)
+            if self._take_over is None:
+                return self._agent_left("agent_hung_up", now)
         return None
 
     def _agent_left(self, reason: str, now: float) -> Outcome:

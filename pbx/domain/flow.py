@@ -121,8 +121,11 @@ class Flow:
 
 def _prompts(node: Node) -> tuple[str, ...]:
     match node:
-        case Say(prompts=prompts) | HangUp(prompts=prompts):
+        case HangUp(prompts=prompts):
             return prompts
+        case Say():
+            said = ((one,) if isinstance(one, str) else one.prompt_ids for one in node.prompts)
+            return tuple(prompt for prompts in said for prompt in prompts)
         case Menu():
             return (node.prompt, node.invalid_prompt, node.no_input_prompt)
         case Collect():

@@ -19,6 +19,7 @@ def voicemail(r: Reader) -> Node:
         max_s=r.seconds("max_s", 180.0, 1, 3600),
         min_s=r.seconds("min_s", 1.0, 0, 60),
         terminator=None if terminator == "none" else terminator,
+        silence_s=r.seconds("silence_s", None, 1, 60),
     )
     if not mailbox.prompts:
         raise BadValue(f"{r.field}.prompts", "must not be empty: the caller is told before anything is recorded")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pbx.domain import flow_graph
 from pbx.domain.errors import BadValue
-from pbx.domain.flow import AskConsent, Callback, EnterQueue, Flow, Transfer, Voicemail, parse
+from pbx.domain.flow import AskConsent, Callback, EnterQueue, Flow, Say, Transfer, Voicemail, parse
 from pbx.domain.flow_schema import fields_of
 from pbx.domain.ids import FlowId
 
@@ -85,6 +85,8 @@ def _at_once(flow: Flow, name: str, label: str) -> bool:
         return True  # where nothing need be asked, nothing is
     if isinstance(node, Voicemail):
         return label == "on_failure"  # where nothing may be recorded, nothing is said
+    if isinstance(node, Say):
+        return not any(isinstance(one, str) for one in node.prompts)  # of a value that is not set nothing is said
     return not replace(flow, nodes={name: node}).prompt_ids()
 
 

@@ -9,14 +9,15 @@ from enum import Enum
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import FlowId, QueueId
 from pbx.domain.opening_hours import OpeningHours
+from pbx.domain.spoken import Spoken
 from pbx.domain.variables import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Say:
-    """Play prompts, go on. A digit cuts them short (``barge_in``) and is handed to the next node."""
+    """Play prompts and say values, go on. A digit cuts them short (``barge_in``) and is handed to the next node."""
 
-    prompts: tuple[str, ...]
+    prompts: tuple[str | Spoken, ...]
     next: str
     barge_in: bool = True
 
@@ -226,11 +227,14 @@ class Mailbox:
     min_s: float = 1.0
     """What is shorter is discarded."""
     terminator: str | None = "#"
+    silence_s: float | None = None
+    """The message ends when nothing was said for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voicemail:
-    """Tell the caller to leave a message, play the tone, record until the terminator, ``max_s`` or hang-up."""
+    """Tell the caller to leave a message, play the tone, record until the terminator, ``silence_s`` of silence,
+    ``max_s`` or hang-up."""
 
     mailbox: Mailbox
     next: str

@@ -13,6 +13,7 @@ from pbx.domain.flow_reader import Reader
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import QueueId
 from pbx.domain.queue_rules import MAX_PROFICIENCY, MAX_VALUE
+from pbx.domain.spoken import How, Spoken
 from pbx.domain.variables import Value, template
 from pbx.domain.wait_plan import MAX_ALTERNATIVES
 
@@ -21,7 +22,23 @@ MAX_WAIT_S = 86_400
 
 
 def _say(r: Reader) -> Node:
-    return Say(prompts=r.texts("prompts"), next=r.text("next"), barge_in=r.flag("barge_in", True))
+    return Say(prompts=_said(r), next=r.text("next"), barge_in=r.flag("barge_in", True))
+
+
+def _said(r: Reader) -> tuple[str | Spoken, ...]:
+    said: list[str | Spoken] = []
+    for at, one in enumerate(r.take("prompts", list, "a list of prompts and values", ...)):
+        place = f"{r.field}.prompts.{at}"
+        if isinstance(one, str) and one:
+            said.append(one)
+            continue
+        if not isinstance(one, dict) or len(one) != 1 or next(iter(one)) not in {how.value for how in How}:
+            raise BadValue(place, 'must be a prompt, or a value to say: {"digits": "{account}"}, {"number": "{count}"}')
+        [(how, text)] = one.items()
+        if not isinstance(text, str) or not text:
+            raise BadValue(f"{place}.{how}", "must be a text")
+        said.append(Spoken(How(how), template(text, f"{place}.{how}")))
+    return tuple(said)
 
 
 def _menu(r: Reader) -> Node:

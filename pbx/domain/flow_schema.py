@@ -20,6 +20,16 @@ def _prompts(**more: Any) -> dict[str, Any]:
     return {"type": "array", "items": _PROMPT, **more}
 
 
+def _spoken(how: str) -> dict[str, Any]:
+    says = {"digits": "its digits one by one", "number": "up to 999999; greater ones digit by digit"}[how]
+    return {
+        "type": "object",
+        "properties": {how: {**_TEXT, "description": f"text with variables, of which is said: {says}"}},
+        "required": [how],
+        "additionalProperties": False,
+    }
+
+
 def _prompt(default: str) -> dict[str, Any]:
     return {**_PROMPT, "default": default}
 
@@ -94,8 +104,16 @@ _QUESTION = {
 
 _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "say": (
-        "Play prompts, go on. A digit cuts them short (barge_in) and is handed to the next node.",
-        {"prompts": _prompts(), "next": _NODE, "barge_in": _flag(True)},
+        "Play prompts and say values, go on. A digit cuts them short (barge_in) and is handed to the next node.",
+        {
+            "prompts": {
+                "type": "array",
+                "items": {"anyOf": [_PROMPT, *(_spoken(how) for how in ("digits", "number"))]},
+                "examples": [["greeting", {"number": "{open_orders}"}]],
+            },
+            "next": _NODE,
+            "barge_in": _flag(True),
+        },
     ),
     "menu": (
         "A prompt, then one digit. Wrong digits and silence count against tries.",
@@ -285,13 +303,19 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "return": ("Back to the flow that ran this one; the call ends where none did.", {}),
     "voicemail": (
-        "Tell the caller to leave a message, play the tone, record until the terminator, max_s or hang-up.",
+        "Tell the caller to leave a message, play the tone, record until the terminator, silence, max_s or hang-up.",
         {
             "mailbox": {**_TEXT, "maxLength": 63, "description": "name of the mailbox: id of a queue, or any other"},
             "prompts": _prompts(minItems=1, default=["voicemail-greeting"]),
             "max_s": _seconds(1, 3600, 180.0),
             "min_s": {**_seconds(0, 60, 1.0), "description": "seconds; what is shorter is discarded"},
             "terminator": {"type": "string", "enum": ["#", "*", "none"], "default": "#"},
+            "silence_s": {
+                "type": "number",
+                "minimum": 1,
+                "maximum": 60,
+                "description": "seconds of silence that end the message; without it none does",
+            },
             "next": _NODE,
             "on_failure": {**_NODE, "description": "name of a node: when nothing may or can be recorded"},
         },

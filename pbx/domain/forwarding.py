@@ -18,6 +18,7 @@ from pbx.domain.call_steps import End, Outcome
 from pbx.domain.dialling import shown
 from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import BridgeId, LegId
 from pbx.domain.leg_step import OUTCOMES, LegStep
 
 RING_S = 30.0
@@ -25,7 +26,7 @@ RING_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Which number, and how. ``why``: ``flow``, ``queue`` or ``transfer``."""
+    """Which number, and how. ``why``: ``flow``, ``queue``, ``transfer`` or ``consultation``."""
 
     number: str
     why: str
@@ -62,6 +63,11 @@ class ForwardStep(LegStep):
             )
         )
         return None
+
+    def take_up(self, leg: LegId, bridge_id: BridgeId, now: float) -> None:
+        """Instead of ``enter``, for a number that somebody else rang and that the caller hears already."""
+        self.leg, self.bridge_id, self.answered = leg, bridge_id, True
+        self.connected(now)
 
     def connected(self, now: float) -> Outcome:
         if self.leg is not None:

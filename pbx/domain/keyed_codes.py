@@ -1,13 +1,15 @@
-"""What an agent may key in during a conversation: ``*``, one digit, and for some of them an extension and ``#``."""
+"""What an agent may key in during a conversation: ``*``, one digit, and for some of them an extension, or a number as
+it is dialled at home, and ``#``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 PAUSE_S = 4.0
 """Keys further apart do not belong together."""
 LONGEST_EXTENSION = 6
+LONGEST_NUMBER = 20
 
 
 class Act(Enum):
@@ -20,16 +22,24 @@ class Act(Enum):
     COMPLETE = "5"
     CONFERENCE = "6"
     CANCEL = "7"
+    CONSULT_NUMBER = "8"
+    TRANSFER_TO_NUMBER = "9"
 
 
-_WITH_EXTENSION = (Act.TRANSFER, Act.CONSULT)
+_LONGEST = {
+    Act.TRANSFER.value: LONGEST_EXTENSION,
+    Act.CONSULT.value: LONGEST_EXTENSION,
+    Act.CONSULT_NUMBER.value: LONGEST_NUMBER,
+    Act.TRANSFER_TO_NUMBER.value: LONGEST_NUMBER,
+}
+"""Digits that follow the code; no code of two keys is here."""
 _ACTS = {act.value: act for act in Act}
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
     act: Act
-    extension: str = ""
+    digits: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)
@@ -46,13 +56,13 @@ class Keys:
         if digit == "*":
             self._keyed = digit
         elif keyed == "*" and digit in _ACTS:
-            if _ACTS[digit] not in _WITH_EXTENSION:
+            if digit not in _LONGEST:
                 return Keyed(_ACTS[digit])
             self._keyed = keyed + digit
         elif len(keyed) > 1:
-            extension = keyed[2:]
-            if digit == "#" and extension:
-                return Keyed(_ACTS[keyed[1]], extension)
-            if digit.isdecimal() and len(extension) < LONGEST_EXTENSION:
+            digits = keyed[2:]
+            if digit == "#" and digits:
+                return Keyed(_ACTS[keyed[1]], digits)
+            if digit.isdecimal() and len(digits) < _LONGEST[keyed[1]]:
                 self._keyed = keyed + digit
         return None

@@ -12,7 +12,7 @@ from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import EnterQueue
 from pbx.domain.forwarding import ForwardStep, Outside
-from pbx.domain.ids import AgentId
+from pbx.domain.ids import AgentId, BridgeId, LegId
 from pbx.domain.parking import ParkStep
 from pbx.domain.queue_rules import overdue_numbers
 from pbx.domain.queue_step import QueueStep
@@ -35,6 +35,15 @@ class HandOut:
     """To an outside number."""
 
     number: E164
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """To the outside number that was consulted: they hear each other already."""
+
+    number: E164
+    leg: LegId
+    bridge_id: BridgeId
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ class RetrieveAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardStarted(Event):
-    """An outside number is being rung. ``why``: ``flow``, ``queue``, ``transfer``; ``kind`` is the number's class."""
+    """An outside number is being rung. ``why``: ``flow``, ``queue``, ``transfer``, or ``consultation``: for an agent
+    who asks there; ``kind`` is the number's class."""
 
     leg_id: LegId
     number: E164

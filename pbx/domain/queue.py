@@ -62,6 +62,8 @@ class Queue:
     """How long that is remembered."""
     value_weight: float = 1.0
     """A customer's value, 0 to 10, times this is added to the call's priority."""
+    extension: str | None = None
+    """By which agents name it at their phones."""
 
     def __post_init__(self) -> None:
         if len(self.steps) > MAX_STEPS:

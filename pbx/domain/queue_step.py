@@ -313,7 +313,7 @@ class QueueStep(BaseStep):
     # --- offers -------------------------------------------------------------------------------------------------
 
     def offered(self, offer: ev.OfferMade, now: float) -> None:
-        if self.phase in (Phase.ASKING, Phase.PROMISED):  # crossed with our leaving the queue
+        if self.phase in (Phase.ASKING, Phase.PROMISED, Phase.JOINING):  # crossed with our leaving the queue
             self.offer = offer
             self.end_offer(ev.OfferOutcome.CALLER_GONE, now)
             return

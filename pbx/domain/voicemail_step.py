@@ -6,6 +6,7 @@ when the recorder has placed it; until then the call waits, also one whose calle
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 
 from pbx.domain import commands as cmd
@@ -42,6 +43,8 @@ class VoicemailStep(BaseStep):
         self._key: str | None = None
         self._evidence: MessageEvidence | None = None
         self._since: float | None = None
+        self._said_s = math.inf
+        """What of the message was speech, where it ended by silence."""
         self._ended_by = ""
         self._discarding = False
         self._gone = False
@@ -128,7 +131,8 @@ class VoicemailStep(BaseStep):
                 digit=evidence.digit,
             )
         )
-        context.do(cmd.StartRecording(recording_id, context.leg_id, permission, context.config.did.region))
+        region, silence_s = context.config.did.region, self.mailbox.silence_s
+        context.do(cmd.StartRecording(recording_id, context.leg_id, permission, region, silence_s))
         context.set_timer("max", self.mailbox.max_s)
         return None
 
@@ -142,6 +146,12 @@ class VoicemailStep(BaseStep):
             self.context.do(cmd.StopRecording(self.running, self.context.leg_id, discard=True))
         return self._failed("not_recorded", now)
 
+    def silent(self, event: ev.RecordingSilent, now: float) -> None:
+        """Whoever has hardly said anything has left no message, however long the silence was."""
+        if self.stage is Stage.RECORDING and event.recording_id == self.running:
+            self._said_s = event.said_s
+            self._stop("silence", now)
+
     def stop_asked(self, now: float) -> None:
         if self.stage is Stage.RECORDING:
             self._stop("asked", now)
@@ -151,7 +161,8 @@ class VoicemailStep(BaseStep):
             return
         self.stage, self._ended_by = Stage.STORING, by
         self.context.cancel_timer("max")
-        self._discarding = self._since is None or now - self._since < self.mailbox.min_s
+        captured_s = 0.0 if self._since is None else now - self._since
+        self._discarding = min(captured_s, self._said_s) < self.mailbox.min_s or self._since is None
         self.context.do(cmd.StopRecording(self.running, self.context.leg_id, self._discarding))
 
     def stored(self, ended: ev.RecordingEnded, now: float) -> Outcome:

@@ -130,6 +130,10 @@ class MediaEngine(Protocol):
 
     async def start_music(self, leg_id: LegId, music_class: str) -> None: ...
 
+    async def start_ringing(self, leg_id: LegId) -> None:
+        """The leg, in a bridge alone or in none, hears the ringing tone of the POP's country instead of music, until
+        ``stop_music``, ``start_music``, a play or a bridge."""
+
     async def stop_music(self, leg_id: LegId) -> None: ...
 
     async def originate(self, leg: OriginateLeg) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from pbx.domain.consent import RecordingGrant
@@ -12,6 +13,12 @@ from pbx.domain.events import RecordingEnded
 from pbx.domain.ids import LegId, RecordingId
 from pbx.ports.media_engine import Clock, MediaEngine
 from pbx.ports.vault import Stored, Vault
+from pbx.recording.silence import SilenceMeter
+
+LOOK_S = 0.5
+"""How often a capture that is watched is read."""
+LATE_S = 3.0
+"""By how much what was captured comes late to its file, at most: servers write it in pieces of a second or so."""
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +32,7 @@ class Recorder:
         self._directory = directory
         self._clock = clock
         self._regions: dict[RecordingId, str] = {}
+        self._watches: dict[RecordingId, asyncio.Task[None]] = {}
 
     def _raw(self, recording_id: RecordingId) -> Path:
         return self._directory / f"{recording_id}.raw"
@@ -51,9 +59,38 @@ class Recorder:
         """What was captured under no grant. Whoever still writes to it writes to nothing."""
         self._raw(recording_id).unlink(missing_ok=True)
 
+    def watch(self, recording_id: RecordingId, silence_s: float, silent: Callable[[float], None]) -> None:
+        """Calls ``silent`` once, with the seconds that were spoken, when nothing was said for ``silence_s`` seconds of
+        a recording that has started; not after ``stop``."""
+        watching = self._until_silent(SilenceMeter(self._raw(recording_id)), silence_s, silent)
+        self._watches[recording_id] = asyncio.get_running_loop().create_task(watching, name=f"silence-{recording_id}")
+
+    async def _until_silent(self, meter: SilenceMeter, silence_s: float, silent: Callable[[float], None]) -> None:
+        loop = asyncio.get_running_loop()
+        grew_at = loop.time()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                # Memory-backed: a look costs no wait.
+                grew = meter.look()
+            except FileNotFoundError:
+                grew = False  # not made yet
+            except OSError as error:
+                log.warning("a message will not end by silence: its capture cannot be read: %s", error)
+                return
+            if grew:
+                grew_at = loop.time()
+            # A far end that sends nothing while nobody speaks may leave nothing to capture.
+            if meter.silent_s >= silence_s or loop.time() - grew_at >= silence_s + LATE_S:
+                silent(meter.said_s)
+                return
+
     async def stop(self, recording_id: RecordingId, leg_id: LegId, discard: bool) -> RecordingEnded:
         """Ends the capture and places it, or destroys it. Never raises: a recording that could not be placed stays
         where it was captured, is reported as ``size_bytes`` 0 and logged as an error."""
+        watch = self._watches.pop(recording_id, None)
+        if watch is not None:
+            watch.cancel()
         region = self._regions.pop(recording_id, "")
         raw = self._raw(recording_id)
         try:

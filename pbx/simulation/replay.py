@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pbx.bootstrap import holidays_of
 from pbx.controller.config_store import ConfigStore, shifts_of
@@ -22,7 +22,9 @@ from pbx.domain.agent import Agent, State, Status
 from pbx.domain.consent import RegimeTable
 from pbx.domain.e164 import E164
 from pbx.domain.errors import IllegalTransition
+from pbx.domain.explain import Why
 from pbx.domain.ids import AgentId, CallId, PhoneId
+from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Asked, overdue_numbers
 from pbx.domain.service_level import End
@@ -61,11 +63,24 @@ class Report:
     """Decisions of the replay about calls that were over, or callbacks that were not dialled yet, or of a controller
     that died before it wrote them."""
     callbacks: int = 0
-    """That waited; the comparison under other rules knows nothing of them."""
+    """Attempts that waited for an agent."""
     guessed: int = 0
     """Joins of which the outside numbers rung before could not be told from the journal."""
     difference: Difference | None = None
+    why: list[Explained] = field(default_factory=list)
+    """Of the one call that was asked for."""
     replayed: list[Replay] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What happened to a call in a queue, and the ACD's reasons: for an offer to whom, and for a wait what kept each of
+    those who may take the call."""
+
+    at: float
+    what: str
+    choice: Choice | None = None
+    wait: Why | None = None
 
 
 class Unlike(Exception):
@@ -74,14 +89,14 @@ class Unlike(Exception):
         self.difference = difference
 
 
-def replay(journal: Journal, since: float = -math.inf, until: float = math.inf) -> Report:
-    """Compare all decisions from ``since`` to ``until``, up to the first difference."""
+def replay(journal: Journal, since: float = -math.inf, until: float = math.inf, why: CallId | None = None) -> Report:
+    """Compare all decisions from ``since`` to ``until``, up to the first difference; ``why``: explain this call."""
     report = Report()
     for run in journal.runs:
         if run.rows and run.rows[-1].at >= since and run.rows[0].at <= until:
             report.runs += 1
             try:
-                report.replayed.append(Replay(run, report, since, until))
+                report.replayed.append(Replay(run, report, since, until, why))
                 report.replayed[-1].play()
             except Unlike as unlike:
                 report.difference = unlike.difference
@@ -93,12 +108,17 @@ class Replay:
     """One run of the controller."""
 
     def __init__(
-        self, run: Run, report: Report | None = None, since: float = -math.inf, until: float = math.inf
+        self,
+        run: Run,
+        report: Report | None = None,
+        since: float = -math.inf,
+        until: float = math.inf,
+        why: CallId | None = None,
     ) -> None:
         self.acd = Acd()
         self.run = run
         self.report = report or Report()
-        self._since, self._until = since, until
+        self._since, self._until, self._why = since, until, why
         self._store = ConfigStore(RegimeTable({}), {}, holidays_of)
         self._due: deque[ev.AgentChanged] = deque()
         """Changes that followed from what was fed and are yet to be met in the journal."""
@@ -106,6 +126,8 @@ class Replay:
         self._callbacks: set[CallId] = set()
         """That waited before they were calls."""
         self._tried: dict[CallId, tuple[E164, ...]] = {}
+        self._taken_up: set[AgentId] = set()
+        """Agents whom this controller took up busy, and who are so still."""
         self.seen = Observed()
 
     def play(self) -> None:
@@ -139,14 +161,30 @@ class Replay:
                     self._due.append(event)
                 case ToCall(call_id=call_id, event=event) if isinstance(event, DECISIONS):
                     self._told[call_id].append(event)
+                    if call_id == self._why:
+                        self._explain(event)
                     if isinstance(event, ev.QueueRefused):
                         self.seen.over(call_id, event.at, End.GIVEN_UP if event.asked is None else End.REFUSED)
+                    elif isinstance(event, ev.CallbackOffered):
+                        self.seen.offered_callback(call_id, event.at)
                     elif isinstance(event, ev.WaitEnded):
                         if event.reason == "number":
                             self._tried[call_id] = (*self._tried.get(call_id, ()), E164(event.target))
                         self.seen.over(call_id, event.at, End.GIVEN_UP)
                 case _:
                     pass
+
+    def _explain(self, event: ev.Event) -> None:
+        """While it is as the ACD saw it."""
+        choice = None
+        if isinstance(event, ev.OfferMade) and self.acd.agents[event.agent_id].chosen == event.offer_id:
+            choice = self.acd.why_agent(event.offer_id)
+        self.report.why.append(Explained(event.at, _said(event), choice))
+
+    def _waits(self, at: float, what: str) -> None:
+        """The call that is explained waits on, or is still rung for."""
+        if self._why is not None and self.acd.waits_in(self._why) is not None:
+            self.report.why.append(Explained(at, what, wait=self.acd.why_waiting(self._why, at)))
 
     def _feed(self, row: Row, following: object) -> None:
         at, event = row.at, row.event
@@ -159,24 +197,40 @@ class Replay:
             case ev.CallbackQueued(call_id=call_id, asked=asked):
                 self._callbacks.add(call_id)
                 self.report.callbacks += 1
-                self._do(row, lambda: self.acd.handle(call_id, self._join(call_id, asked, at), at))
+                waits = self._join(call_id, asked, at)
+                self.seen.joined(call_id, waits, at)
+                self.seen.promise(call_id, self.run.promise(asked, at))
+                self._do(row, lambda: self.acd.handle(call_id, waits, at))
             case ev.AgentAdopted():
+                if event.state == State.IDLE.name:
+                    self.seen.chosen.append(Chose(at, event.agent_id, Status[event.status], event.reason))
+                else:  # busy with what no wait of this run led to
+                    self._taken_up.add(event.agent_id)
                 self._do(row, lambda: self.acd.adopt_agent(event, at))
-            case ev.WaitAdopted():
+            case ev.WaitAdopted(asked=asked):
                 self._tried[event.call_id] = event.tried
+                self.seen.joined(event.call_id, self._join(event.call_id, replace(asked, again=True), at), at)
+                if asked.callback:
+                    self.seen.promise(event.call_id, self.run.promise(asked, at))
                 self._do(row, lambda: self.acd.adopt_wait(event, None, at))
             case ev.QueueJoined(asked=Asked() as asked) | ev.QueueRefused(asked=Asked() as asked):
                 joining = row.call_id or CallId("")
                 join = self._join(joining, asked, at)
                 self.seen.joined(joining, join, at)
                 self._do(row, lambda: self.acd.handle(joining, join, at))
+                if joining == self._why:
+                    self._waits(at, f"joined {join.queue_id}")
             case ev.QueueLeft(call_id=call_id, queue_id=queue_id):
+                if self.run.left_a_number(call_id, at):
+                    self.seen.left_a_number(call_id, at)
                 self.seen.over(call_id, at, End.ABANDONED)
                 self._do(row, lambda: self.acd.handle(call_id, cmd.LeaveQueue(queue_id), at))
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
                 self._do(row, lambda: self.acd.phone_reachable(phone_id, reachable, at))
             case ev.TimerFired(timer=timer):
                 self._do(row, lambda: self.acd.timer(timer, at))
+                if timer.partition(":")[2] == self._why:
+                    self._waits(at, f"timer {timer.partition(':')[0]}")
             case _:
                 raise AssertionError("the reader gives nothing else")
 
@@ -244,6 +298,9 @@ class Replay:
             raise self._unlike(row, self._due[0] if self._due else None)
         self._due.popleft()
         self.report.changes += self._since <= event.at
+        if event.agent_id in self._taken_up and event.state == State.IDLE.name:
+            self._taken_up.discard(event.agent_id)
+            self.seen.chosen.append(Chose(row.at, event.agent_id, Status[event.status], event.reason))
 
     def _act(self, agent: Agent, event: ev.AgentChanged) -> list[Decision]:
         """What somebody did, so that the agent came to be what ``event`` says."""
@@ -264,6 +321,7 @@ class Replay:
                 # Without a word of the call it died by a defect.
                 outcome = self.run.outcomes.get(offer_id, ev.OfferOutcome.CALLER_GONE)
                 if outcome is ev.OfferOutcome.CALLER_GONE:
+                    self.seen.not_reached(agent, now)
                     self.seen.over(call_id, now, End.ABANDONED)
                 return acd.handle(call_id, cmd.EndOffer(offer_id, who, outcome), now)
             case State.ON_CALL, State.WRAP_UP:

@@ -13,12 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
+from pbx.domain.ids import CallId
 from pbx.domain.service_level import THRESHOLD_S
 from pbx.simulation.flows.files import Unusable
 from pbx.simulation.replay import Report, replay
 from pbx.simulation.replay_read import Journal, UnusableJournal, read
 from pbx.simulation.replay_report import Comparison, as_json, compare, drawn, table
 from pbx.simulation.replay_rules import rules
+from pbx.simulation.replay_why import explained, why_json
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--agents", type=Path, help="likewise: agent id -> skills, cost, weight")
     parser.add_argument("--threshold", type=float, default=THRESHOLD_S, help="seconds of the service level")
     parser.add_argument("--svg", type=Path, help="where to write a picture of the comparison")
+    parser.add_argument("--why", type=CallId, metavar="CALL", help="also say why this call waited, and who got it")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(argv)
     try:
@@ -38,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
         if options.svg is not None and not changed:
             raise Unusable("--svg", "goes with --queues or --agents: it draws what they change")
         journal = read(options.journal)
-        report = replay(journal, options.since, options.until)
+        report = replay(journal, options.since, options.until, options.why)
+        if options.why is not None and not report.why and report.difference is None:
+            raise Unusable("--why", "no such call waited in a queue in that time")
         rows = compare(report, changed, options.threshold) if changed and report.difference is None else []
         if changed and report.difference is None and (unused := changed.unused()):
             raise Unusable(", ".join(unused), "is not in this journal")
@@ -51,8 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(_told(journal, report, rows)))
     else:
         _say(journal, report)
-        if rows and report.callbacks:
-            print(f"not in the table: {report.callbacks} waits of callbacks, and the agents' time they took")
+        for line in explained(report.why):
+            print(line)
         if rows:
             Console(width=max(100, Console().width)).print(table(rows, options.threshold))
     return 0 if report.difference is None else 1
@@ -65,7 +70,15 @@ def _told(journal: Journal, report: Report, rows: list[Comparison]) -> dict[str,
     }
     difference = None if report.difference is None else asdict(report.difference)
     same = difference is None
-    return {"same": same, **told, "difference": difference, "unknown": journal.unknown, "queues": as_json(rows)}
+    why = [why_json(one) for one in report.why]
+    return {
+        "same": same,
+        **told,
+        "difference": difference,
+        "unknown": journal.unknown,
+        "queues": as_json(rows),
+        "why": why,
+    }
 
 
 def _say(journal: Journal, report: Report) -> None:

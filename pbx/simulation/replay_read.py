@@ -18,6 +18,7 @@ import msgspec
 from pbx.domain import events as ev
 from pbx.domain.events import BY_NAME, Event
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
+from pbx.domain.queue_rules import Asked
 from pbx.wire.codec import decode_event
 from pbx.wire.messages import AgentConfig, QueueConfig
 
@@ -33,8 +34,13 @@ OF_THE_ROUTER = (
 DECISIONS = (ev.OfferMade, ev.OfferWithdrawn, ev.QueueRefused, ev.QueueOverflowed, ev.WaitEnded, ev.CallbackOffered)
 _READ = {kind.__name__ for kind in (*OF_THE_ROUTER, *DECISIONS, ev.QueueJoined, ev.OfferEnded, ev.TalkStarted)}
 _READ |= {kind.__name__ for kind in (ev.AgentEngaged, ev.CallEnded, ev.LegOffered)}
+_READ |= {kind.__name__ for kind in (ev.CallbackRequested, ev.CallbackPromised)}
 
 _ENTITY = msgspec.json.Decoder(QueueConfig | AgentConfig)
+
+
+PROMISE_S = 1.0
+"""Who leaves a queue for a callback is promised it within this."""
 
 
 class UnusableJournal(Exception):
@@ -77,11 +83,27 @@ class Run:
     outcomes: dict[OfferId, ev.OfferOutcome] = field(default_factory=dict)
     engaged: dict[tuple[AgentId, float], tuple[CallId, str]] = field(default_factory=dict)
     talked: dict[tuple[CallId, AgentId], QueueId] = field(default_factory=dict)
+    promised: dict[CallId, float] = field(default_factory=dict)
+    """When the caller was promised a callback."""
+    promises: dict[tuple[QueueId, float], ev.CallbackRequested] = field(default_factory=dict)
+    """By queue and the time whose place they keep; those of former runs, too."""
 
     @property
     def began_at(self) -> float:
         """When something happened first: no shift and no queue's hours began or ended before, that would be a row."""
         return self.rows[0].at if self.rows else 0.0
+
+    def left_a_number(self, call_id: CallId | None, at: float) -> bool:
+        """Whether the call left its queue then because a callback was promised instead."""
+        promised_at = self.promised.get(call_id or CallId(""))
+        return promised_at is not None and 0 <= promised_at - at < PROMISE_S
+
+    def promise(self, asked: Asked, at: float) -> ev.CallbackRequested | None:
+        """What a callback that waits from then on was asked for."""
+        for (queue_id, entered_at), requested in self.promises.items():
+            if queue_id == asked.queue_id and min(entered_at, at) == asked.entered_at:
+                return requested
+        return None
 
     def reserved_for(self, change: ev.AgentChanged) -> CallId | None:
         """The call whose offer this change is."""
@@ -155,7 +177,8 @@ def _runs(rows: list[Row], history: list[tuple[int, float, str | None, bytes | N
             while runs and runs[-1].rows and isinstance(runs[-1].rows[-1].event, Configured):
                 runs[-1].rows.pop()  # what changed while the controller was away, or had no effect any more
             _close(runs, joins)
-            runs.append(Run(sorted(in_force.values(), key=lambda one: one.key)))
+            former = runs[-1].promises if runs else {}
+            runs.append(Run(sorted(in_force.values(), key=lambda one: one.key), promises=dict(former)))
             continue
         configured = _configured(after_seq, at, key, entry)
         if configured.entity is None:
@@ -176,6 +199,8 @@ def _take(run: Run, row: Row, joins: list[Row]) -> None:
     if call_id is None:
         if isinstance(event, OF_THE_ROUTER):
             run.rows.append(row)
+        if isinstance(event, ev.CallbackRequested):
+            run.promises[event.queue_id, event.entered_at] = event
         if isinstance(event, ev.AgentChanged) and event.state == "ENGAGED":
             # For whom, the call says; unless the controller died before.
             run.engaged.setdefault((event.agent_id, event.at), (CallId(""), ""))
@@ -197,6 +222,8 @@ def _take(run: Run, row: Row, joins: list[Row]) -> None:
             run.decisions[call_id].append(row)
         case ev.OfferEnded():
             run.outcomes[event.offer_id] = event.outcome
+        case ev.CallbackPromised():
+            run.promised[call_id] = event.at
         case ev.AgentEngaged():
             run.engaged[event.agent_id, event.at] = call_id, event.request
         case ev.TalkStarted():

@@ -11,8 +11,10 @@ from rich.table import Table
 from pbx.domain.ids import QueueId
 from pbx.domain.service_level import Figures
 from pbx.simulation.replay import Report
+from pbx.simulation.replay_outcome import Callbacks, Outcome, recorded
 from pbx.simulation.replay_rules import Rules
-from pbx.simulation.replay_what_if import Outcome, Usual, WhatIf, recorded, usual
+from pbx.simulation.replay_usual import Usual, usual
+from pbx.simulation.replay_what_if import WhatIf
 from pbx.simulation.svg import COLOURS, Panel, Series, picture
 
 
@@ -24,6 +26,9 @@ class Comparison:
     after: Figures
     occupancy_before: float | None
     occupancy_after: float | None
+    callbacks_recorded: Callbacks
+    callbacks_before: Callbacks
+    callbacks_after: Callbacks
 
 
 def compare(report: Report, rules: Rules, threshold_s: float) -> list[Comparison]:
@@ -45,6 +50,7 @@ def compare(report: Report, rules: Rules, threshold_s: float) -> list[Comparison
             after.figures(queue_id, threshold_s),
             before.occupancy(queue_id),
             after.occupancy(queue_id),
+            *(one.callbacks(queue_id) for one in (seen, before, after)),
         )
         for queue_id in sorted(usuals)
     ]
@@ -84,6 +90,11 @@ def table(rows: Iterable[Comparison], threshold_s: float) -> Table:
             first = str(row.queue_id) if number == 0 else ""
             shown.add_row(first, name, told(row.recorded), told(row.before), told(row.after))
         shown.add_row("", "occupancy", "-", _percent(row.occupancy_before), _percent(row.occupancy_after))
+        callbacks = (row.callbacks_recorded, row.callbacks_before, row.callbacks_after)
+        if any(one.attempts or one.promised for one in callbacks):
+            shown.add_row("", "callbacks promised", *(str(one.promised) for one in callbacks))
+            shown.add_row("", "called back", *(str(one.reached) for one in callbacks))
+            shown.add_row("", "called back after", *(_seconds(one.mean_wait_s) for one in callbacks))
         shown.add_section()
     return shown
 

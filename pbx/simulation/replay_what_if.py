@@ -6,6 +6,13 @@ agent took (else the queue's median), the call lasts as long as it did (else the
 unless its rule is one of those changed; agents log in, take breaks and lose their phones when they did. Agents answer
 every offer: not-ready for missed calls is not taken over, since who would have missed which call is not known.
 
+*Callbacks.* A caller who left a number leaves one when told of it again, after the same time, and the promise waits in
+the line from then on; of callers who were never told, the same share as of the others does, by a hash of the call. An
+agent who is offered a promise is reserved for as long as dialling, greeting and consent took then, or took in vain, and
+then talks; the next attempt follows as long after a vain one as it did. What nobody saw is taken by the queue's medians
+and its share of numbers that answered. Callers who were promised a callback in no queue, or by the centre, are so
+again. A promise counts neither as an answered nor as an abandoned call: callbacks have a line of their own.
+
 *Patience.* A caller who abandoned had the patience that was seen. Of one who was answered, or given up by the queue,
 only the lower end is known (the wait: the observation is censored). Such a caller gets the rest from the queue's
 Kaplan-Meier estimate of patience, conditioned on the wait, at a quantile that is a hash of the call; beyond the longest
@@ -18,11 +25,9 @@ and the distance between *recorded* and *before* says what the model is worth.
 from __future__ import annotations
 
 import heapq
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import replace
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -30,91 +35,17 @@ from pbx.domain.acd import Acd, Changed, Decision, ToCall
 from pbx.domain.agent import Status
 from pbx.domain.agent_status import BUSY, REJECTED, RONA
 from pbx.domain.ids import AgentId, CallId, QueueId
-from pbx.domain.service_level import Contact, End, Figures, figures, occupancy
+from pbx.domain.service_level import End
 from pbx.simulation.replay import Replay
 from pbx.simulation.replay_observed import Wait
+from pbx.simulation.replay_outcome import Outcome
 from pbx.simulation.replay_read import Configured
+from pbx.simulation.replay_usual import Usual, decided_s, quantile, usual
 from pbx.wire.messages import AgentConfig, QueueConfig
 
 Override = Callable[[QueueConfig | AgentConfig], QueueConfig | AgentConfig]
 _MISSED = (RONA, BUSY, REJECTED)
 _BUSY = ("RESERVED", "RINGING", "ON_CALL", "WRAP_UP")
-
-
-@dataclass(slots=True)
-class Outcome:
-    """By the queue that was joined."""
-
-    contacts: dict[QueueId, list[Contact]] = field(default_factory=lambda: defaultdict(list))
-    busy_s: dict[QueueId, float] = field(default_factory=lambda: defaultdict(float))
-    staffed_s: dict[QueueId, float] = field(default_factory=lambda: defaultdict(float))
-    """Of agents with the skills of the queue."""
-
-    def figures(self, queue_id: QueueId, threshold_s: float) -> Figures:
-        return figures(self.contacts.get(queue_id, ()), threshold_s)
-
-    def add(self, other: Outcome) -> None:
-        for queue_id, contacts in other.contacts.items():
-            self.contacts[queue_id] += contacts
-        for mine, theirs in ((self.busy_s, other.busy_s), (self.staffed_s, other.staffed_s)):
-            for queue_id, seconds in theirs.items():
-                mine[queue_id] += seconds
-
-    def occupancy(self, queue_id: QueueId) -> float | None:
-        return occupancy(self.busy_s[queue_id], self.staffed_s[queue_id])
-
-
-class Patience:
-    """Kaplan and Meier, Journal of the American Statistical Association 53 (1958)."""
-
-    def __init__(self, waits: Iterable[Wait]) -> None:
-        seen = sorted((w.over_at - w.at, w.end is not End.ABANDONED) for w in waits if w.over_at is not None)
-        self._steps: list[tuple[float, float]] = []
-        """Time, and the share whose patience is longer."""
-        left, share = len(seen), 1.0
-        for waited_s, censored in seen:
-            if not censored:
-                share *= 1 - 1 / left
-                self._steps.append((waited_s, share))
-            left -= 1
-
-    def after(self, waited_s: float, quantile: float) -> float | None:
-        """Of a caller who was still there then; None: longer than anybody was seen to have."""
-        there = next((share for at, share in reversed(self._steps) if at <= waited_s), 1.0)
-        return next((at for at, share in self._steps if at > waited_s and share <= there * (1 - quantile)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Usual:
-    """Of a queue, in seconds: what is taken for calls that did not come to it."""
-
-    ring_s: float
-    talk_s: float
-    wrap_up_s: float
-    patience: Patience
-
-
-def usual(waits: list[Wait]) -> Usual:
-    def median(values: Iterable[float | None], otherwise: float) -> float:
-        known = [value for value in values if value is not None]
-        return statistics.median(known) if known else otherwise
-
-    return Usual(
-        median((w.ring_s for w in waits), 3.0),
-        median((w.talk_s for w in waits), 180.0),
-        median((w.wrap_up_s for w in waits), 0.0),
-        Patience(w for w in waits if w.end is not End.REFUSED),
-    )
-
-
-def recorded(runs: Iterable[Replay]) -> Outcome:
-    outcome = Outcome()
-    for run in runs:
-        for wait in run.seen.waits:
-            if wait.over_at is not None and wait.end is not None:
-                # Until the agent answered, as a caller feels it.
-                outcome.contacts[wait.join.queue_id].append(Contact(wait.over_at - wait.join.entered_at, wait.end))
-    return outcome
 
 
 class WhatIf:
@@ -153,8 +84,11 @@ class WhatIf:
         for chose in self._replayed.seen.chosen:
             if chose.reason not in _MISSED:
                 self._at(chose.at, lambda c=chose: self._choose(c.agent_id, c.status, c.reason))  # type: ignore[misc]
-        for wait in self._replayed.seen.waits:
-            self._at(wait.at, lambda w=wait: self._join(w))  # type: ignore[misc]
+        waits = self._replayed.seen.waits
+        follow = {id(one) for wait in waits for one in (wait.promise, wait.again) if one is not None}
+        for wait in waits:
+            if id(wait) not in follow:  # those follow from what becomes of another wait
+                self._at(wait.at, lambda w=wait: self._join(w))  # type: ignore[misc]
         end = rows[-1].at if rows else 0.0
         while self._agenda and self._agenda[0][0] <= end:
             self.now, _, act = heapq.heappop(self._agenda)
@@ -199,15 +133,17 @@ class WhatIf:
         self._waiting.add(wait.call_id)
         patience_s = self._patience(wait)
         if patience_s is not None:
-            self._at(wait.at + patience_s, lambda: self._abandon(wait))
+            self._at(self.now + patience_s, lambda: self._abandon(wait))
         self._do(self._acd.handle(wait.call_id, wait.join, self.now))
 
     def _patience(self, wait: Wait) -> float | None:
         waited_s = 0.0 if wait.over_at is None else wait.over_at - wait.at
-        if wait.end is End.ABANDONED:
+        if wait.join.callback:
+            # A promise has none, but somebody may cancel it.
+            return waited_s if wait.end is End.ABANDONED and wait.vain_s is None else None
+        if wait.end is End.ABANDONED and not wait.promised:
             return waited_s
-        hashed = blake2b(f"{wait.call_id}\0{wait.at}".encode(), digest_size=8).digest()
-        return self._usual[wait.join.queue_id].patience.after(waited_s, int.from_bytes(hashed, "big") / 2**64)
+        return self._usually(wait).patience.after(waited_s, quantile(wait))
 
     def _abandon(self, wait: Wait) -> None:
         if wait.call_id not in self._waiting or self._waits[wait.call_id] is not wait:
@@ -223,8 +159,60 @@ class WhatIf:
     def _over(self, call_id: CallId, end: End) -> None:
         if call_id in self._waiting:
             self._waiting.discard(call_id)
-            join = self._waits[call_id].join
-            self.outcome.contacts[join.queue_id].append(Contact(self.now - join.entered_at, end))
+            self.outcome.took(self._waits[call_id], self.now, end)
+
+    def _usually(self, wait: Wait) -> Usual:
+        """A promise may wait in a queue that nobody joined."""
+        return self._usual.get(wait.join.queue_id) or usual([])
+
+    # --- callbacks --------------------------------------------------------------------------------------------------
+
+    def _told_of_callback(self, wait: Wait) -> None:
+        usually = self._usually(wait)
+        if wait.promised or wait.callback_offered_at is not None:
+            after_s = decided_s(wait)
+        else:
+            after_s = usually.decides_s if quantile(wait, "callback") < usually.leaves_number else None
+        if after_s is not None:
+            self._at(self.now + after_s, lambda: self._leave_number(wait))
+
+    def _leave_number(self, wait: Wait) -> None:
+        call_id, queue_id = wait.call_id, self._acd.waits_in(wait.call_id)
+        there = call_id in self._waiting and self._waits[call_id] is wait and call_id not in self._offers
+        if queue_id is None or not there:
+            return  # an agent was sooner
+        self._waiting.discard(call_id)
+        self.outcome.promised[wait.join.queue_id] += 1
+        self._do(self._acd.handle(call_id, cmd.LeaveQueue(queue_id), self.now))
+        if wait.promise is not None:
+            self._join(wait.promise)
+        elif not wait.promised:  # else the number had been promised one before
+            join = replace(wait.join, queue_id=queue_id, callback=True, preferred=None, preferred_s=0.0, caller=None)
+            self._join(Wait(CallId(f"{call_id}-callback"), join, self.now))
+
+    def _reserved(self, wait: Wait, offer: ev.OfferMade) -> None:
+        """An agent is, and the number is dialled."""
+        usually, call_id = self._usually(wait), wait.call_id
+        self.outcome.attempts[wait.join.queue_id] += 1
+        unknown = wait.vain_s is None and wait.end is not End.ANSWERED
+        if wait.vain_s is not None or (unknown and quantile(wait, "reached") >= usually.reached):
+            vain_s = usually.vain_s if wait.vain_s is None else wait.vain_s
+            self._at(self.now + vain_s, lambda: self._in_vain(call_id, offer))
+        else:
+            called_s = usually.called_s if wait.ring_s is None else wait.ring_s
+            self._at(self.now + called_s, lambda: self._answer(call_id, offer))
+
+    def _in_vain(self, call_id: CallId, offer: ev.OfferMade) -> None:
+        if self._offers.get(call_id) is not offer:
+            return
+        del self._offers[call_id]
+        self._waiting.discard(call_id)
+        gone = cmd.EndOffer(offer.offer_id, offer.agent_id, ev.OfferOutcome.CALLER_GONE)
+        self._do(self._acd.handle(call_id, gone, self.now))
+        wait = self._waits[call_id]
+        following = wait.again
+        if following is not None and wait.over_at is not None:
+            self._at(self.now + following.at - wait.over_at, lambda: self._join(following))
 
     def _answer(self, call_id: CallId, offer: ev.OfferMade) -> None:
         if self._offers.get(call_id) is not offer:
@@ -234,7 +222,7 @@ class WhatIf:
         answered = cmd.EndOffer(offer.offer_id, offer.agent_id, ev.OfferOutcome.ANSWERED)
         self._do(self._acd.handle(call_id, answered, self.now))
         wait = self._waits[call_id]
-        talk_s = self._usual[wait.join.queue_id].talk_s if wait.talk_s is None else wait.talk_s
+        talk_s = self._usually(wait).talk_s if wait.talk_s is None else wait.talk_s
         self._at(self.now + talk_s, lambda: self._release(wait, offer))
 
     def _release(self, wait: Wait, offer: ev.OfferMade) -> None:
@@ -242,7 +230,7 @@ class WhatIf:
         self._do(self._acd.handle(wait.call_id, cmd.ReleaseAgent(agent_id), self.now))
         timer = f"wrap_up:{agent_id}"
         if timer in self._timers and self._wrap_up_as_seen.get(offer.queue_id, True):
-            seen_s = self._usual[wait.join.queue_id].wrap_up_s if wait.wrap_up_s is None else wait.wrap_up_s
+            seen_s = self._usually(wait).wrap_up_s if wait.wrap_up_s is None else wait.wrap_up_s
             self._timer(timer, seen_s)
 
     # --- what the ACD decides -------------------------------------------------------------------------------------
@@ -259,10 +247,15 @@ class WhatIf:
                 case ToCall(call_id=call_id, event=ev.OfferMade() as offer):
                     self._offers[call_id] = offer
                     wait = self._waits[call_id]
-                    ring_s = self._usual[wait.join.queue_id].ring_s if wait.ring_s is None else wait.ring_s
+                    if wait.join.callback:
+                        self._reserved(wait, offer)
+                        continue
+                    ring_s = self._usually(wait).ring_s if wait.ring_s is None else wait.ring_s
                     self._at(self.now + ring_s, lambda c=call_id, o=offer: self._answer(c, o))  # type: ignore[misc]
                 case ToCall(call_id=call_id, event=ev.OfferWithdrawn(offer_id=offer_id)):
                     self._at(self.now, lambda c=call_id, o=offer_id: self._withdrawn(c, o))  # type: ignore[misc]
+                case ToCall(call_id=call_id, event=ev.CallbackOffered()):
+                    self._told_of_callback(self._waits[call_id])
                 case ToCall(call_id=call_id, event=ev.QueueRefused(asked=asked)):
                     self._over(call_id, End.GIVEN_UP if asked is None else End.REFUSED)
                 case ToCall(call_id=call_id, event=ev.WaitEnded()):

@@ -74,10 +74,13 @@ class TransferCall(Wire, frozen=True, tag="transfer_call"):
 
 
 class ConsultAgent(Wire, frozen=True, tag="consult_agent"):
-    """The caller goes on hold, and this agent is rung."""
+    """The caller goes on hold, and one of them is rung: this agent, whomever the queue offers, or the outside number in
+    E.164; exactly one is given."""
 
     call_id: str
-    agent_id: str
+    agent_id: str | None = None
+    queue_id: str | None = None
+    number: str | None = None
 
 
 class StepConsultation(Wire, frozen=True, tag="step_consultation"):

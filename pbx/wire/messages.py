@@ -132,6 +132,8 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     value_weight: float = 1.0
     callback_attempts: int = 3
     callback_retry_s: float = 900.0
+    extension: str | None = None
+    """By which agents name the queue at their phones."""
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):
@@ -242,7 +244,13 @@ class ExplainWait(Wire, frozen=True, tag="explain_wait"):
     agent_id: str | None = None
 
 
-RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait
+class ExplainChoice(Wire, frozen=True, tag="explain_choice"):
+    """Asks why the agents who are rung for this call, or talk to the caller, were chosen."""
+
+    call_id: str
+
+
+RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait | ExplainChoice
 """About agents and waiting calls."""
 PopCommand = RoutingCommand | CallbackCommand | RecordingCommand | HangUpCall | ParkCall | TalkCommand
 
@@ -293,6 +301,26 @@ class WaitExplained(Wire, frozen=True):
     estimate: WaitEstimate | None = None
 
 
+class AgentChosen(Wire, frozen=True):
+    """Why an offer was made to this agent: what was known when it was."""
+
+    offer_id: str
+    at: float
+    agent_id: str
+    queue_id: str
+    asked_by: str
+    """``call``: it found an idle agent, by the strategy; ``agent``: became free and took the first call in order."""
+    strategy: str
+    requirement: dict[str, int] | None
+    """None: the call waited for this agent alone."""
+    classes: list[str]
+    waited_s: float
+    """By effective priority: the age, and a minute for each point of priority."""
+    idle_s: float
+    turn: int
+    """The number of the agent's offer before this one, over all agents; 0: none."""
+
+
 class CommandReply(Wire, frozen=True):
     """``error_id`` is None on success. ``blob`` carries a recording's bytes (base64 in JSON)."""
 
@@ -305,3 +333,4 @@ class CommandReply(Wire, frozen=True):
     existing: bool = False
     slot: int | None = None
     """Of a call that was parked."""
+    chosen: list[AgentChosen] | None = None

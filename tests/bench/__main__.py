@@ -22,6 +22,9 @@ BENCHMARKS = {
     "readopt": "tests.bench.readopt",
     "match": "tests.bench.match",
     "wait-estimate": "tests.bench.estimate",
+    "sync": "tests.bench.sync",
+    "ingest": "tests.bench.ingest",
+    "api": "tests.bench.api",
 }
 """``make bench-NAME`` -> module."""
 NEED_FREESWITCH = {"call-freeswitch"}

@@ -15,6 +15,8 @@ RATE = 8000
 CALLER_HZ, AGENT_HZ, SECOND_HZ, SUPERVISOR_HZ = 440, 1000, 1290, 1570
 PROMPT_HZ = {"short": 730, "long": 930, "music": 610}
 """No one is near another's harmonics."""
+RINGING_HZ = 425
+"""What a phone that rings sounds like at a POP in Germany: a second, and four of silence."""
 PROMPT_S = {"short": 0.5, "long": 6.0, "music": 4.0}
 ALL_HZ = frozenset((CALLER_HZ, AGENT_HZ, SECOND_HZ, SUPERVISOR_HZ, *PROMPT_HZ.values()))
 
@@ -91,6 +93,28 @@ class FarEnd(ABC):
             if loop.time() > end:
                 raise AssertionError(f"{self.name} heard nothing for {seconds} s within {deadline_s} s")
             await asyncio.sleep(LOOK_S)
+
+    async def hears_ringing(self, deadline_s: float = 8) -> None:
+        """Wait until it hears half a second of the ringing tone."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        while not self._hears_ringing():
+            if loop.time() > end:
+                raise AssertionError(f"{self.name} hears no phone ring after {deadline_s} s")
+            await asyncio.sleep(LOOK_S)
+
+    async def rings_no_more(self) -> None:
+        """Wait for longer than the ringing tone's silence; it may sound to its end, and must not come again."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while loop.time() < begun + 5.5:
+            if loop.time() > begun + 2.0 and self._hears_ringing():
+                raise AssertionError(f"{self.name} hears a phone ring after {loop.time() - begun:.1f} s")
+            await asyncio.sleep(LOOK_S)
+
+    def _hears_ringing(self) -> bool:
+        samples = self.heard(WINDOW_S)
+        return len(samples) >= WINDOW_S * RATE and tone_level_db(samples, RATE, RINGING_HZ) >= PRESENT_DB
 
     async def hears(self, *hertz: int, deadline_s: float = 6) -> None:
         """Wait until it hears these tones and none of the others; without any: until there is silence."""

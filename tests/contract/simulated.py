@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pbx.adapters.memory.engine import Answer, Callee, Caller, Phone, SimulatedEngine
-from pbx.adapters.memory.legs import Tone, samples
+from pbx.adapters.memory.legs import RINGING, Tone, samples
 from pbx.domain.e164 import cli_of
 from pbx.domain.events import DigitPressed
 from pbx.domain.hangup_cause import HangupCause, cause_of_sip, sip_status
@@ -25,6 +25,7 @@ from tests.contract.far_end import (
     LOOK_S,
     PROMPT_HZ,
     PROMPT_S,
+    RINGING_HZ,
     SECOND_HZ,
     FarEnd,
 )
@@ -132,6 +133,7 @@ class SimulatedBackend(Backend):
         prompts = {f"de/{name}": Tone(PROMPT_HZ[name], PROMPT_S[name]) for name in ("short", "long")}
         self._engine = SimulatedEngine(clock, prompts=prompts)
         self._engine.tones["music:default"] = Tone(PROMPT_HZ["music"])
+        self._engine.tones[RINGING] = Tone(RINGING_HZ)
 
     @contextlib.asynccontextmanager
     async def controller(self) -> AsyncIterator[Controller]:

@@ -12,6 +12,7 @@ import pytest
 from dialplans import prompts, synth
 from dialplans.prompts import PromptError, build, catalogue, load_manifest, parse_texts, texts_of
 from dialplans.synth import SynthesisError
+from pbx.domain import spoken
 from pbx.domain.wait_announcement import WAIT_PROMPTS
 from tests.lab.audio import contains_tone
 
@@ -29,6 +30,7 @@ NEEDED = {
     *(f"position-{number}" for number in range(1, prompts.LAST_POSITION + 1)),
     "position-more",
     *WAIT_PROMPTS,
+    *spoken.NUMBERS,
     "all-agents-busy",
     "no-agent",
     "queue-full",
@@ -56,7 +58,8 @@ def test_every_prompt_exists_in_every_language() -> None:
 
 def test_no_two_ids_of_a_language_say_the_same() -> None:
     for language in catalogue():
-        texts = list(texts_of(language).values())
+        # Not every language says one in another way before a hundred.
+        texts = [text for prompt_id, text in texts_of(language).items() if prompt_id != spoken.BEFORE]
         assert len(set(texts)) == len(texts)
 
 
@@ -69,7 +72,8 @@ def test_what_was_built_is_speech_with_its_hash_and_length(built: Path) -> None:
             assert hashlib.sha256(data).hexdigest() == prompt.sha256
             assert prompt.duration_ms == len(data) // 8
             assert len((built / language / f"{prompt_id}.ulaw").read_bytes()) == len(data)
-            assert 500 < prompt.duration_ms < 20_000, prompt_id
+            shortest_ms = 150 if prompt_id in spoken.NUMBERS else 500
+            assert shortest_ms < prompt.duration_ms < 20_000, prompt_id
             sound = synth.decode(built / language / f"{prompt_id}.alaw")
             assert 0.02 < float(np.sqrt(np.mean(sound**2))) < 0.4, prompt_id
             assert float(np.max(np.abs(sound))) <= synth.PEAK * 1.05

@@ -50,6 +50,10 @@ async def test_a_wait_is_explained_relaxed_and_wrapped_up(stack: Stack) -> None:
         assert offer["at"] - joined["at"] > 3.9  # not before the step; the timer is not of the wall clock
         await phone.wait_for("CALL_ESTABLISHED", deadline_s=30)
         await stack.talking(caller)
+        [chosen] = (await stack.api.get(f"calls/{call_id}/choice"))["items"]
+        assert (chosen["agent_id"], chosen["asked_by"]) == (novice.agent_id, "call")
+        assert (chosen["strategy"], chosen["requirement"]) == ("longest_idle", {"support": 1})
+        assert chosen["waited_s"] > 3.9
         with pytest.raises(ApiProblem) as refused:
             await stack.api.get(f"calls/{call_id}/wait")
         assert (refused.value.status, refused.value.body["error_id"]) == (409, "not_waiting")

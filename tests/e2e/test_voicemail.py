@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -20,6 +21,7 @@ from tests.lab.lab import Lab
 from tests.lab.stack import Stack, recordings_on_disk
 
 CALLER_HZ = 1000
+SILENCE_S = 3.0
 QUIET = 0.01
 BYTES_S = 8000 * 4
 NUMBERS = itertools.count(1)
@@ -29,7 +31,13 @@ MESSAGE: dict[str, Any] = {
     "start": "message",
     "languages": ["de"],
     "nodes": {
-        "message": {"type": "voicemail", "mailbox": "support", "next": "end", "on_failure": "sorry"},
+        "message": {
+            "type": "voicemail",
+            "mailbox": "support",
+            "silence_s": SILENCE_S,
+            "next": "end",
+            "on_failure": "sorry",
+        },
         "sorry": {"type": "hang_up", "prompts": ["voicemail-failed"]},
         "end": END,
     },
@@ -74,7 +82,8 @@ def captured_s(stack: Stack) -> float:
 
 
 async def test_messages(lab: Lab, engine: Engine) -> None:
-    """One caller hangs up during the greeting; another leaves a message, which is heard and deleted."""
+    """One caller hangs up during the greeting; another leaves a message, which is heard and deleted; a third one
+    speaks, and says nothing any more."""
     async with started(lab, engine, MESSAGE) as stack:
         async with stack.caller("hasty", cli="+491700000001") as hasty:
             await hasty.wait_for("CALL_ESTABLISHED")
@@ -114,6 +123,31 @@ async def test_messages(lab: Lab, engine: Engine) -> None:
         with pytest.raises(ApiProblem, match="unknown_voicemail"):
             await stack.api.get(path)
         assert recordings_on_disk(stack.pop) == []
+        await falls_silent(stack)
+
+
+async def falls_silent(stack: Stack) -> None:
+    """The message ends by silence, and the samples say how much of it there was."""
+    async with stack.caller("pensive", cli="+491700000003", tone_hz=CALLER_HZ) as caller:
+        await caller.wait_for("CALL_ESTABLISHED")
+        await stack.at_node(caller, "message")
+        await caller.send_digits("1")
+        call_id = await stack.call_id(caller)
+        await stack.event("RecordingStarted", call_id=call_id)
+        await asyncio.to_thread(wait_until, lambda: captured_s(stack) > SILENCE_S + 1, 12, "speech longer than silence")
+        assert not [event for event in stack.journal() if event["kind"] == "RecordingSilent"]
+        await caller.mute()
+        left = await stack.event("VoicemailLeft", call_id=call_id)
+        await caller.wait_for("CALL_CLOSED")
+        cdr = await stack.record(call_id)
+    assert (left["ended_by"], cdr["voicemails"][0]["ended_by"]) == ("silence", "silence")
+    [message] = await stack.api.items("voicemails")
+    content = await stack.api.download(f"voicemails/{message['voicemail_id']}/content")
+    samples, rate = soundfile.read(io.BytesIO(content))
+    loud = np.flatnonzero(abs(samples[:, 0]) > QUIET)
+    assert contains_tone(samples[: loud[-1], 0], rate, CALLER_HZ)
+    # What was captured and not yet written when it was looked at is silence, too.
+    assert SILENCE_S - 0.1 < (len(samples) - loud[-1]) / rate < SILENCE_S + 3
 
 
 async def test_survey(lab: Lab, engine: Engine) -> None:

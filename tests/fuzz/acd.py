@@ -70,6 +70,7 @@ class Model(Watch):
             (14, self.talk_ends),
             (14, self.time_passes),
             (6, self.supervise),
+            (7, self.consult),
             (8, lambda: self.status(c.choice(AGENTS), c.choice(list(Status)))),
             (5, lambda: self.phone(c.choice(AGENTS), c.random() < 0.8)),
             (5, self.leave),
@@ -204,9 +205,23 @@ class Model(Watch):
             self.talking[call_id] = agent_id
             self.seen["taken over"] += 1
 
+    def consult(self) -> None:
+        """An agent who talks asks for one of a queue; whoever came is given the call, or let go."""
+        if not self.talking:
+            return
+        call_id = self.chance.choice(sorted(self.consulted) or sorted(self.talking))
+        if call_id in self.consulted:
+            (self.complete if self.chance.random() < 0.5 else self.end_consultation)(call_id)
+            self.seen["consulted"] += 1
+        elif call_id not in self.waiting:
+            self.callbacks.discard(call_id)
+            self.enter(call_id, cmd.JoinQueue(self.chance.choice(QUEUES), self.now, self.chance.choice((0, 0, 2))))
+
     def talk_ends(self) -> None:
         if self.talking:
-            self.hang_up(self.chance.choice(sorted(self.talking)))
+            call_id = self.chance.choice(sorted(self.talking))
+            if call_id not in self.waiting or self.chance.random() < 0.1:  # who consults a queue rarely gives up
+                self.hang_up(call_id)
 
     def leave(self) -> None:
         if self.waiting:

@@ -73,6 +73,8 @@ class Watch:
         self.wrapping: set[AgentId] = set()
         self.engaged: dict[CallId, AgentId] = {}
         """Supervisors of calls that are talking."""
+        self.consulted: dict[CallId, AgentId] = {}
+        """Agents whom a queue gave to a call that is talking, and that waited there for one to consult."""
         self.callbacks: set[CallId] = set()
         """Those of the calls for which nobody holds the line."""
         self.seen: Counter[str] = Counter()
@@ -95,7 +97,8 @@ class Watch:
                     assert call_id not in self.offers, "a call has one offer at most"
                     rung = [other.agent_id for other in self.offers.values()]
                     assert offer.agent_id not in rung, "an agent has one offer at most"
-                    assert offer.agent_id not in self.talking.values(), "nobody is rung while on a call"
+                    on_call = (*self.talking.values(), *self.consulted.values())
+                    assert offer.agent_id not in on_call, "nobody is rung while on a call"
                     assert offer.agent_id not in self.wrapping, "wrap-up is honoured"
                     assert offer.agent_id not in self.engaged.values(), "nobody is rung while supervising"
                     agent = self.acd.agents[offer.agent_id]
@@ -120,7 +123,8 @@ class Watch:
                 case cmd.CancelTimer(timer=timer):
                     self.timers.pop(timer, None)
                 case ToCall(call_id=call_id, event=ev.AgentEngaged(agent_id=agent_id)):
-                    busy = (*self.talking.values(), *self.wrapping, *self.engaged.values())
+                    on_call = (*self.talking.values(), *self.consulted.values())
+                    busy = (*on_call, *self.wrapping, *self.engaged.values())
                     assert agent_id not in busy, "who is busy is not engaged"
                     self.engaged[call_id] = agent_id
                     self.seen["AgentEngaged"] += 1
@@ -157,7 +161,7 @@ class Watch:
         offer = self.offers.pop(call_id)
         if outcome is ev.OfferOutcome.ANSWERED:
             self.waiting.discard(call_id)
-            self.talking[call_id] = offer.agent_id
+            (self.consulted if call_id in self.talking else self.talking)[call_id] = offer.agent_id
         if outcome is ev.OfferOutcome.CALLER_GONE:
             self.waiting.discard(call_id)
         self.do(lambda: self.acd.handle(call_id, cmd.EndOffer(offer.offer_id, offer.agent_id, outcome), self.now))
@@ -181,13 +185,35 @@ class Watch:
     def hang_up(self, call_id: CallId) -> None:
         """A conversation ends."""
         self._let_go(call_id)
+        self.end_consultation(call_id)
         self._hang_up(call_id, lambda agent: self.acd.handle(call_id, cmd.ReleaseAgent(agent), self.now))
+
+    def end_consultation(self, call_id: CallId) -> None:
+        """At whatever point it is."""
+        if call_id in self.waiting:
+            self.abandon(call_id)
+        agent_id = self.consulted.pop(call_id, None)
+        if agent_id is not None:
+            self._release(call_id, agent_id)
+
+    def complete(self, call_id: CallId) -> None:
+        """The consulted agent has the call, the first one wraps up."""
+        former, self.talking[call_id] = self.talking[call_id], self.consulted.pop(call_id)
+        self._release(call_id, former)
+
+    def _release(self, call_id: CallId, agent_id: AgentId) -> None:
+        if self.acd.agents[agent_id].wrap_up_s > 0:
+            self.wrapping.add(agent_id)
+        self.do(lambda: self.acd.handle(call_id, cmd.ReleaseAgent(agent_id), self.now))
 
     def drop(self, call_id: CallId) -> None:
         """A call dies without a word."""
         self.waiting.discard(call_id)
         self.offers.pop(call_id, None)
         self.engaged.pop(call_id, None)
+        consulted = self.consulted.pop(call_id, None)
+        if consulted is not None and self.acd.agents[consulted].wrap_up_s > 0:
+            self.wrapping.add(consulted)
         if call_id in self.talking:
             self._hang_up(call_id, lambda _: self.acd.drop_call(call_id, self.now))
         else:
@@ -228,7 +254,7 @@ class Watch:
         waiting = [call_id for queue_id in self.acd._lines for call_id in self.acd.waiting_calls(queue_id)]
         assert sorted(waiting) == sorted(self.waiting), "no call is lost or in two places"
         assert self.offers.keys() <= self.waiting, "an offer is a waiting call's"
-        for call_id, agent_id in self.talking.items():
+        for call_id, agent_id in (*self.talking.items(), *self.consulted.items()):
             assert self.acd.agents[agent_id].call_id == call_id, "who talks is on the call"
         for agent_id in self.wrapping:
             assert self.acd.agents[agent_id].state is State.WRAP_UP, "wrap-up is not cut short"

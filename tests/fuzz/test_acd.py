@@ -37,6 +37,7 @@ def test_a_million_steps_break_nothing(million_steps: Counter[str]) -> None:
         "unknown_queue",
     ):
         assert seen[what] > 300, f"{what} hardly ever happened"
+    assert seen["consulted"] > 100
     assert seen["offers"] > 50_000
     assert seen["QueueOverflowed"] > 10_000
 

@@ -177,6 +177,10 @@ class Phone:
         for digit in digits:
             await self._controlled().command("sndcode", digit)
 
+    async def mute(self) -> None:
+        """Say nothing from now on, or the tone again."""
+        await self._controlled().command("mute")
+
     def recordings(self) -> list[Path]:
         """What it heard, one file a call, oldest first (their names have the second the call began)."""
         return sorted(self.directory.glob("dump-*-dec.wav"))

@@ -34,6 +34,8 @@ DID = "+49305550100"
 OVERFLOW = "+49305550999"
 API_PORT = 8080
 BUS_PORT = 4222
+CRM_PORT = 8090
+"""Of an HTTP service on the centre's host that flows may ask."""
 
 
 @dataclass(slots=True)
@@ -387,6 +389,7 @@ def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) ->
     }
     if centre is not None:
         env |= {"CALLPLANE_POP_BUS_URL": f"nats://{centre.address}:{BUS_PORT}", "CALLPLANE_POP_KEY": key}
+        env["CALLPLANE_POP_LOOKUP_ORIGINS"] = json.dumps([f"http://{centre.address}:{CRM_PORT}"])
     return pop.spawn([sys.executable, "-m", "pbx", "run"], name="controller", env=env, cwd=ROOT)
 
 

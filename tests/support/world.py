@@ -21,6 +21,7 @@ from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
 from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId
+from pbx.ports.media_engine import Clock
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
 from pbx.wire.codec import project_call
@@ -66,11 +67,15 @@ def sha_of(prompt_id: str, language: str) -> str:
 class World:
     """``async with World(tmp_path) as world``; needs a VirtualTimeLoop."""
 
-    def __init__(self, directory: Path, flow: dict[str, Any] | None = None, **queue: Any) -> None:
-        loop = asyncio.get_running_loop()
-        if not isinstance(loop, VirtualTimeLoop):
-            raise TypeError("a World lives in virtual time")
-        self.clock = loop.wall
+    def __init__(
+        self, directory: Path, flow: dict[str, Any] | None = None, clock: Clock | None = None, **queue: Any
+    ) -> None:
+        if clock is None:
+            loop = asyncio.get_running_loop()
+            if not isinstance(loop, VirtualTimeLoop):
+                raise TypeError("a World lives in virtual time, or has a clock of its own")
+            clock = loop.wall
+        self.clock = clock
         graph = flow or FLOW
         prompt_ids = parse(FlowId("check"), 1, graph).prompt_ids()
         prompt_ids |= {name for name in texts_of("de") if name.startswith("agent-")}

@@ -86,7 +86,7 @@ async def test_consult_swap_and_complete(tmp_path: Path) -> None:
         await scene.begin({"DE": Regime.NONE})
         scene.boss.behaviour = Answer.NEVER
         assert await scene.consult() is None
-        assert (world.hears(scene.caller.leg_id), world.hears(scene.anna.leg_id)) == (MUSIC, set())
+        assert (world.hears(scene.caller.leg_id), world.hears(scene.anna.leg_id)) == (MUSIC, {"tone:ringing"})
         assert world.state("boss") == ("NOT_READY", "SUPERVISING", "ENGAGED")
         for step in ("swap", "complete", "conference"):
             assert await scene.step(step) == "consulted_not_there"

@@ -300,7 +300,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("voicemail", {"min_s": -1}, "min_s", "from 0 to 60"),
     ("voicemail", {"max_s": 2}, "min_s", "not be longer than max_s"),
     ("voicemail", {"terminator": "5"}, "terminator", "must be one of"),
-    ("voicemail", {"silence_s": 5}, "silence_s", "not known"),
+    ("voicemail", {"silence_s": 0.5}, "silence_s", "from 1 to 60"),
     ("voicemail", {"next": "gone"}, "next", "names no node"),
     ("voicemail", {"on_failure": ...}, "on_failure", "is missing"),
     ("survey", {"questions": []}, "questions", "from 1 to 20"),

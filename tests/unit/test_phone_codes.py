@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pbx.adapters.memory.engine import Caller
+from pbx.adapters.memory.engine import Callee, Caller
 from pbx.controller.phone_codes import PhoneCodes
 from pbx.domain import events as ev
 from pbx.domain.ids import LegId
@@ -195,6 +195,53 @@ async def test_blind_transfer_by_keys(tmp_path: Path) -> None:
         scene.caller.hang_up()
         cdr = await world.ended(scene.caller)
         assert [t.agent_id for t in cdr.talks] == ["anna", "boss"]
+
+
+async def test_queues_by_keys(tmp_path: Path) -> None:
+    """Consulted, and handed to, by the queue's extension."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        billing = wire.QueueConfig(queue_id="billing", name="Billing", skills={"billing": 1}, extension="500")
+        world.configure("queue.billing", billing)
+        scene = AtThePhone(world)
+        await scene.begin_with()
+        bela = world.agent("bela", skills={"billing": 1})
+        await scene.key("*3500#")
+        await world.until(lambda: world.hears(bela.leg_id) == {"anna"})
+        await scene.key("*7")
+        assert world.hears(scene.caller.leg_id) == {"anna"}
+        await world.until(lambda: world.state("bela")[2] == "IDLE")
+        await scene.key("*2501#")  # nobody's
+        assert world.hears(scene.caller.leg_id) == {"anna"}
+        await scene.key("*2500#")
+        await world.until(lambda: bela.leg_id in world.engine.legs and world.hears(bela.leg_id) == {"caller"})
+        cdr = await scene.finish()
+        assert [(t.agent_id, t.queue_id) for t in cdr.talks] == [("anna", "support"), ("bela", "billing")]
+
+
+async def test_outside_numbers_by_keys(tmp_path: Path) -> None:
+    """As they are dialled at home. What may not be called does nothing, and stands nowhere."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        callee = world.engine.callees["+493055501234"] = Callee("+493055501234")
+        scene = AtThePhone(world)
+        await scene.begin_with()
+        for refused in ("*8110#", "*80900123456#", "*90033140205050#", "*8#"):
+            await scene.key(refused)
+            assert world.hears(scene.caller.leg_id) == {"anna"}
+        await scene.key("*803055501234#")
+        await world.until(lambda: callee.leg_id in world.engine.legs)
+        world.engine.pick_up(callee.leg_id)  # type: ignore[arg-type]
+        await world.run(0.1)
+        assert world.hears(scene.caller.leg_id) == MUSIC
+        await scene.key("*7")
+        assert world.hears(scene.caller.leg_id) == {"anna"}
+        await scene.key("*903055501234#")
+        await world.until(lambda: callee.leg_id in world.engine.legs)
+        world.engine.pick_up(callee.leg_id)  # type: ignore[arg-type]
+        await world.run(0.1)
+        assert "ForwardAnswered" in world.kinds(scene.caller)
+        cdr = await scene.finish()
+        assert [(f.why, f.outcome) for f in cdr.forwards] == [("consultation", "answered"), ("transfer", "answered")]
+        assert not any(b"0900123456" in bytes(e.data) for e in world.journal.read_call(scene.call_id))
 
 
 async def test_keys_mean_nothing_unless_the_pop_says_so(tmp_path: Path) -> None:

@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 
 from pbx.adapters.memory.engine import Answer
+from pbx.adapters.memory.legs import Tone
+from pbx.domain import events as ev
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
 from pbx.wire import messages as wire
 from tests.support.world import SHORT_FLOW, World
 from tests.unit import test_survey as survey
+from tests.unit.test_call_nodes import events
 from tests.unit.test_callbacks import CONSENT_FLOW, QUEUE, Desk, morning
 from tests.unit.test_consultation import APART, CONFERENCE, PRIVATE, Consulting
 from tests.unit.test_forwarding import callee, out, rings, talks_outside
 from tests.unit.test_parking import parked, parks, retrieve
-from tests.unit.test_voicemail import mailbox, outcome, speaking
+from tests.unit.test_voicemail import mailbox, outcome, says, speaking
 
 KILL = pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
 ALL_HEAR = {"private": PRIVATE, "apart": APART, "conference": CONFERENCE}
@@ -158,6 +161,21 @@ async def test_a_message_goes_on_in_the_same_file(tmp_path: Path, kill: bool) ->
         assert recording.recording_id == recording_id
         assert recording.duration_ms == pytest.approx(6000, abs=300)
         assert world.files() == [f"{recording_id}.wav"]
+
+
+@KILL
+async def test_a_message_that_goes_on_still_ends_by_silence(tmp_path: Path, kill: bool) -> None:
+    async with World(tmp_path, mailbox(silence_s=3)) as world:
+        caller = await speaking(world)
+        says(world, caller, Tone(700))
+        await world.run(4)
+        await world.restart(kill=kill)
+        await world.run(2)
+        says(world, caller, None)
+        cdr = await world.ended(caller)
+        assert outcome(cdr) == ("silence", None)
+        [silent] = [event for event in events(world, caller) if isinstance(event, ev.RecordingSilent)]
+        assert silent.said_s >= 5
 
 
 @KILL

@@ -23,7 +23,7 @@ from pbx.simulation.replay import replay
 from pbx.simulation.replay_cli import main
 from pbx.simulation.replay_observed import Wait
 from pbx.simulation.replay_read import UnusableJournal, read
-from pbx.simulation.replay_what_if import Patience
+from pbx.simulation.replay_usual import Patience
 from pbx.simulation.virtual_time import VirtualTimeLoop
 from tests.support.busy import AGENTS, busy, killed, world_of
 
@@ -286,3 +286,36 @@ def test_patience_of_those_who_were_answered_is_longer_than_their_wait() -> None
     assert patience.after(20, 0.4) == 30
     assert patience.after(20, 0.6) is None
     assert patience.after(30, 0.1) is None
+
+
+# --- why --------------------------------------------------------------------------------------------------------------
+
+
+def test_why_a_call_waited_and_who_got_it(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with sqlite3.connect(journal) as db:
+        joined = "SELECT call_id FROM events WHERE kind = 'QueueJoined'"
+        offered = (
+            "SELECT call_id, json_extract(CAST(data AS TEXT), '$.agent_id'), json_extract(CAST(data AS TEXT), '$.at')"
+        )
+        rows = db.execute(f"{offered} FROM events WHERE kind = 'OfferMade' AND call_id IN ({joined})").fetchall()
+    db.close()
+    calls = Counter(call for call, _, _ in rows)
+    call_id, offers = calls.most_common(1)[0]
+    assert offers > 1
+    assert main([str(journal), "--why", call_id, "--json"]) == 0
+    why = json.loads(capsys.readouterr().out)["why"]
+    chosen = [(one["choice"]["agent_id"], one["at"]) for one in why if "choice" in one]
+    assert chosen == [(agent, at) for call, agent, at in rows if call == call_id]
+    assert all(one["choice"]["asked_by"] in ("call", "agent") for one in why if "choice" in one)
+    waits = [one["wait"] for one in why if "wait" in one]
+    assert waits
+    assert all(wait["reasons"] for wait in waits)
+    assert main([str(journal), "--why", call_id]) == 0
+    said = capsys.readouterr().out
+    assert said.count("offer ") == offers
+    assert "joined" in said
+
+
+def test_why_of_a_call_that_never_waited(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(journal), "--why", "nobody"]) == 2
+    assert "no such call waited" in capsys.readouterr().err

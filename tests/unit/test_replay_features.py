@@ -4,6 +4,7 @@ callbacks, with a controller that dies among them."""
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from pbx.domain.e164 import cli_of, e164
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
 from pbx.simulation.replay import replay
+from pbx.simulation.replay_cli import main
 from pbx.simulation.replay_read import read
 from pbx.simulation.virtual_time import VirtualTimeLoop
 from pbx.wire import messages as wire
@@ -163,3 +165,65 @@ async def test_an_ordinary_call_writes_no_row_for_a_replay(tmp_path: Path) -> No
         of_the_router = [kind for call_id, kind in rows if call_id is None]
         assert of_the_router == ["AgentChanged"] * 5  # reserved, ringing, on call, wrap-up, idle
         assert len(rows) == 20  # as many as before there was a replay
+
+
+def _rows(recorded: Path, rules: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(rules))
+    assert main([str(recorded), "--queues", str(file), "--json"]) == 0
+    rows: dict[str, Any] = {row["queue_id"]: row for row in json.loads(capsys.readouterr().out)["queues"]}["support"]
+    return rows
+
+
+def test_callbacks_under_the_same_rules_are_as_they_were(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = _rows(recorded, {"support": {"name": "Another name"}}, tmp_path, capsys)
+    seen, before = row["callbacks_recorded"], row["callbacks_before"]
+    assert row["callbacks_after"] == before
+    db = sqlite3.connect(recorded)
+    kinds = Counter(kind for (kind,) in db.execute("SELECT kind FROM events"))
+    db.close()
+    # Every attempt has its agent; some promises were made twice, and some last into the next run.
+    assert seen["attempts"] == pytest.approx(kinds["CallbackDialled"], abs=3)
+    assert seen["promised"] >= kinds["CallbackRequested"] - 3
+    assert kinds["CallbackDone"] - 3 <= seen["reached"] <= kinds["CallbackDone"]
+    for name in ("promised", "attempts", "reached"):
+        assert before[name] == pytest.approx(seen[name], rel=0.25), name
+    assert row["before"]["abandoned"] == pytest.approx(row["recorded"]["abandoned"], rel=0.25)
+
+
+def test_who_is_not_told_of_callbacks_waits_or_gives_up(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = _rows(recorded, {"support": {"steps": []}}, tmp_path, capsys)
+    assert row["callbacks_after"]["promised"] == 0  # those of the run before are owed all the same
+    assert row["callbacks_after"]["attempts"] < row["callbacks_before"]["attempts"]
+    after, before = row["after"], row["before"]
+    assert after["answered"] + after["abandoned"] > before["answered"] + before["abandoned"] + 20
+
+
+def test_more_hands_call_fewer_back(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without wrap-up there is more time for everybody; fewer callers are still there to be told."""
+    row = _rows(recorded, {"support": {"wrap_up_s": 0, "shift": "any"}}, tmp_path, capsys)
+    after, before = row["callbacks_after"], row["callbacks_before"]
+    assert after["promised"] < before["promised"]
+    assert after["attempts"] < before["attempts"]
+
+
+def test_callers_who_were_never_told_of_callbacks_leave_numbers_like_the_others(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told after 2 s instead of 8, more callers are still there."""
+    steps = [{"after_s": 2, "action": {"type": "offer_callback"}}]
+    row = _rows(recorded, {"support": {"steps": steps}}, tmp_path, capsys)
+    assert row["callbacks_after"]["promised"] > row["callbacks_before"]["promised"] + 5
+    assert row["callbacks_after"]["attempts"] > row["callbacks_before"]["attempts"]
+
+
+def test_the_table_has_callbacks(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_text("support: {wrap_up_s: 1}\n")
+    assert main([str(recorded), "--queues", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("callbacks promised", "called back", "called back after"))

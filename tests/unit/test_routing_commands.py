@@ -44,6 +44,11 @@ async def test_steps_from_the_wire_change_a_wait(tmp_path: Path) -> None:
         assert later.effective_priority == pytest.approx(2 + later.waited_s / 60, abs=0.01)
         assert world.state("novice")[2] == "IDLE"
         await world.until(lambda: world.state("novice")[2] == "ON_CALL")
+        [chosen] = world.told(wire.ExplainChoice(call_id=call_id)).chosen or []
+        assert (chosen.agent_id, chosen.queue_id, chosen.asked_by) == ("novice", "support", "call")
+        assert (chosen.strategy, chosen.requirement, chosen.turn) == ("longest_idle", {"support": 1}, 0)
+        assert chosen.waited_s == pytest.approx(40 + 2 * 60, abs=2)
+        assert chosen.idle_s == pytest.approx(40, abs=2)
         assert routing_commands.carry_out(world.pop.router, wire.ExplainWait(call_id=call_id)).error_id == "not-waiting"
         caller.hang_up()
         await world.ended(caller)
@@ -112,6 +117,7 @@ async def test_wrap_up_is_extended_and_ended_by_command(tmp_path: Path) -> None:
         (wire.EndWrapUp(agent_id="nobody"), "unknown-agent"),
         (wire.ExplainWait(call_id="x", agent_id="nobody"), "unknown-agent"),
         (wire.ExplainWait(call_id="x"), "not-waiting"),
+        (wire.ExplainChoice(call_id="x"), "not-offered"),
         (wire.SetAgentStatus(agent_id="anna", status="ASLEEP"), "bad-status"),
     ],
 )

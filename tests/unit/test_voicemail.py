@@ -245,6 +245,7 @@ async def test_an_empty_file_is_no_message(tmp_path: Path, monkeypatch: pytest.M
         [(path, _)] = world.engine.recordings.values()
 
         async def stop(*_: Any) -> None:
+            world.engine.recordings.clear()
             path.write_bytes(b"")
 
         monkeypatch.setattr(world.engine, "stop_recording", stop)
@@ -425,3 +426,66 @@ async def test_erasing(tmp_path: Path) -> None:
         assert again.discarded
         assert await world.command(erase) == "unknown-recording"
         assert await world.command(wire.EraseRecording(recording_id="../x", call_id=cdr.call_id)) == "unknown-recording"
+
+
+# --- silence ----------------------------------------------------------------------------------------------------------
+
+
+def says(world: World, caller: Caller, what: Tone | None) -> None:
+    """From now on; the media server's file has it a moment later."""
+    leg = world.engine.legs[caller.leg_id]
+    name = f"leg:{caller.leg_id}"
+    leg.saying.append((world.clock(), frozenset((name,)) if what else frozenset()))
+    if what:
+        world.engine.tones[name] = what
+
+
+async def test_silence_ends_the_message(tmp_path: Path) -> None:
+    """4 s of speech, a pause that is too short, 3 s more, and nothing."""
+    async with World(tmp_path, mailbox(silence_s=3)) as world:
+        caller = await speaking(world)
+        for speech in (Tone(700), None, Tone(700), None):
+            says(world, caller, speech)
+            await world.run(4.0 if speech else 2.0)
+            assert "RecordingSilent" not in world.kinds(caller)
+        await world.until(lambda: caller.hears == "de/voicemail-thanks")
+        cdr = await world.ended(caller)
+        assert outcome(cdr) == ("silence", None)
+        assert cdr.recordings[0].duration_ms == pytest.approx(13_500, abs=1600)
+        [silent] = [event for event in events(world, caller) if isinstance(event, ev.RecordingSilent)]
+        assert silent.said_s == pytest.approx(8, abs=0.3)
+
+
+async def test_who_says_nothing_leaves_no_message(tmp_path: Path) -> None:
+    async with World(tmp_path, mailbox(silence_s=4, min_s=1)) as world:
+        caller = await speaking(world)
+        says(world, caller, None)
+        cdr = await world.ended(caller)
+        assert outcome(cdr) == (None, "too_short")
+        assert (cdr.nodes, world.files()) == (["node", "good"], [])
+        assert (cdr.ended_at or 0) - (cdr.recordings[0].started_at) < 10
+
+
+@pytest.mark.parametrize("how", ["#", "hang up"])
+async def test_nobody_listens_for_silence_after_the_end(tmp_path: Path, how: str) -> None:
+    async with World(tmp_path, mailbox(silence_s=3)) as world:
+        caller = await speaking(world)
+        world.engine.tones[f"leg:{caller.leg_id}"] = Tone(700)
+        await world.run(5)
+        if how == "#":
+            caller.press("#")
+        else:
+            caller.hang_up()
+        cdr = await world.ended(caller)
+        await world.run(20)
+        assert (outcome(cdr)[1], "RecordingSilent" in world.kinds(caller)) == (None, False)
+
+
+async def test_without_silence_s_a_caller_may_be_silent(tmp_path: Path) -> None:
+    async with World(tmp_path, mailbox(max_s=60)) as world:
+        caller = await speaking(world)
+        says(world, caller, None)
+        await world.run(50)
+        assert caller.cause is None
+        caller.press("#")
+        assert outcome(await world.ended(caller)) == ("terminator", None)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Table, event, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from orchestrator.adapters.db import bulk
+
 _WRITE = "callplane_write"
+IDLE_S = 1.0
 _CONFIG_LOCK = 0x63616C6C
-"""Key of the advisory lock that serialises configuration changes on PostgreSQL."""
+_PROJECTION_LOCK = 0x63616C70
+"""Keys of the advisory locks that serialise configuration changes, and projections, on PostgreSQL."""
 
 
 class Database:
@@ -22,6 +29,9 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        # A read sees each statement's own snapshot on PostgreSQL, in a transaction or not: it needs none.
+        reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = async_sessionmaker(reading, expire_on_commit=False)
 
     @property
     def is_sqlite(self) -> bool:
@@ -29,26 +39,29 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        async with self._sessions() as session:
+        async with self._readers() as session:
             yield session
 
     @asynccontextmanager
-    async def write(self, *, config: bool = False) -> AsyncIterator[AsyncSession]:
+    async def write(self, *, config: bool = False, projections: bool = False) -> AsyncIterator[AsyncSession]:
         """``config``: one such transaction at a time over all centres, so that checks against other rows hold
-        until the commit and revisions are committed in the order in which they were counted."""
+        until the commit and revisions are committed in the order in which they were counted. ``projections``: the
+        same for what is made of events."""
         async with self._sessions() as session, session.begin():
             await session.connection(execution_options={_WRITE: True})
-            if config and not self.is_sqlite:
-                await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CONFIG_LOCK})
+            if not self.is_sqlite and (config or projections):
+                key = _CONFIG_LOCK if config else _PROJECTION_LOCK
+                await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             yield session
 
     async def insert_new(
         self, session: AsyncSession, table: Table, rows: list[dict[str, Any]], returning: Iterable[str]
     ) -> list[Any]:
         """Insert ``rows``, skip those that break a unique constraint, return the named columns of the new ones."""
-        insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        if not self.is_sqlite:
+            return await bulk.insert_new(session, table, rows, ", ".join(returning))
         columns = [table.c[name] for name in returning]
-        statement = insert.on_conflict_do_nothing().returning(*columns)
+        statement = sqlite.insert(table).on_conflict_do_nothing().returning(*columns)
         return list((await session.execute(statement, rows)).all())
 
     async def close(self) -> None:
@@ -57,8 +70,14 @@ class Database:
 
 def _engine(url: str) -> AsyncEngine:
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
-    engine = create_async_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
+        engine = create_async_engine(
+            url, pool_size=10, max_overflow=10, hide_parameters=True, json_deserializer=orjson.loads
+        )
+        _ping_when_idle(engine)
+        return engine
+    engine = create_async_engine(
+        url, connect_args={"timeout": 30}, hide_parameters=True, json_deserializer=orjson.loads
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -75,3 +94,20 @@ def _engine(url: str) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _ping_when_idle(engine: AsyncEngine) -> None:
+    """A connection that lay unused is tried before it is given out; one that was used a moment ago is trusted."""
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _checked_in(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _check_out(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used_at", 0.0) < IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except (engine.dialect.loaded_dbapi.Error, OSError) as error:
+            raise DisconnectionError from error

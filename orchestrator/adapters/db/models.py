@@ -16,26 +16,17 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-_SERIAL = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite counts rows only in a column declared INTEGER PRIMARY KEY."""
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING)
+from orchestrator.adapters.db.base import SERIAL
+from orchestrator.adapters.db.base import Base as Base
+from orchestrator.adapters.db.report_models import AgentNowRow as AgentNowRow
+from orchestrator.adapters.db.report_models import AgentStateRow as AgentStateRow
 
 
 class PopRow(Base):
@@ -52,6 +43,16 @@ class PopRow(Base):
     heartbeat: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """The last one that was kept (at most a few seconds old), so that a restarted centre knows who was there."""
     last_seen_at: Mapped[float | None] = mapped_column(Double)
+
+
+class PopRevisionRow(Base):
+    """When a POP's revisions were written, one row for each transaction, until the POP has reported them as applied."""
+
+    __tablename__ = "pop_revisions"
+
+    pop_id: Mapped[str] = mapped_column(ForeignKey("pops.pop_id", ondelete="CASCADE"), primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    at: Mapped[float] = mapped_column(Double)
 
 
 class QueueRow(Base):
@@ -153,7 +154,7 @@ class EventRow(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True)
     pop_id: Mapped[str] = mapped_column(String(31))
     journal_id: Mapped[str] = mapped_column(String(26))
     seq: Mapped[int] = mapped_column(BigInteger)
@@ -169,7 +170,7 @@ class RejectedBatchRow(Base):
 
     __tablename__ = "rejected_batches"
 
-    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True)
     subject: Mapped[str] = mapped_column(String(200))
     reason: Mapped[str] = mapped_column(Text)
     payload: Mapped[bytes] = mapped_column(LargeBinary)
@@ -180,12 +181,18 @@ class CallRow(Base):
     """``cdr`` is ``pbx.domain.cdr.Cdr`` as JSON; the columns beside it are for searching."""
 
     __tablename__ = "calls"
+    # A page of the calls of one queue is in the order of their ids.
+    __table_args__ = (
+        Index(None, "did", "call_id"),
+        Index(None, "queue_id", "call_id"),
+        Index(None, "agent_id", "call_id"),
+    )
 
     call_id: Mapped[str] = mapped_column(String(26), primary_key=True)
     pop_id: Mapped[str] = mapped_column(String(31), index=True)
-    did: Mapped[str | None] = mapped_column(String(16), index=True)
-    queue_id: Mapped[str | None] = mapped_column(String(63), index=True)
-    agent_id: Mapped[str | None] = mapped_column(String(26), index=True)
+    did: Mapped[str | None] = mapped_column(String(16))
+    queue_id: Mapped[str | None] = mapped_column(String(63))
+    agent_id: Mapped[str | None] = mapped_column(String(26))
     offered_at: Mapped[float | None] = mapped_column(Double, index=True)
     ended_at: Mapped[float | None] = mapped_column(Double)
     cdr: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -262,7 +269,7 @@ class OutboxRow(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
     """An id is never used again: a publisher deletes by id what it has sent."""
 
-    id: Mapped[int] = mapped_column(_SERIAL, primary_key=True)
+    id: Mapped[int] = mapped_column(SERIAL, primary_key=True)
     pop_id: Mapped[str] = mapped_column(String(31), index=True)
     key: Mapped[str] = mapped_column(String(100))
     """Empty: the POP is gone, drop its bucket."""

@@ -6,7 +6,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallRow
-from orchestrator.api.call_schemas import Call, ParkedIn, Wait, call_of, wait_of
+from orchestrator.api.call_schemas import Call, Choices, ParkedIn, Wait, call_of, choices_of, wait_of
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, page_of
 from orchestrator.domain.resources import (
@@ -22,6 +22,7 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 from pbx.wire.messages import (
     EndSupervision,
+    ExplainChoice,
     ExplainWait,
     HangUpCall,
     HoldCall,
@@ -68,6 +69,14 @@ class WaitQuery(Strict):
 async def explain_wait(services: Services, call_id: str, query: WaitQuery) -> Wait:
     """Why a waiting call still waits: whom it waits for, and what keeps each of them, counted."""
     return wait_of(await calls.tell(services, call_id, ExplainWait(call_id=call_id, agent_id=query.agent_id)))
+
+
+async def explain_choice(services: Services, call_id: str) -> Choices:
+    """Why the agents who are rung for a call, or talk to the caller, were chosen: what was known when it was offered.
+
+    409 ``not_offered``: nobody has it by an offer of a queue.
+    """
+    return choices_of(await calls.tell(services, call_id, ExplainChoice(call_id=call_id)))
 
 
 async def hang_up(services: Services, call_id: str) -> None:
@@ -150,17 +159,20 @@ async def retrieve(services: Services, call_id: str, body: RetrievalSpec) -> Non
 
 
 async def consult(services: Services, call_id: str, body: Consulted) -> None:
-    """Put the caller on hold and ring another agent; on answer the two agents talk, and the caller hears music.
+    """Put the caller on hold and ring another agent, whomever a queue offers, or an outside number; on answer the two
+    talk, and the caller hears music.
 
-    409 ``consultation_under_way``: another agent is being consulted; ``not_in_conversation``: nobody talks to the
-    caller; ``agent_busy``, ``agent_unreachable``, ``agent_elsewhere``: the agent's phone cannot be rung. A supervisor
-    who is with the call is let go.
+    409 ``consultation_under_way``: somebody is being consulted; ``not_in_conversation``: nobody talks to the
+    caller; ``agent_busy``, ``agent_unreachable``, ``agent_elsewhere``: the agent's phone cannot be rung;
+    ``queue_refused``: it is closed or full, or nobody could ever answer; ``number_refused``: the POP may not call it.
+    422 names ``number`` where it is none, or an emergency, short, premium or unknown one. A supervisor who is with the
+    call is let go.
     """
     await calls.consult(services, call_id, body)
 
 
 async def swap(services: Services, call_id: str) -> None:
-    """The first agent goes over to the one of the two who hears music, the caller or the consulted agent.
+    """The first agent goes over to the one of the two who hears music, the caller or who is consulted.
 
     409, for this and the following: ``no_consultation``; ``consulted_not_there``: the phone still rings;
     ``consultation_moving``: what was asked before is being done; ``in_conference``.
@@ -169,17 +181,18 @@ async def swap(services: Services, call_id: str) -> None:
 
 
 async def complete(services: Services, call_id: str) -> None:
-    """Attended transfer: the consulted agent gets the caller, the first agent's leg is hung up."""
+    """Attended transfer: who is consulted gets the caller, the first agent's leg is hung up."""
     await calls.tell(services, call_id, StepConsultation(call_id=call_id, step="complete"))
 
 
 async def conference(services: Services, call_id: str) -> None:
-    """The caller and both agents hear one another. Either agent may hang up, and the other has the caller."""
+    """The caller and both others hear one another. Either of them may hang up, and the other has the caller. Nothing is
+    recorded while an outside number is one of them."""
     await calls.tell(services, call_id, StepConsultation(call_id=call_id, step="conference"))
 
 
 async def cancel(services: Services, call_id: str) -> None:
-    """Let the consulted agent go, at any time; the first agent is with the caller again."""
+    """Let who is consulted go, at any time; the first agent is with the caller again."""
     await calls.tell(services, call_id, StepConsultation(call_id=call_id, step="cancel"))
 
 
@@ -188,6 +201,7 @@ def routes(registry: Registry) -> None:
     registry.route("GET", "/api/v1/calls", tag="calls")(find)
     registry.route("GET", one, tag="calls")(get)
     registry.route("GET", one + "/wait", tag="calls", problems=(409, 504))(explain_wait)
+    registry.route("GET", one + "/choice", tag="calls", problems=(409, 504))(explain_choice)
     registry.route("POST", one + "/hangup", tag="calls", status=204, problems=(409, 504))(hang_up)
     registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504))(stop_recording)
     supervision = one + "/supervision"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import PopRow
 from orchestrator.api.registry import Registry
@@ -13,44 +16,52 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-def _pop(services: Services, row: PopRow) -> Pop:
-    return Pop.model_validate(pop_fields(row, services.presence.of(row)))
+async def _fields(services: Services, session: AsyncSession, row: PopRow) -> dict[str, Any]:
+    behind_s = await services.presence.seconds_behind(session, [row])
+    return pop_fields(row, services.presence.of(row), behind_s.get(row.pop_id))
 
 
 async def find(services: Services, query: PageQuery) -> PageOf[Pop]:
     """List POPs, with what their last heartbeat said."""
     async with services.database.read() as session:
         rows = await page(session, select(PopRow), PopRow.pop_id, query.page())
-    return page_of(rows, lambda row: _pop(services, row))
+        behind_s = await services.presence.seconds_behind(session, rows.items)
+
+    def pop(row: PopRow) -> Pop:
+        return Pop.model_validate(pop_fields(row, services.presence.of(row), behind_s.get(row.pop_id)))
+
+    return page_of(rows, pop)
 
 
 async def get(services: Services, pop_id: str) -> Pop:
     """One POP, with what its last heartbeat said."""
     async with services.database.read() as session:
-        return _pop(services, await pops.get(session, pop_id))
+        return Pop.model_validate(await _fields(services, session, await pops.get(session, pop_id)))
 
 
 async def create(services: Services, body: PopSpec) -> PopCreated:
     """Create a POP. The answer holds its key, which is shown only here."""
     async with services.units.begin() as unit:
         row, key = await pops.create(unit, body)
+        fields = await _fields(services, unit.session, row)
     await services.logins_changed()
-    return PopCreated.model_validate({**pop_fields(row, services.presence.of(row)), "key": key})
+    return PopCreated.model_validate({**fields, "key": key})
 
 
 async def change(services: Services, pop_id: str, body: PopChange) -> Pop:
     """Change a POP."""
     async with services.units.begin() as unit:
         row = await pops.change(unit, pop_id, body)
-    return _pop(services, row)
+        return Pop.model_validate(await _fields(services, unit.session, row))
 
 
 async def new_key(services: Services, pop_id: str) -> PopCreated:
     """Give the POP a new key; the former one stops working."""
     async with services.units.begin() as unit:
         row, key = await pops.new_key(unit, pop_id)
+        fields = await _fields(services, unit.session, row)
     await services.logins_changed()
-    return PopCreated.model_validate({**pop_fields(row, services.presence.of(row)), "key": key})
+    return PopCreated.model_validate({**fields, "key": key})
 
 
 async def delete(services: Services, pop_id: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pbx.adapters.asterisk import models
 from pbx.adapters.asterisk.ari import AriLink, error_of
 from pbx.adapters.asterisk.supervision import Supervisions
+from pbx.adapters.asterisk.tones import Tones
 from pbx.adapters.asterisk.tracker import Bridge, Leg, Tracker, time_of
 from pbx.domain.errors import EngineError, EngineRefused, LegGone
 from pbx.domain.ids import BridgeId, LegId
@@ -20,8 +21,8 @@ BRIDGE = (("type", "mixing,dtmf_events"),)
 
 
 class Conversations:
-    def __init__(self, ari: AriLink, tracker: Tracker, supervisions: Supervisions) -> None:
-        self._ari, self._tracker, self._supervisions = ari, tracker, supervisions
+    def __init__(self, ari: AriLink, tracker: Tracker, supervisions: Supervisions, tones: Tones) -> None:
+        self._ari, self._tracker, self._supervisions, self._tones = ari, tracker, supervisions, tones
 
     def _leg(self, leg_id: LegId) -> Leg:
         leg = self._tracker.legs.get(leg_id)
@@ -67,6 +68,7 @@ class Conversations:
 
     def _make_quiet(self, leg_id: str, leg: Leg) -> None:
         """Music would go on inside the bridge, and a play would keep the leg out of it until its end."""
+        self._tones.stop(leg_id, leg)
         if leg.music:
             leg.music = False
             self._ari.send_unattended("DELETE", f"channels/{leg_id}/moh")

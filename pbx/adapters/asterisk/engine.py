@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from dialplans.tones import CEPT, RingingTone
 from pbx.adapters.asterisk import models
 from pbx.adapters.asterisk import snapshot as snapshots
 from pbx.adapters.asterisk.ami import AmiLink
@@ -21,6 +22,7 @@ from pbx.adapters.asterisk.lease import Lease
 from pbx.adapters.asterisk.phones import Phones
 from pbx.adapters.asterisk.recorder import Recorder
 from pbx.adapters.asterisk.supervision import Supervisions
+from pbx.adapters.asterisk.tones import Tones
 from pbx.adapters.asterisk.tracker import ORIGINATED, Leg, Tracker
 from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
 from pbx.domain.consent import RecordingGrant
@@ -64,7 +66,8 @@ def _word(text: str, field: str) -> str:
 class AsteriskEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number, ``codecs`` are
     those of agents' phones, which are asked every ``qualify_s`` seconds whether they are there (0: never). ``nat``:
-    phones are called at the address they registered from, whatever contact they name."""
+    phones are called at the address they registered from, whatever contact they name. ``ringing`` is what a leg hears
+    that is to hear a phone ring."""
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class AsteriskEngine:
         codecs: Sequence[str] = ("alaw", "ulaw"),
         qualify_s: int = 30,
         nat: bool = True,
+        ringing: RingingTone = CEPT,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -116,7 +120,8 @@ class AsteriskEngine:
             left=self._left,
         )
         self._supervisions = Supervisions(self._ari, self._tracker, APPLICATION)
-        self._conversations = Conversations(self._ari, self._tracker, self._supervisions)
+        self._tones = Tones(self._ari, ringing)
+        self._conversations = Conversations(self._ari, self._tracker, self._supervisions, self._tones)
         self._prompt_dir, self._clock = prompt_dir, clock
         self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat)
         self._listener: EngineListener | None = None
@@ -183,6 +188,7 @@ class AsteriskEngine:
             f"sound:{self._prompt_dir}/{_word(p.language, 'language')}/{_word(p.prompt_id, 'prompt_id')}"
             for p in prompts
         )
+        self._tones.stop(leg_id, self._known(leg_id))
         self._tracker.playing(play_id, leg_id, len(prompts))
         try:
             await self._ari.request("POST", f"channels/{leg_id}/play/{play_id}", (("media", media),))
@@ -200,14 +206,25 @@ class AsteriskEngine:
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
         leg = self._known(leg_id)
         query = (("mohClass", _word(music_class, "music_class")),)
+        self._tones.stop(leg_id, leg)
         leg.music = True
         if not leg.answered:
             # A play tells the far end to listen (183); music does not.
             self._ari.send_unattended("POST", f"channels/{leg_id}/progress")
         await self._ari.request("POST", f"channels/{leg_id}/moh", query)
 
+    async def start_ringing(self, leg_id: LegId) -> None:
+        leg = self._known(leg_id)
+        if leg.music:
+            leg.music = False
+            self._ari.send_unattended("DELETE", f"channels/{leg_id}/moh")
+        await self._tones.ring(leg_id, leg)
+
     async def stop_music(self, leg_id: LegId) -> None:
-        self._known(leg_id).music = False
+        leg = self._known(leg_id)
+        if self._tones.stop(leg_id, leg):
+            return
+        leg.music = False
         await self._ari.request("DELETE", f"channels/{leg_id}/moh")
 
     async def originate(self, leg: OriginateLeg) -> None:

@@ -87,6 +87,9 @@ class Leg:
     silence: bool = False
     """It is sent packets of silence, while it is recorded alone."""
     plays: set[str] = field(default_factory=set)
+    tone: str | None = None
+    """The playback of a tone that goes on until it is ended; empty: one that an earlier controller began may."""
+    tones: int = 0
 
 
 @dataclass(slots=True)
@@ -225,8 +228,8 @@ class Tracker:
                 continue
             leg = self.legs.get(seen.leg_id)
             if leg is None:
-                # Whether it hears music nobody can say; stopping what is not there does no harm.
-                leg = self.legs[seen.leg_id] = Leg(seen.inbound, answered=seen.answered, music=True)
+                # Whether it hears music, or a tone, nobody can say; stopping what is not there does no harm.
+                leg = self.legs[seen.leg_id] = Leg(seen.inbound, answered=seen.answered, music=True, tone="")
             leg.bridge, leg.held = seen.bridge, seen.held
             if seen.bridge is not None:
                 members.setdefault(seen.bridge, set()).add(seen.leg_id)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
+from dialplans.tones import CEPT, RingingTone
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
 from pbx.adapters.freeswitch.esl import EslLink
@@ -59,7 +60,7 @@ class FreeSwitchEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number; ``phone_dir`` is
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
     ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
-    asked whether they are still there."""
+    asked whether they are still there. ``ringing`` is what a leg hears that is to hear a phone ring."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class FreeSwitchEngine:
         prompt_suffix: str = ".alaw",
         codecs: Sequence[str] = ("PCMA", "PCMU"),
         qualify: bool = True,
+        ringing: RingingTone = CEPT,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -89,7 +91,7 @@ class FreeSwitchEngine:
         )
         self._clock = clock
         self._tracker = Tracker(self._emit, self._take, self._refuse, self._quiet, country_of)
-        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock)
+        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, ringing)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
         self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
@@ -156,6 +158,10 @@ class FreeSwitchEngine:
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
         self._known(leg_id)
         await self._sounds.start_music(leg_id, music_class)
+
+    async def start_ringing(self, leg_id: LegId) -> None:
+        self._known(leg_id)
+        await self._sounds.start_ringing(leg_id)
 
     async def stop_music(self, leg_id: LegId) -> None:
         self._known(leg_id)

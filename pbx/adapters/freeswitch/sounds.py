@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dialplans.tones import RingingTone
 from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.tracker import Tracker
@@ -36,12 +37,17 @@ def word(text: str, field: str) -> str:
 
 
 class Sounds:
-    def __init__(self, link: EslLink, tracker: Tracker, prompt_dir: Path, suffix: str, clock: Clock) -> None:
+    def __init__(
+        self, link: EslLink, tracker: Tracker, prompt_dir: Path, suffix: str, clock: Clock, ringing: RingingTone
+    ) -> None:
         if not _DIRECTORY.fullmatch(str(prompt_dir)):
             raise BadValue("prompt_dir", "is not an absolute path of letters, digits, dots, dashes and underscores")
         self._link, self._tracker = link, tracker
         self._prompt_dir, self._suffix, self._clock = prompt_dir, suffix, clock
         self._timers: set[asyncio.TimerHandle] = set()
+        hertz = ",".join(map(str, ringing.hertz))
+        pairs = zip(ringing.cadence_ms[::2], ringing.cadence_ms[1::2], strict=True)
+        self._ringing = "tone_stream://" + ";".join(f"%({on},{off},{hertz})" for on, off in pairs) + ";loops=-1"
 
     def stop(self) -> None:
         for timer in self._timers:
@@ -102,12 +108,18 @@ class Sounds:
 
     async def start_music(self, leg_id: LegId, music_class: str) -> None:
         """During a play it is music for afterwards."""
-        leg = self._tracker.legs[leg_id]
         word(music_class, "music_class")
+        await self._go_on(leg_id, f"local_stream://{music_class}")
+
+    async def start_ringing(self, leg_id: LegId) -> None:
+        await self._go_on(leg_id, self._ringing)
+
+    async def _go_on(self, leg_id: LegId, file: str) -> None:
+        leg = self._tracker.legs[leg_id]
         if leg.music_on and leg.play is None:
             self._break(leg_id)
         leg.music_on, leg.music_unwanted = True, False
-        error = error_of(await self._execute(leg_id, f"local_stream://{music_class}", loops="-1"))
+        error = error_of(await self._execute(leg_id, file, loops="-1"))
         if error is not None:
             raise error
 

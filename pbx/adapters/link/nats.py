@@ -8,6 +8,7 @@ The POP's login allows no JetStream consumer (see ``orchestrator.adapters.bus.ac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -71,6 +72,7 @@ class NatsLink:
         self._connected = False
         self._waiting = asyncio.Event()
         self._drained = asyncio.Event()
+        self._applied = asyncio.Event()
         self._mirror: ConfigMirror | None = None
         self._encoder = msgspec.json.Encoder()
 
@@ -207,8 +209,9 @@ class NatsLink:
                 await asyncio.sleep(1.0)
                 continue
             mirror.snapshot(found)
+            self._applied.set()
             while not mirror.live(await changes.get()):
-                continue
+                self._applied.set()
 
     async def _snapshot(self, client: Client) -> list[Change] | None:
         """All that the bucket holds, in pages; None when there is no bucket."""
@@ -285,7 +288,10 @@ class NatsLink:
                     # The handler cannot know the revision of a deletion.
                     beat = msgspec.structs.replace(beat, revision=mirror.revision)
                 await client.publish(subject, self._encoder.encode(beat))
-            await asyncio.sleep(HEARTBEAT_S)
+            self._applied.clear()
+            await asyncio.sleep(COALESCE_S)
+            with contextlib.suppress(TimeoutError):  # what was applied is told at once
+                await asyncio.wait_for(self._applied.wait(), HEARTBEAT_S - COALESCE_S)
 
     # --- commands --------------------------------------------------------------------------------------------
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pbx.adapters.memory.far_ends import Answer, Callee, Caller, Phone
-from pbx.adapters.memory.legs import Leg, Room, Tone
+from pbx.adapters.memory.legs import RINGING, Leg, Room, Tone
 from pbx.adapters.memory.recordings import Recording
 from pbx.domain import events as ev
 from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
-from pbx.domain.consent import RecordingGrant
+from pbx.domain.consent import GrantKind, RecordingGrant
 from pbx.domain.e164 import Cli, e164
 from pbx.domain.errors import EngineRefused, LegGone
 from pbx.domain.hangup_cause import HangupCause
@@ -34,6 +34,10 @@ from pbx.ports.media_engine import (
 )
 
 __all__ = ["Answer", "Callee", "Caller", "Phone", "SimulatedEngine"]
+
+
+GROWTH_S = 1.0
+"""How often a message that is recorded comes to its file."""
 
 
 @dataclass(slots=True)
@@ -241,6 +245,12 @@ class SimulatedEngine:
         leg.heard.append(f"music:{music_class}")
         self._touched(leg)
 
+    async def start_ringing(self, leg_id: LegId) -> None:
+        leg = self._leg(leg_id)
+        leg.music = RINGING
+        leg.heard.append(RINGING)
+        self._touched(leg)
+
     async def stop_music(self, leg_id: LegId) -> None:
         leg = self._leg(leg_id)
         leg.music = None
@@ -364,8 +374,15 @@ class SimulatedEngine:
             raise EngineRefused("the file of the recording exists already; nothing is written over")
         path.touch()  # noqa: ASYNC240
         self.recordings[recording_id] = (path, self.clock())
-        self._recorders[recording_id] = Recording(leg, path, self.clock())
+        recorder = self._recorders[recording_id] = Recording(leg, path, self.clock())
         self.recorded.append(recording_id)
+        if grant.kind is GrantKind.MESSAGE:  # nobody looks at another one before its end
+            self._grow(recording_id, recorder)
+
+    def _grow(self, recording_id: RecordingId, recorder: Recording) -> None:
+        if recording_id in self.recordings:
+            recorder.grow(self.clock(), self.tones)
+            self._later(recorder.leg, GROWTH_S, lambda: self._grow(recording_id, recorder))
 
     def adopt_recording(self, recording_id: RecordingId, leg_id: LegId, path: Path) -> None:
         return  # whoever started it

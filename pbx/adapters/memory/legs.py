@@ -22,6 +22,9 @@ RATE = 8000
 LEVEL = 0.3
 """Of full scale, each sound."""
 
+RINGING = "tone:ringing"
+"""The sound of a phone that rings, in place of music; no class can be named so."""
+
 Sounds = frozenset[str]
 SILENCE: Sounds = frozenset()
 
@@ -91,7 +94,7 @@ class Room:
         if leg.play_id is not None:
             sounds.add(leg.heard[-1])
         elif leg.music is not None:
-            sounds.add(f"music:{leg.music}")
+            sounds.add(RINGING if leg.music == RINGING else f"music:{leg.music}")
         for supervisor in self._supervisors(leg, Supervision.WHISPER, Supervision.BARGE):
             sounds |= supervisor.voice
         for other in self.others(leg):

@@ -25,6 +25,16 @@ class Recording:
     def paused(self) -> bool:
         return bool(self.pauses) and len(self.pauses[-1]) == 1
 
+    grown_until: float | None = None
+
+    def grow(self, now: float, tones: Mapping[str, Tone]) -> None:
+        """The file, as far as it is written while the recording goes on; pauses are the end's business."""
+        begin = self.since if self.grown_until is None else self.grown_until
+        self.grown_until = now
+        both = np.stack([samples(side, begin, now, tones) for side in (self.leg.saying, self.leg.hearing)], axis=1)
+        with self.path.open("ab") as file:
+            file.write(both.astype("<i2").tobytes())
+
     def write(self, now: float, tones: Mapping[str, Tone]) -> None:
         """The file, as it is when nothing more is written: interleaved stereo, said left, heard right."""
         until = self.until if self.until is not None else now

@@ -9,9 +9,9 @@ import pytest
 
 from pbx.domain.events import DigitPressed, LegEnded, LegOffered, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import LegId
+from pbx.domain.ids import BridgeId, LegId
 from pbx.ports.media_engine import Supervision
-from tests.contract.backend import Backend, Controller
+from tests.contract.backend import Backend, Controller, fresh
 from tests.contract.far_end import PROMPT_HZ, SUPERVISOR_HZ, FarEnd, all_hear
 
 
@@ -108,6 +108,23 @@ class Links:
             await anna.hang_up()
             after = await stack.enter_async_context(backend.controller())
             await after.settled()
+
+    async def test_ringing_that_an_earlier_controller_began(self, unattended: Backend) -> None:
+        """It keeps nobody out of a conversation."""
+        backend = unattended
+        async with contextlib.AsyncExitStack() as stack:
+            before = await stack.enter_async_context(dying(backend))
+            caller = await stack.enter_async_context(backend.caller())
+            anna = await stack.enter_async_context(backend.phone(before, "anna"))
+            first, second, _ = await before.talk(caller, anna)
+            await before.engine.hold(first, "default")
+            await before.engine.start_ringing(second)
+            await anna.hears_ringing()
+            await backend.crash(before)
+            after = await stack.enter_async_context(backend.controller())
+            await after.engine.bridge(BridgeId(fresh()), (first, second))
+            await all_hear([(caller, [anna.hz]), (anna, [caller.hz])])
+            await hung_up(after, first, second)
 
     # --- a controller that dies at each step of a call ----------------------------------------------------------------
 

@@ -10,8 +10,9 @@ import pytest
 from pbx.domain.errors import EngineRefused, LegGone
 from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
-from tests.contract.backend import Backend, Controller
-from tests.contract.far_end import PROMPT_HZ, PROMPT_S, RATE
+from pbx.domain.ids import BridgeId
+from tests.contract.backend import Backend, Controller, fresh
+from tests.contract.far_end import PROMPT_HZ, PROMPT_S, RATE, all_hear
 from tests.lab.audio import Samples
 
 BLOCK = RATE // 50
@@ -30,6 +31,25 @@ def gaps_between(samples: Samples) -> list[float]:
 
 
 class Plays:
+    async def test_ringing_until_it_is_stopped(self, backend: Backend, controller: Controller) -> None:
+        """For a leg that is left alone in a bridge; a bridge ends it too, and music takes its place."""
+        async with backend.caller() as caller, backend.phone(controller, "anna") as anna:
+            first, second, _ = await controller.talk(caller, anna)
+            await controller.engine.hold(first, "default")
+            await controller.engine.start_ringing(second)
+            await anna.hears_ringing()
+            await caller.hears(PROMPT_HZ["music"])
+            await controller.engine.stop_music(second)
+            await anna.rings_no_more()
+            await controller.engine.start_ringing(second)
+            await anna.hears_ringing()
+            await controller.engine.start_music(second, "default")
+            await anna.hears(PROMPT_HZ["music"])
+            await controller.engine.start_ringing(second)
+            await anna.hears_ringing()
+            await controller.engine.bridge(BridgeId(fresh()), (first, second))
+            await all_hear([(caller, [anna.hz]), (anna, [caller.hz])])
+
     async def test_play_to_its_end_is_complete(self, backend: Backend, controller: Controller) -> None:
         async with backend.caller() as caller:
             leg = await controller.called_by(caller)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -31,8 +32,8 @@ def _postgres_bin() -> Path:
 class Postgres:
     """A PostgreSQL of our own, on a loopback port, in a directory that goes away with it."""
 
-    def __init__(self) -> None:
-        self.binaries, self.port = _postgres_bin(), free_port()
+    def __init__(self, options: str = "-c fsync=off") -> None:
+        self.binaries, self.port, self._options = _postgres_bin(), free_port(), options
         self.directory = Path(tempfile.mkdtemp(prefix="callplane-pg-"))
         user = pwd.getpwnam("postgres")
         os.chown(self.directory, user.pw_uid, user.pw_gid)
@@ -46,10 +47,15 @@ class Postgres:
     def start(self) -> None:
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.directory}"
         log = str(self.directory / "log")
-        self._run("pg_ctl", "-w", "-l", log, "-o", f"{options} -c fsync=off", "start")
+        self._run("pg_ctl", "-w", "-l", log, "-o", f"{options} {self._options}", "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def kill(self) -> None:
+        """kill -9 of the server, as the kernel would do it; its children follow."""
+        pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
 
     def remove(self) -> None:
         shutil.rmtree(self.directory)

@@ -287,6 +287,19 @@ async def test_an_agents_cost_and_weight_are_kept(api: Api) -> None:
     assert (found["cost"], found["weight"]) == (23.5, 0.5)
 
 
+async def test_a_queues_extension_is_nobody_elses(api: Api) -> None:
+    await api.new_site()
+    await api.made("/agents", agent(extension="101"))
+    assert (await api.post("/queues", {**QUEUE, "queue_id": "billing", "extension": "101"})).fields == {
+        "extension": "is another queue's, or an agent's"
+    }
+    made = await api.made("/queues", {**QUEUE, "queue_id": "billing", "extension": "500"})
+    assert made["extension"] == "500"
+    assert (await api.put("/queues/billing", {"name": "Billing", "extension": "500"})).status == 200
+    assert (await api.post("/queues", {**QUEUE, "queue_id": "more", "extension": "500"})).status == 422
+    assert (await api.post("/agents", agent(extension="500"))).error_id == "extension_exists"
+
+
 async def test_an_extension_is_one_agents_of_the_pop(api: Api) -> None:
     await api.new_pop()
     await api.new_pop("de-ber-1")

@@ -73,6 +73,40 @@ async def test_configuration_reaches_the_journal_and_follows_changes(
         assert site.handler.changes[-1] == (name, None)
         lag = "revision_lag"
         await until(lambda: _is(api, lag, 0))
+        await until(lambda: _is(api, "seconds_behind", 0.0))
+
+
+async def test_how_far_a_pop_is_behind(
+    api: Api, centre: tuple[Centre, str], settings: CentreSettings, tmp_path: Path
+) -> None:
+    key = await api.new_site()
+    never = (await api.get("/pops/de-fra-1")).body
+    assert (never["applied_revision"], never["revision_lag"], never["seconds_behind"]) == (None, None, None)
+    async with pop(tmp_path / "j.db", settings.bus_port, key):
+        await until(lambda: _is(api, "revision_lag", 0))
+    before = (await api.get("/pops/de-fra-1")).body
+    assert before["applied_revision"] == before["config_revision"]
+    assert before["seconds_behind"] == 0.0
+    began = time.time()
+    for name in ("one", "two"):
+        await api.put("/queues/sales", {"name": name})
+    board = centre[0]._presence
+    assert board is not None
+    await board.save()  # forgets what has been applied, and only that
+    behind = (await api.get("/pops")).body["items"][0]
+    assert behind["revision_lag"] == 2
+    assert behind["applied_revision"] == before["applied_revision"]
+    assert 0 < behind["seconds_behind"] <= time.time() - began
+    later = await until(lambda: _later(api, behind["seconds_behind"]))
+    assert later["seconds_behind"] > behind["seconds_behind"], "counted from the first change that is missing"
+    async with pop(tmp_path / "j.db", settings.bus_port, key):
+        await until(lambda: _is(api, "seconds_behind", 0.0))
+    assert (await api.get("/pops/de-fra-1")).body["revision_lag"] == 0
+
+
+async def _later(api: Api, behind_s: float) -> dict[str, float] | None:
+    found: dict[str, float] = (await api.get("/pops/de-fra-1")).body
+    return found if found["seconds_behind"] > behind_s else None
 
 
 async def _is(api: Api, field: str, value: object) -> bool:

@@ -69,6 +69,8 @@ async def test_every_request_becomes_its_command(api: Api, settings: CentreSetti
             ("POST", "/transfer", {"agent_id": boss}, TransferCall(call_id=call, agent_id=boss)),
             ("POST", "/transfer", {"after": True}, TransferCall(call_id=call, after=True)),
             ("POST", "/consult", {"agent_id": boss}, ConsultAgent(call_id=call, agent_id=boss)),
+            ("POST", "/consult", {"queue_id": "billing"}, ConsultAgent(call_id=call, queue_id="billing")),
+            ("POST", "/consult", {"number": "030 5550777"}, ConsultAgent(call_id=call, number="+49305550777")),
             *(
                 ("POST", f"/consult/{step}", {}, StepConsultation(call_id=call, step=step))
                 for step in ("swap", "complete", "conference", "cancel")
@@ -120,6 +122,10 @@ async def test_what_the_centre_refuses_does_not_reach_the_pop(
             ("consult", {}, 422, "invalid"),
             ("consult", {"agent_id": nobody}, 404, "unknown_agent"),
             ("consult", {"agent_id": away}, 409, "agent_elsewhere"),
+            ("consult", {"agent_id": boss, "queue_id": "sales"}, 422, "invalid"),
+            ("consult", {"queue_id": "nothing"}, 404, "unknown_queue"),
+            ("consult", {"number": "112"}, 422, "invalid"),
+            ("consult", {"number": "+499001123456"}, 422, "invalid"),
             ("transfer", {}, 422, "invalid"),
             ("transfer", {"agent_id": boss, "queue_id": "sales"}, 422, "invalid"),
             ("transfer", {"after": True, "queue_id": "sales"}, 422, "invalid"),

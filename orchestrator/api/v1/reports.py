@@ -1,0 +1,114 @@
+"""/api/v1/reports: figures by queue, agent, DID, country, hour, day; the heat map of a week."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.api.registry import Registry
+from orchestrator.api.report_schemas import (
+    FiguresQuery,
+    Filters,
+    HeatMap,
+    Interval,
+    Intervals,
+    IntervalsQuery,
+    MonthQuery,
+    PeriodQuery,
+    Report,
+    heat_map_of,
+    month_of,
+    report_of,
+)
+from orchestrator.services import agent_times, month_report, reports
+from orchestrator.services import month_page as pages
+from orchestrator.services.context import Services
+from orchestrator.services.reports import Asked, By, Limits
+
+
+async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
+    return ZoneInfo(query.time_zone or await reports.zone_of(session, query.filters()))
+
+
+async def _limits(services: Services) -> Limits:
+    """What the caller may see of all calls: whoever may ask for reports sees all of them."""
+    return Limits()
+
+
+async def figures(services: Services, query: FiguresQuery) -> Report:
+    """Service level, ASA, AHT, FCR, CSAT, abandons, occupancy of a period, in whole and by what ``by`` says. At most a
+    second old."""
+    limits = await _limits(services)
+    key = ("figures", query.model_dump_json(), limits)
+    return await services.recent.get(key, lambda: _figures(services, query, limits))
+
+
+async def _figures(services: Services, query: FiguresQuery, limits: Limits) -> Report:
+    async with services.database.read() as session:
+        zone = await _zone(session, query)
+        asked = query.asked(zone, datetime.now(UTC), limits)
+        found = await reports.read(session, asked)
+        if asked.by is By.NOTHING:
+            total = found.get(None)
+        elif reports.adds_up(asked):
+            total = reports.together(found.values())
+        else:
+            total = (await reports.read(session, replace(asked, by=By.NOTHING))).get(None)
+    return report_of(asked, found, total or reports.nothing())
+
+
+async def heat_map(services: Services, query: PeriodQuery) -> HeatMap:
+    """The same figures by weekday and hour, in the time zone of the queue. At most a second old."""
+    limits = await _limits(services)
+    key = ("heat map", query.model_dump_json(), limits)
+    return await services.recent.get(key, lambda: _heat_map(services, query, limits))
+
+
+async def _heat_map(services: Services, query: PeriodQuery, limits: Limits) -> HeatMap:
+    async with services.database.read() as session:
+        zone = await _zone(session, query)
+        start, end = query.period(zone, datetime.now(UTC))
+        asked = Asked(start, end, zone, By.WEEKDAY_HOUR, query.filters(), limits)
+        return heat_map_of(asked, await reports.read(session, asked))
+
+
+async def intervals(services: Services, query: IntervalsQuery) -> Intervals:
+    """What an agent did: one interval for each status and state, oldest first, with the one that goes on."""
+    start, end = query.period(datetime.now(UTC))
+    async with services.database.read() as session:
+        found = await agent_times.intervals(session, query.agent_id, start, end)
+    items = [Interval.model_validate(row) for row in found[: agent_times.MOST_INTERVALS]]
+    return Intervals(agent_id=query.agent_id, items=items, truncated=len(found) > len(items))
+
+
+async def month_page(services: Services, month: str, query: MonthQuery) -> web.Response:
+    """The report of a month (``2026-10``), with charts: one HTML file that needs no other."""
+    found = await _month(services, month, query)
+    text = pages.page(found, datetime.now(UTC).astimezone(ZoneInfo(found.zone)))
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return web.Response(text=text, content_type="text/html", headers=headers)
+
+
+async def month_table(services: Services, month: str, query: MonthQuery) -> web.Response:
+    """The figures of the report of a month as CSV."""
+    text = pages.table_of(await _month(services, month, query))
+    headers = {"Content-Disposition": f'attachment; filename="callplane-{month}.csv"'}
+    return web.Response(text=text, content_type="text/csv", headers=headers)
+
+
+async def _month(services: Services, month: str, query: MonthQuery) -> month_report.Month:
+    first, limits = month_of(month), await _limits(services)
+    async with services.database.read() as session:
+        return await month_report.read(session, first, await _zone(session, query), query.filters(), limits)
+
+
+def routes(registry: Registry) -> None:
+    registry.route("GET", "/api/v1/reports/figures", tag="reports")(figures)
+    registry.route("GET", "/api/v1/reports/heat-map", tag="reports")(heat_map)
+    registry.route("GET", "/api/v1/reports/agent-states", tag="reports")(intervals)
+    registry.route("GET", "/api/v1/reports/months/{month}", tag="reports", media_type="text/html")(month_page)
+    registry.route("GET", "/api/v1/reports/months/{month}/csv", tag="reports", media_type="text/csv")(month_table)

@@ -1,0 +1,36 @@
+"""Tones that a leg hears until they are ended: that a phone rings."""
+
+from __future__ import annotations
+
+from dialplans.tones import RingingTone
+from pbx.adapters.asterisk.ari import AriLink
+from pbx.adapters.asterisk.tracker import Leg
+
+
+class Tones:
+    def __init__(self, ari: AriLink, ringing: RingingTone) -> None:
+        self._ari = ari
+        hertz = "+".join(map(str, ringing.hertz))
+        parts = (f"{0 if number % 2 else hertz}/{ms}" for number, ms in enumerate(ringing.cadence_ms))
+        # A comma would end this medium and begin the next.
+        self._ringing = "tone:" + "|".join(parts)
+
+    async def ring(self, leg_id: str, leg: Leg) -> None:
+        self.stop(leg_id, leg)
+        # The end of the one before may be still to come, under its own id.
+        leg.tones += 1
+        leg.tone = tone = _ids(leg_id)[leg.tones % 2]
+        await self._ari.request("POST", f"channels/{leg_id}/play/{tone}", (("media", self._ringing),))
+
+    def stop(self, leg_id: str, leg: Leg) -> bool:
+        """Whether there was one for sure."""
+        tone, leg.tone = leg.tone, None
+        if tone is not None:
+            for one in (tone,) if tone else _ids(leg_id):
+                self._ari.send_unattended("DELETE", f"playbacks/{one}")
+        return bool(tone)
+
+
+def _ids(leg_id: str) -> tuple[str, str]:
+    """Known to whoever controls the leg next: a tone that goes on would keep it out of every bridge."""
+    return f"{leg_id}-tone-1", f"{leg_id}-tone-2"

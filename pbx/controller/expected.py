@@ -32,7 +32,9 @@ class Wait:
 
     asked: Asked
     queue_id: QueueId
+    joined_at: float
     since: float
+    """From when the queue's steps count: the caller's age is kept."""
     tried: tuple[E164, ...] = ()
     caller: E164 | None = None
     hops: int = 0
@@ -105,7 +107,7 @@ class Expected:
                 self.asked.pop("join", None)
                 join = self.joined
                 tried, caller = (join.tried, join.caller) if join is not None else ((), None)
-                self.wait = Wait(asked, event.queue_id, event.at, tried, caller)
+                self.wait = Wait(asked, event.queue_id, event.at, asked.entered_at, tried, caller)
             case ev.QueueRefused() | ev.WaitEnded():
                 self.asked.pop("join", None)
                 self.wait = None
@@ -124,7 +126,7 @@ class Expected:
         """The callback waited in the ACD before it was a call, and waits on under the call's name."""
         asked = Asked(event.queue_id, event.entered_at, event.priority, event.needs, callback=True)
         self.legs[event.leg_id] = False
-        self.wait = Wait(asked, event.queue_id, min(event.entered_at, event.at))
+        self.wait = Wait(asked, event.queue_id, event.at, event.entered_at)
 
     def _gone(self, leg_id: LegId) -> None:
         for known in (self.legs, self.hung_up, self.held, self.muted, self.music, self.supervising):

@@ -246,6 +246,6 @@ def adopt_wait(call_id: CallId, expected: Expected, now: float) -> ev.WaitAdopte
         hops=wait.hops,
         tried=wait.tried,
         offer_id=next((one.offer_id for one in expected.agents.values() if one.offer_id is not None), None),
-        preferred_until=wait.since + wait.asked.preferred_s if alone else None,
+        preferred_until=wait.joined_at + wait.asked.preferred_s if alone else None,
         callback_told=wait.callback_told,
     )

@@ -171,7 +171,7 @@ def _conversations(
         if leg_id in expected.held:
             plan.commands.append(cmd.HoldLeg(leg_id, expected.held[leg_id]))
         elif leg_id in expected.music and legs[leg_id].bridge_id is None:
-            plan.commands.append(cmd.StartMusic(leg_id, expected.music[leg_id]))
+            plan.commands.append(expected.music[leg_id])
         if leg_id in expected.muted:
             plan.commands.append(cmd.MuteLeg(leg_id, expected.muted[leg_id]))
         watch = expected.supervising.get(leg_id)

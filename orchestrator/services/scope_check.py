@@ -20,7 +20,7 @@ from orchestrator.adapters.db.models import (
 from orchestrator.domain.grants import Caller, Grant, current
 from orchestrator.domain.problems import Forbidden, one
 
-_FREE = frozenset({"config_outbox", "voicemails", "idempotent_requests", "audit_log", "audit_head"})
+_FREE = frozenset({"config_outbox", "pop_revisions", "voicemails", "idempotent_requests", "audit_log", "audit_head"})
 """Written on the way, or found by a look-up that asked for the scope."""
 
 

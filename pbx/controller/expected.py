@@ -32,7 +32,9 @@ class Wait:
 
     asked: Asked
     queue_id: QueueId
+    joined_at: float
     since: float
+    """From when the queue's steps count: the caller's age is kept."""
     tried: tuple[E164, ...] = ()
     caller: E164 | None = None
     hops: int = 0
@@ -52,7 +54,7 @@ class Expected:
     held: dict[LegId, str] = field(default_factory=dict)
     """With which music."""
     muted: dict[LegId, bool] = field(default_factory=dict)
-    music: dict[LegId, str] = field(default_factory=dict)
+    music: dict[LegId, cmd.StartMusic | cmd.StartRinging] = field(default_factory=dict)
     supervising: dict[LegId, cmd.SuperviseLeg] = field(default_factory=dict)
     recordings: dict[RecordingId, cmd.StartRecording] = field(default_factory=dict)
     """Those that are not over."""
@@ -105,7 +107,7 @@ class Expected:
                 self.asked.pop("join", None)
                 join = self.joined
                 tried, caller = (join.tried, join.caller) if join is not None else ((), None)
-                self.wait = Wait(asked, event.queue_id, event.at, tried, caller)
+                self.wait = Wait(asked, event.queue_id, event.at, asked.entered_at, tried, caller)
             case ev.QueueRefused() | ev.WaitEnded():
                 self.asked.pop("join", None)
                 self.wait = None
@@ -124,7 +126,7 @@ class Expected:
         """The callback waited in the ACD before it was a call, and waits on under the call's name."""
         asked = Asked(event.queue_id, event.entered_at, event.priority, event.needs, callback=True)
         self.legs[event.leg_id] = False
-        self.wait = Wait(asked, event.queue_id, min(event.entered_at, event.at))
+        self.wait = Wait(asked, event.queue_id, event.at, event.entered_at)
 
     def _gone(self, leg_id: LegId) -> None:
         for known in (self.legs, self.hung_up, self.held, self.muted, self.music, self.supervising):
@@ -174,8 +176,8 @@ class Expected:
                 self.joining.pop(bridge_id, None)
             case cmd.PlayPrompts(leg_id=leg_id) | cmd.StopMusic(leg_id=leg_id):
                 self.music.pop(leg_id, None)
-            case cmd.StartMusic(leg_id=leg_id, music_class=music_class):
-                self.music[leg_id] = music_class
+            case cmd.StartMusic(leg_id=leg_id) | cmd.StartRinging(leg_id=leg_id):
+                self.music[leg_id] = command
             case cmd.HoldLeg(leg_id=leg_id, music_class=music_class):
                 self.held[leg_id] = music_class
             case cmd.ResumeLeg(leg_id=leg_id):

@@ -171,7 +171,7 @@ def _conversations(
         if leg_id in expected.held:
             plan.commands.append(cmd.HoldLeg(leg_id, expected.held[leg_id]))
         elif leg_id in expected.music and legs[leg_id].bridge_id is None:
-            plan.commands.append(cmd.StartMusic(leg_id, expected.music[leg_id]))
+            plan.commands.append(expected.music[leg_id])
         if leg_id in expected.muted:
             plan.commands.append(cmd.MuteLeg(leg_id, expected.muted[leg_id]))
         watch = expected.supervising.get(leg_id)
@@ -246,6 +246,6 @@ def adopt_wait(call_id: CallId, expected: Expected, now: float) -> ev.WaitAdopte
         hops=wait.hops,
         tried=wait.tried,
         offer_id=next((one.offer_id for one in expected.agents.values() if one.offer_id is not None), None),
-        preferred_until=wait.since + wait.asked.preferred_s if alone else None,
+        preferred_until=wait.joined_at + wait.asked.preferred_s if alone else None,
         callback_told=wait.callback_told,
     )

@@ -25,7 +25,7 @@ from tests.lab.errors import LabError, wait_until
 from tests.lab.flows import QUEUE_FLOW
 from tests.lab.lab import Lab
 from tests.lab.sipp import Sipp
-from tests.lab.stack import DID, Stack
+from tests.lab.stack import DID, POP_ID, Stack
 
 RATE = 25
 DEADLINE_S = 60
@@ -50,8 +50,8 @@ def count(stack: Stack, kind: str) -> int:
 
 
 def said_at(stack: Stack, text: str) -> float:
-    """When the controller logged this, in seconds since the epoch."""
-    line = next(line for line in stack.controller.log_text().splitlines() if text in line)
+    """When the controller logged this last, in seconds since the epoch; its log goes on over restarts."""
+    line = next(line for line in reversed(stack.controller.log_text().splitlines()) if text in line)
     return datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
 
 
@@ -69,7 +69,7 @@ def one_round(stack: Stack, calls: int) -> Round:
     done = time.time()
     if (found := count(stack, "CallReadopted") - before) != calls:
         raise LabError(f"{found} calls were taken up instead of {calls}")
-    ready = said_at(stack, "starts")
+    ready = said_at(stack, f"POP {POP_ID} starts")
     return Round(
         ready - began, said_at(stack, "rebuilt from") - began, said_at(stack, "server is up") - began, done - ready
     )

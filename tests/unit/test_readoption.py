@@ -181,6 +181,34 @@ async def test_waiting_callers_keep_place_age_and_music(tmp_path: Path, kill: bo
         assert [offer.outcome for offer in cdr.offers] == ["answered"]
 
 
+async def test_who_was_handed_on_keeps_age_steps_and_the_wait_for_one_agent(tmp_path: Path, kill: bool) -> None:
+    steps = (wire.QueueStepConfig(after_s=25, action=wire.RaisePriorityStep(by=5)),)
+    async with World(tmp_path, SHORT_FLOW, steps=steps) as world:
+        scene = Restart(world, kill)
+        await scene.calls()
+        await world.run(10)
+        anna = world.agent("anna")
+        await scene.hears("talk")
+        bela = world.agent("bela", available=False)
+        world.status("bela", "NOT_READY", "LUNCH")
+        call_id = world.call_id(scene.caller)
+        assert await world.command(wire.TransferCall(call_id=call_id, agent_id="bela")) is None
+        await world.run(5)
+        before = world.pop.router.acd._waiting[call_id]
+        handed_at = world.clock() - 5
+        await scene.restart()
+        after = world.pop.router.acd._waiting[call_id]
+        names = ("since", "entered_at", "place", "step", "preferred")
+        assert [getattr(before, name) for name in names] == [getattr(after, name) for name in names]
+        assert after.preferred == "bela"
+        await world.until(lambda: after.preferred is None)
+        assert world.clock() - handed_at == pytest.approx(30, abs=0.5)
+        assert after.raised == 5
+        await world.until(lambda: anna.rung == 2)
+        assert bela.rung == 0
+        await scene.ends()
+
+
 async def test_ringing_goes_on(tmp_path: Path, kill: bool) -> None:
     async with World(tmp_path, SHORT_FLOW) as world:
         world.config.regimes = NONE

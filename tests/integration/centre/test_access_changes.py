@@ -38,7 +38,8 @@ async def test_a_scope_can_be_worked_in(world: World) -> None:
     supervisor = await world.caller("supervisor", SCOPES["sales in eu"])
     new = agent(unit_id="sales", name="New")
     code, made = await ask(world, supervisor, "POST", "/agents", new)
-    assert (code, made["unit_id"]) == (201, "sales")
+    assert code == 201, made
+    assert made["unit_id"] == "sales"
     path = f"/agents/{made['agent_id']}"
     assert (await ask(world, supervisor, "PUT", path, {**new, "name": "Newer"}))[1]["name"] == "Newer"
     assert (await ask(world, supervisor, "POST", path + "/password"))[0] == 201
@@ -190,10 +191,13 @@ async def test_a_call_stays_with_the_unit_it_came_to(world: World) -> None:
     await take_in(world.centre, billing["pop_id"], CallId(billing["call_id"]), [again], derive(START, "again"))
     assert (await ask(world, supervisor, "GET", f"/calls/{billing['call_id']}"))[0] == 404
     assert (await world.api.put("/queues/q-billing", {"name": "B", "unit_id": "billing"})).status == 200
-    joined = ev.QueueJoined(at=START + 100, queue_id=QueueId("q-billing"), position=1)
+    handed_on: list[ev.Event] = [
+        ev.TalkEnded(at=START + 100, agent_id=AgentId(sales["agent_id"]), reason="transferred"),
+        ev.QueueJoined(at=START + 100, queue_id=QueueId("q-billing"), position=1),
+    ]
     assert (await ask(world, supervisor, "GET", f"/calls/{sales['call_id']}"))[0] == 200
     await take_in(
-        world.centre, sales["pop_id"], CallId(sales["call_id"]), [joined], derive(START, "journal", "sales", "eu"), 50
+        world.centre, sales["pop_id"], CallId(sales["call_id"]), handed_on, derive(START, "journal", "sales", "eu"), 50
     )
     for path in (f"/calls/{sales['call_id']}", f"/recordings/{sales['recording_id']}"):
         assert (await ask(world, supervisor, "GET", path))[0] == 404

@@ -68,6 +68,8 @@ def works(connection: Connection, tables: MetaData) -> None:
     }
     known = [table for table in tables.sorted_tables if table.name in rows]
     with connection.begin_nested() as attempt:
+        for table in reversed(known):
+            connection.execute(delete(table))  # rows that migrations made
         for table in known:
             connection.execute(insert(table), rows[table.name])
         for table in known:

@@ -105,7 +105,7 @@ async def _overflowing_to(session: AsyncSession, queue_id: str) -> list[str]:
 
 
 async def _config(session: AsyncSession, spec: QueueChange) -> dict[str, Any]:
-    config = spec.model_dump(mode="json", exclude={"queue_id"})
+    config = spec.model_dump(mode="json", exclude={"queue_id", "unit_id"})
     if spec.hours_id is None:
         del config["hours_id"]  # the version before this one does not know it
     else:

@@ -51,6 +51,7 @@ async def test_the_api_does_what_its_document_says(api: Api, centre: tuple[Centr
         *("--exclude-path", "/api/v1/events"),  # it never ends
         *("--exclude-operation-id", "tokens_delete"),  # it would end the run's own token
         *("--exclude-operation-id", "login_log_out"),  # and so would this
+        *("--exclude-operation-id", "login_end_oidc"),  # what a provider may say fills more than a request's line: 400
         *("--phases", "examples,coverage,fuzzing", "--checks", ",".join(CHECKS)),
         *("--max-examples", "6", "--max-time", str(BUDGET_S), "--generation-deterministic"),
         *("--request-timeout", "20", "--no-color", "--suppress-health-check", "all"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -47,6 +48,25 @@ def read_pop(path: Path) -> Pop:
         raise RenderError(f"{path}: {field}", first["msg"]) from error
 
 
+def with_trunks(pop: Pop, path: Path) -> Pop:
+    """``pop`` with the trunks in a file of ``GET /pops/{pop_id}/dialplan`` in the place of its own.
+
+    Raises RenderError.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if (told["pop_id"], told["country"]) != (pop.pop_id, pop.country):
+            raise RenderError(str(path), f"is of POP {told['pop_id']} in {told['country']}")
+        return Pop.model_validate({**pop.model_dump(), "trunks": told["trunks"]})
+    except OSError as error:
+        raise RenderError(str(path), error.strerror or "cannot be read") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RenderError(f"{path}: {'.'.join(map(str, first['loc']))}", first["msg"]) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RenderError(str(path), "is not what the centre tells of a POP's dialplan") from error
+
+
 def _write(path: Path, data: bytes) -> None:
     """Atomic, and readable by owner and group only: the files hold passwords."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +86,10 @@ def render(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--check", action="store_true", help="compare only; exit status 1 on a difference")
     parser.add_argument("--engine", choices=get_args(Engine), help="default: the POP's own")
+    parser.add_argument("--trunks", type=Path, metavar="FILE.json", help="the POP's trunks, as the centre tells them")
     args = parser.parse_args(argv)
     try:
-        pop = read_pop(args.pop)
+        pop = read_pop(args.pop) if args.trunks is None else with_trunks(read_pop(args.pop), args.trunks)
         files = render_files(load_pack(pop.country), pop, args.engine)
     except (RenderError, PackError) as error:
         return _refuse(error)

@@ -11,7 +11,7 @@ Engine = Literal["asterisk", "freeswitch"]
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Trunk(Strict):

@@ -23,7 +23,7 @@ from orchestrator.adapters.oidc import Provider
 from orchestrator.api.app import make_app
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
-from orchestrator.services import tokens
+from orchestrator.services import idempotency, prompts, secret_box, tokens
 from orchestrator.services.context import Services
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
@@ -35,12 +35,15 @@ from orchestrator.services.write_watch import WriteWatch
 
 log = logging.getLogger(__name__)
 
+LONGEST_LINE = 16 * 1024
+"""Bytes of a request's first line: every query that the API allows, percent-encoded, has room."""
+
 
 def packaged_prompts() -> Mapping[str, frozenset[str]]:
     """The catalogue of ``dialplans``; read when a flow is checked, so that new prompts count without a restart."""
-    from dialplans import prompts
+    from dialplans.prompts import catalogue
 
-    return prompts.catalogue()
+    return catalogue()
 
 
 def say(text: str) -> None:
@@ -95,7 +98,7 @@ class Centre:
             self._tell(f"admin token (shown only this once): {token}")
         address = await self._start_server(database)
         presence = self._presence = PresenceBoard(database)
-        bus = Bus(address, presence.heartbeat)
+        bus = Bus(address, presence.heartbeat, lambda asked: prompts.chunk(database, asked))
         units = UnitsOfWork(database, lambda: publisher.wake())
         publisher = ConfigPublisher(units, bus)
         feed = EventFeed(database)
@@ -103,6 +106,7 @@ class Centre:
         self._loop.keep("configuration to the POPs", publisher.run)
         self._loop.keep("events from the POPs", Ingest(database, bus, feed.wake).run)
         self._loop.keep("presence", presence.run)
+        self._loop.keep("old idempotency keys", lambda: idempotency.purge(database))
         services = Services(
             database=database,
             units=units,
@@ -110,6 +114,7 @@ class Centre:
             feed=feed,
             presence=presence,
             prompts=self._prompts,
+            secrets=secret_box.load(self.settings.secrets_key or self.settings.state_dir / "secrets.key"),
             logins_changed=self._set_logins,
             session_s=self.settings.session_s,
             provider=_provider(self.settings),
@@ -148,7 +153,7 @@ class Centre:
             await self.server.set_logins(await _logins(self.database))
 
     async def _listen(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0, max_line_size=LONGEST_LINE)
         await self._runner.setup()
         site = web.TCPSite(
             self._runner, self.settings.api_host, self.settings.api_port, ssl_context=_tls(self.settings)

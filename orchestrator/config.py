@@ -35,6 +35,9 @@ class CentreSettings(BaseSettings):
     bus_port: int = Field(default=4222, ge=1, le=65535)
     bus_tls_cert: Path | None = None
     bus_tls_key: Path | None = None
+    secrets_key: Path | None = None
+    """File of the key under which carriers' passwords and webhooks' secrets are sealed in the database; made when it
+    is not there. Without one ``secrets.key`` in the state directory. Centres of one database share one."""
     log_level: str = "INFO"
     session_s: float = Field(default=3600.0, ge=60, le=86_400)
     """How long a user's session lasts."""

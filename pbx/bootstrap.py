@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from dialplans import calling, days_off, numbering, pack, prompts
+from dialplans import calling, days_off, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
 from dialplans.tones import ringing_tone
 from pbx.adapters.asterisk.engine import AsteriskEngine
@@ -25,6 +27,7 @@ from pbx.config import PopSettings
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.parking_lot import ParkingLot
 from pbx.controller.pop import Pop
+from pbx.controller.prompt_shelf import PromptShelf
 from pbx.domain.calling_hours import CallingHours
 from pbx.domain.consent import RegimeTable, regime_of
 from pbx.domain.dialling import Dialling, OutsideNumber
@@ -106,7 +109,7 @@ def dialling_of(country: pack.CountryPack, prefixes: Sequence[str] = (), trunk: 
     return Dialling(number_of, trunk)
 
 
-def build_engine(settings: PopSettings) -> MediaEngine:
+def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingProxyType({})) -> MediaEngine:
     """The adapter of the POP's media server, not started. Raises BadValue naming the setting that is missing."""
     if settings.engine == "freeswitch":
         if settings.phone_dir is None or not settings.phone_dir.is_dir():
@@ -116,6 +119,7 @@ def build_engine(settings: PopSettings) -> MediaEngine:
             esl_port=settings.esl_port,
             esl_password=_needed(settings.esl_password, "ESL_PASSWORD", "FreeSWITCH"),
             prompt_dir=settings.prompt_dir,
+            uploaded=uploaded,
             phone_dir=settings.phone_dir,
             country_of=numbering.country_of,
             qualify=settings.qualify_s > 0,
@@ -131,6 +135,7 @@ def build_engine(settings: PopSettings) -> MediaEngine:
         ami_user=settings.ami_user,
         ami_password=_needed(settings.ami_password, "AMI_PASSWORD", "Asterisk"),
         prompt_dir=settings.prompt_dir,
+        uploaded=uploaded,
         country_of=numbering.country_of,
         qualify_s=settings.qualify_s,
         nat=settings.phones_behind_nat,
@@ -158,9 +163,16 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         lookups = HttpLookups(settings.lookup_origins)
     except BadValue as error:
         raise BadValue("CALLPLANE_POP_LOOKUP_ORIGINS", error.reason) from error
-    engine = build_engine(settings)
+    keep = settings.uploaded_prompt_dir
+    if keep is not None and not (keep.is_dir() and re.fullmatch(r"/[A-Za-z0-9._/-]*", str(keep))):
+        reason = "is not the absolute path of a directory, of letters, digits, dots, dashes and slashes"
+        raise BadValue("CALLPLANE_POP_UPLOADED_PROMPT_DIR", reason)
+    uploaded: dict[str, str] = {}
+    engine = build_engine(settings, uploaded)
     dialling = dialling_of(country, settings.outside_prefixes, settings.outside_trunk)
-    config = ConfigStore(regimes(), prompt_index(settings.prompt_dir), holidays_of, dialling)
+    index = prompt_index(settings.prompt_dir)
+    shelf = PromptShelf(keep, index, uploaded, uploads.files)
+    config = ConfigStore(regimes(), index, holidays_of, dialling)
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
@@ -179,6 +191,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         keyed_codes=settings.keyed_codes,
         numbers=PlannedNumbers(settings.callback_hours),
         parking=parking,
+        shelf=shelf,
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
     )
     link: Link | None = None

@@ -17,6 +17,9 @@ class PopSettings(BaseSettings):
     state_dir: Path
     """Journal, configuration copy and finished recordings."""
     prompt_dir: Path
+    uploaded_prompt_dir: Path | None = None
+    """Where prompts that were uploaded at the centre are kept; readable by the media server, absolute. Without it this
+    POP has only those of ``prompt_dir``."""
     recording_dir: Path
     """Memory-backed directory that the media server writes to while a call is recorded."""
     hidden_dir: Path | None = None

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from importlib import metadata
 
+import orjson
 from aiohttp import web
 
-from orchestrator.api import auth, errors
-from orchestrator.api.registry import MAX_BODY, SERVICES, Registry, openapi
+from orchestrator.api import auth, docs_page, errors
+from orchestrator.api.registry import LONGEST_BODY, SERVICES, Registry, openapi
 from orchestrator.api.v1 import (
     agents,
     audit,
     callbacks,
     calls,
+    catalogue,
+    countries,
     dids,
     events,
     flow_drafts,
     flows,
     health,
+    imports,
     login,
     pops,
+    prompts,
     queues,
     recordings,
     reports,
+    schedules,
     tokens,
+    trunks,
     units,
     users,
     voicemails,
+    waiting_calls,
+    webhooks,
 )
 from orchestrator.services.context import Services
 
@@ -38,17 +48,25 @@ def registry() -> Registry:
     made = Registry()
     nouns = (
         pops,
+        trunks,
+        countries,
+        catalogue,
+        schedules,
         dids,
         agents,
+        imports,
         queues,
+        prompts,
         flows,
         flow_drafts,
         calls,
+        waiting_calls,
         callbacks,
         recordings,
         voicemails,
         events,
         reports,
+        webhooks,
         tokens,
         units,
         users,
@@ -63,19 +81,24 @@ def registry() -> Registry:
 
 def make_app(services: Services) -> web.Application:
     routes = registry()
-    public = routes.public_paths | {OPENAPI_PATH}
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[errors.middleware, auth.middleware(public)])
+    public = routes.public_paths | docs_page.PATHS | {OPENAPI_PATH}
+    app = web.Application(client_max_size=LONGEST_BODY, middlewares=[errors.middleware, auth.middleware(public)])
     app[SERVICES] = services
     app[events.STOPPING] = asyncio.Event()
     routes.install(app)
-    document = openapi(routes, "Callplane", metadata.version("callplane"))
+
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(openapi(routes, "Callplane", metadata.version("callplane")))
 
     async def describe(_request: web.Request) -> web.Response:
-        return web.json_response(document)
+        """Made when it is first asked for: the centre starts without it."""
+        return web.Response(body=await asyncio.to_thread(document), content_type="application/json")
 
     async def end_streams(ending: web.Application) -> None:
         ending[events.STOPPING].set()
 
     app.router.add_get(OPENAPI_PATH, describe)
+    docs_page.install(app)
     app.on_shutdown.append(end_streams)
     return app

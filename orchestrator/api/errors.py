@@ -23,6 +23,9 @@ STATUS: tuple[tuple[type[Problem], int], ...] = (
     (problems.Exists, 409),
     (problems.InUse, 409),
     (problems.Conflict, 409),
+    (problems.Stale, 412),
+    (problems.NotReadable, 415),
+    (problems.KeyReused, 422),
     (problems.Unauthorized, 401),
     (problems.Forbidden, 403),
     (problems.TooMany, 429),
@@ -38,7 +41,9 @@ TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    412: "Changed meanwhile",
     413: "Too large",
+    415: "Unsupported media type",
     416: "Range not satisfiable",
     422: "Invalid",
     429: "Too many failures",
@@ -51,6 +56,8 @@ TITLES = {
 class FieldProblem(BaseModel):
     field: str
     reason: str
+    row: int | None = None
+    """Of an import: the line of the file, from 1; of CSV the first one holds the names."""
 
 
 class ProblemBody(BaseModel):
@@ -73,7 +80,7 @@ def problem_response(status: int, error_id: str, detail: str, errors: Sequence[F
         status=status,
         error_id=error_id,
         detail=detail,
-        errors=[FieldProblem(field=e.field, reason=e.reason) for e in errors],
+        errors=[FieldProblem(field=e.field, reason=e.reason, row=e.row) for e in errors],
     )
     response = web.Response(body=body.model_dump_json(), status=status, content_type=CONTENT_TYPE)
     if status == 401:

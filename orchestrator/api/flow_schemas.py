@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
@@ -75,6 +75,7 @@ class DraftSummary(BaseModel):
 
 
 class Draft(DraftSummary):
+    volatile: ClassVar[frozenset[str]] = frozenset({"problems"})
     graph: dict[str, Any]
     problems: list[FlowProblem]
     """What keeps it from being published now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -18,6 +18,7 @@ from orchestrator.adapters.db.models import (
     RecordingRow,
     VoicemailRow,
 )
+from orchestrator.domain.access import SIP_REALM
 from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.callbacks import CallbackState
 from orchestrator.services.paging import Page, PageRequest
@@ -53,6 +54,20 @@ def page_of(page: Page[Row], convert: Callable[[Row], Item]) -> PageOf[Item]:
 
 
 class Pop(PopSpec):
+    volatile: ClassVar[frozenset[str]] = frozenset(
+        {
+            "connected",
+            "last_seen_at",
+            "config_revision",
+            "applied_revision",
+            "revision_lag",
+            "seconds_behind",
+            "engine_up",
+            "live_calls",
+            "unsent_events",
+            "config_errors",
+        }
+    )
     created_at: At
     connected: bool
     last_seen_at: At | None
@@ -136,6 +151,11 @@ class AgentCreated(Agent):
 
 def agent_fields(row: AgentRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in Agent.model_fields}
+
+
+def agent_created(row: AgentRow, password: str) -> AgentCreated:
+    sip = SipAccount(phone_id=row.phone_id, realm=SIP_REALM, password=password)
+    return AgentCreated.model_validate({**agent_fields(row), "sip": sip})
 
 
 class Callback(BaseModel):

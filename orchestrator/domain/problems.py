@@ -14,6 +14,8 @@ class FieldError:
 
     field: str
     reason: str
+    row: int | None = None
+    """Line of an imported file, from 1."""
 
 
 class Problem(CallplaneError):
@@ -59,6 +61,28 @@ class Conflict(Problem):
     def __init__(self, error_id: str, detail: str) -> None:
         super().__init__(detail)
         self.error_id = error_id
+
+
+class Stale(Problem):
+    """What was to be changed is another by now than the one that was read; nothing was changed."""
+
+    error_id = "stale"
+
+    def __init__(self) -> None:
+        super().__init__("it has been changed since it was read: read it again and decide anew")
+
+
+class KeyReused(Problem):
+    error_id = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("another request was made with this Idempotency-Key")
+
+
+class NotReadable(Problem):
+    """The body is of a kind that this route does not read."""
+
+    error_id = "unsupported_media_type"
 
 
 class Unauthorized(Problem):

@@ -8,7 +8,15 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from orchestrator.domain.hours import OpeningHours, Shifts
@@ -20,6 +28,8 @@ from pbx.domain.queue_rules import MAX_SITES, MAX_STEPS, Closing, NoAgent, Shift
 
 E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
 MAX_GRAPH_DEPTH = 50
+_DAY, _CLOCK = "[0-9]{4}-[0-9]{2}-[0-9]{2}", r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+_RFC3339 = re.compile(f"{_DAY}[Tt ]{_CLOCK}([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})")
 _SKILL = re.compile(r"[a-z0-9][a-z0-9:_-]{0,62}")
 
 
@@ -41,6 +51,12 @@ def _time_zone(value: str) -> str:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise PydanticCustomError("time_zone", "is not a time zone of the IANA database") from None
+    return value
+
+
+def _rfc3339(value: Any) -> Any:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise PydanticCustomError("moment", "is not a time such as 2026-12-24T09:00:00Z")
     return value
 
 
@@ -74,6 +90,8 @@ PhoneId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
 E164Text = Annotated[str, Field(json_schema_extra={"pattern": E164_PATTERN}), _checked(e164)]
 Regime = Annotated[str, _checked(regime_of)]
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time_zone)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+"""RFC 3339, and no number."""
 Extension = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,5}$")]
 Proficiency = Annotated[int, Field(ge=1, le=5, strict=True)]
 SkillName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9:_-]{0,62}$")]
@@ -229,6 +247,8 @@ class QueueChange(Strict):
     """Only agents of these sites, those of the first chosen first; none: of all sites."""
     hours: OpeningHours | None = None
     """null: always open. Calls that come while it is closed go on at the node's ``on_refused``."""
+    hours_id: Slug | None = None
+    """Named hours, which then stand in ``hours`` whatever is given there."""
     closing: Closing = Closing.SERVE
     """What becomes of those who wait when it closes: they are served, or go on at the node's ``on_timeout``."""
     closing_prompt: Slug | None = None
@@ -287,6 +307,8 @@ class AgentChange(Strict):
     """May listen to other agents' calls and take them over by feature code. REST asks the token's role instead."""
     shifts: Shifts | None = None
     """null: always on shift."""
+    shifts_id: Slug | None = None
+    """Named shifts, which then stand in ``shifts`` whatever is given there."""
     site: Slug | None = None
     """Where the agent sits, for queues that name sites."""
     capacity: Capacity = Field(default_factory=Capacity)
@@ -359,7 +381,7 @@ class CallbackSpec(Strict):
     """What the customer sees as the caller's number; its POP calls."""
     queue_id: Slug
     number: E164Text
-    not_before: AwareDatetime | None = None
+    not_before: Moment | None = None
     """Without it: as soon as it is this callback's turn and the country's hours permit it."""
     language: Language | None = None
     priority: int = Field(default=0, ge=-1000, le=1000, strict=True)

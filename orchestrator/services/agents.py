@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import AgentRow
 from orchestrator.domain import access
-from orchestrator.domain.problems import Exists, NotFound
+from orchestrator.domain.problems import Exists, Invalid, NotFound
 from orchestrator.domain.resources import AgentChange, AgentSpec
-from orchestrator.services import pops, queues, scope, units
+from orchestrator.services import catalogue, pops, queues, schedules, scope, units
 from orchestrator.services.unit_of_work import UnitOfWork, agent_config
 from pbx.domain.ids import ulid
 
@@ -32,6 +33,16 @@ async def _extension_is_free(session: AsyncSession, spec: AgentChange, agent_id:
         raise Exists("extension", "extension")
 
 
+async def _values(session: AsyncSession, spec: AgentChange) -> dict[str, Any]:
+    """The columns, with what the names say that the agent refers to; refuses those that nobody has."""
+    if errors := catalogue.undeclared_skills(spec.skills, await catalogue.skills(session)):
+        raise Invalid(errors)
+    values = spec.model_dump()
+    if spec.shifts_id is not None:
+        values["shifts"] = await schedules.shifts(session, spec.shifts_id)
+    return values
+
+
 async def create(unit: UnitOfWork, spec: AgentSpec) -> tuple[AgentRow, str]:
     """The new agent and the phone's password."""
     agent_id = ulid(unit.now, secrets.randbits(80))
@@ -43,9 +54,8 @@ async def create(unit: UnitOfWork, spec: AgentSpec) -> tuple[AgentRow, str]:
     await _extension_is_free(unit.session, spec, agent_id)
     password = access.new_sip_password()
     row = AgentRow(
-        **spec.model_dump(exclude={"phone_id"}),
+        **{**await _values(unit.session, spec), "phone_id": phone_id},
         agent_id=agent_id,
-        phone_id=phone_id,
         ha1=access.ha1(phone_id, password),
         created_at=unit.now,
     )
@@ -59,9 +69,10 @@ async def change(unit: UnitOfWork, agent_id: str, spec: AgentChange) -> AgentRow
     await pops.require(unit.session, spec.pop_id)
     await units.require(unit.session, spec.unit_id)
     await _extension_is_free(unit.session, spec, agent_id)
+    values = await _values(unit.session, spec)
     if row.pop_id != spec.pop_id:
         await unit.withdraw(f"agent.{agent_id}", [row.pop_id])
-    for name, value in spec.model_dump().items():
+    for name, value in values.items():
         setattr(row, name, value)
     await unit.publish(agent_config(row), [row.pop_id])
     return row

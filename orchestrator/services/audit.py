@@ -19,6 +19,8 @@ DONE = "done"
 ASKED = "asked"
 """A POP was asked to do it; when it refused, the next row says so."""
 READ = "read"
+REPLAYED = "replayed"
+"""The answer of an earlier request, under the same Idempotency-Key, was given again."""
 HEAD = 1
 VERIFY_PAGE = 5000
 MOST_CHANGES = 50

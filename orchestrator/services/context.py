@@ -12,6 +12,7 @@ from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.recent import Recent
+from orchestrator.services.secret_box import SecretBox
 from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
 
@@ -24,6 +25,7 @@ class Services:
     feed: EventFeed
     presence: PresenceBoard
     prompts: PromptCatalogue
+    secrets: SecretBox
     logins_changed: Callable[[], Awaitable[None]]
     """Makes the bus know the POPs that are in the database now."""
     recent: Recent = field(default_factory=Recent)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db.models import DidRow
 from orchestrator.domain.problems import Exists, FieldError, Invalid, NotFound
 from orchestrator.domain.resources import DidChange, DidSpec
-from orchestrator.services import flows, pops, scope, units
+from orchestrator.services import catalogue, flows, pops, scope, units
 from orchestrator.services.unit_of_work import UnitOfWork, did_config, did_key
 
 
@@ -24,6 +24,8 @@ async def _check(session: AsyncSession, spec: DidChange) -> None:
     graph = await flows.published_graph(session, spec.flow_id)
     if graph is None:
         raise Invalid([FieldError("flow_id", f"there is no flow {spec.flow_id}")])
+    if (unknown := catalogue.undeclared_region(spec.region, await catalogue.regions(session))) is not None:
+        raise Invalid([FieldError("region", unknown)])
     if spec.language not in graph["languages"]:
         offered = ", ".join(graph["languages"])
         raise Invalid([FieldError("language", f"is not offered by flow {spec.flow_id}, which has {offered}")])

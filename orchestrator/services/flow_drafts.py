@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db.models import FlowDraftRow, FlowRow, FlowVersionRow
 from orchestrator.domain.problems import Conflict, NotFound, one
 from orchestrator.domain.resources import SLUG_PATTERN, DraftChange, FlowChange, FlowSpec
-from orchestrator.services import flows, scope, units
+from orchestrator.services import flows, prompt_catalogue, scope, units
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import UnitOfWork
 from pbx.domain.flow_check import Examined, Problem, examine, references
@@ -34,7 +34,7 @@ async def problems_of(
     if found.flow is None:
         return problems
     queues = await flows.queue_ids(session)
-    problems += references(found.flow, graph, queues, prompts())
+    problems += references(found.flow, graph, queues, await prompt_catalogue.there(session, prompts()))
     if not found.flow.languages:  # could not be read: nothing can be said of who lacks one
         return problems
     for error in await flows.outside(session, replace(found.flow, flow_id=FlowId(flow_id))):

@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dialplans import dialling
 from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import DidRow, FlowDraftRow, FlowRow, FlowVersionRow, QueueRow
-from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound, one
+from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
 from orchestrator.domain.resources import FlowChange, FlowSpec
-from orchestrator.services import scope, units
-from orchestrator.services.paging import Page, PageRequest, cursor
+from orchestrator.services import prompt_catalogue, scope, units
+from orchestrator.services.paging import Page, PageRequest, newest_versions
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import Flow, parse
@@ -61,6 +61,25 @@ async def queue_ids(session: AsyncSession) -> set[str]:
     return {row.queue_id for row in await session.scalars(scope.limited(select(QueueRow)))}
 
 
+async def saying(session: AsyncSession, language: str, prompt_id: str) -> list[str]:
+    """Ids of the flows whose published version says the prompt in this language."""
+    found = await _published_flows(session)
+    return sorted(
+        flow_id for flow_id, flow in found.items() if language in flow.languages and prompt_id in flow.prompt_ids()
+    )
+
+
+async def languages(session: AsyncSession) -> set[str]:
+    """In which callers of any published flow may be spoken to."""
+    return {language for row in await session.scalars(published()) for language in row.graph["languages"]}
+
+
+def prompts_of(queue: QueueRow) -> set[str]:
+    """Ids of the prompts that the queue itself names."""
+    named = {step["action"].get("prompt_id") for step in queue.config.get("steps", ())}
+    return {prompt for prompt in (*named, queue.config.get("closing_prompt")) if prompt is not None}
+
+
 def _parse(flow_id: str, version: int, graph: dict[str, Any]) -> Flow:
     try:
         return parse(FlowId(flow_id), version, graph)
@@ -70,7 +89,8 @@ def _parse(flow_id: str, version: int, graph: dict[str, Any]) -> Flow:
 
 async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, frozenset[str]]) -> None:
     """Refuse, all at once, what the flow names and nobody has."""
-    queues = await queue_ids(session)
+    rows = {row.queue_id: row for row in await session.scalars(scope.limited(select(QueueRow)))}
+    queues = set(rows)
     anywhere = frozenset[str]().union(*catalogue.values())
     # Here and not in ``parse``: a POP must go on with a flow that was published before loops were refused.
     errors = [FieldError(problem.place, problem.reason) for problem in loops(flow)]
@@ -83,6 +103,12 @@ async def _check(session: AsyncSession, flow: Flow, catalogue: Mapping[str, froz
         place = f"graph.nodes.{name}"
         for queue_id in sorted(alone.queue_ids() - queues):
             errors.append(FieldError(f"{place}.queue", f"there is no queue {queue_id}"))
+        for queue_id in sorted(alone.queue_ids() & queues):
+            for prompt in sorted(prompts_of(rows[queue_id])):
+                for language in flow.languages:
+                    if language in catalogue and prompt not in catalogue[language]:
+                        reason = f"queue {queue_id} says prompt {prompt}, which is missing in language {language}"
+                        errors.append(FieldError(f"{place}.queue", reason))
         for number in sorted(alone.numbers()):
             try:
                 dialling.check(number)
@@ -157,7 +183,9 @@ async def create(unit: UnitOfWork, spec: FlowSpec, prompts: PromptCatalogue, by:
     """``by``, here and below: who publishes it."""
     if await unit.session.get(FlowRow, spec.flow_id) is not None:
         raise Exists("flow", "flow_id")
-    await _check(unit.session, _parse(spec.flow_id, 1, spec.graph), prompts())
+    await _check(
+        unit.session, _parse(spec.flow_id, 1, spec.graph), await prompt_catalogue.there(unit.session, prompts())
+    )
     await units.require(unit.session, spec.unit_id)
     unit.session.add(FlowRow(flow_id=spec.flow_id, published_version=1, unit_id=spec.unit_id, created_at=unit.now))
     await unit.session.flush()
@@ -177,7 +205,7 @@ async def change(
     if flow is None:
         raise NotFound("flow", flow_id)
     parsed = _parse(flow_id, flow.published_version + 1, spec.graph)
-    await _check(unit.session, parsed, prompts())
+    await _check(unit.session, parsed, await prompt_catalogue.there(unit.session, prompts()))
     if spec.unit_id is not None:
         await units.require(unit.session, spec.unit_id)
         flow.unit_id = spec.unit_id
@@ -204,14 +232,7 @@ async def versions(session: AsyncSession, flow_id: str, asked: PageRequest) -> P
     """Newest first."""
     await get(session, flow_id)
     statement = select(FlowVersionRow).where(FlowVersionRow.flow_id == flow_id)
-    if (after := asked.after) is not None:
-        if not (after.isascii() and after.isdecimal() and len(after) < 10):
-            raise one("cursor", "is not a cursor that this API gave out")
-        statement = statement.where(FlowVersionRow.version < int(after))
-    newest_first = statement.order_by(FlowVersionRow.version.desc()).limit(asked.limit + 1)
-    rows = list((await session.scalars(newest_first)).all())
-    more, rows = len(rows) > asked.limit, rows[: asked.limit]
-    return Page(rows, cursor(str(rows[-1].version)) if more else None)
+    return await newest_versions(session, statement, FlowVersionRow.version, asked)
 
 
 async def _publish(

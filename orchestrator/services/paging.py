@@ -15,6 +15,7 @@ from orchestrator.domain.problems import one
 from orchestrator.services import scope
 
 Row = TypeVar("Row")
+NO_CURSOR = "is not a cursor that this API gave out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class PageRequest:
         except (binascii.Error, UnicodeError, ValueError):
             after = "\0"
         if "\0" in after:
-            raise one("cursor", "is not a cursor that this API gave out")
+            raise one("cursor", NO_CURSOR)
         return after
 
 
@@ -53,6 +54,17 @@ async def page(
     rows = list((await session.scalars(statement)).all())
     more, rows = len(rows) > asked.limit, rows[: asked.limit]
     return Page(rows, cursor(getattr(rows[-1], key.key)) if more else None)
+
+
+async def newest_versions(session: AsyncSession, statement: Select[Row], version: Any, asked: PageRequest) -> Page[Row]:
+    """Rows of ``statement`` by the number in the column ``version``, the highest first."""
+    if (after := asked.after) is not None:
+        if not (after.isascii() and after.isdecimal() and len(after) < 10):
+            raise one("cursor", NO_CURSOR)
+        statement = statement.where(version < int(after))
+    rows = list((await session.scalars(statement.order_by(version.desc()).limit(asked.limit + 1))).all())
+    more, rows = len(rows) > asked.limit, rows[: asked.limit]
+    return Page(rows, cursor(str(getattr(rows[-1], version.key))) if more else None)
 
 
 def cursor(last: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow
+from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow, TrunkRow
 from orchestrator.domain.problems import Exists, InUse, NotFound, one
 from orchestrator.domain.resources import PopChange, PopSpec
-from orchestrator.services import scope
+from orchestrator.services import catalogue, scope
 from orchestrator.services.unit_of_work import UnitOfWork
 from pbx.wire import pop_key
 
@@ -26,10 +27,18 @@ async def require(session: AsyncSession, pop_id: str) -> None:
         raise one("pop_id", f"there is no POP {pop_id}")
 
 
+async def _check(session: AsyncSession, spec: PopChange) -> None:
+    if spec.region is None:
+        return
+    if (unknown := catalogue.undeclared_region(spec.region, await catalogue.regions(session))) is not None:
+        raise one("region", unknown)
+
+
 async def create(unit: UnitOfWork, spec: PopSpec) -> tuple[PopRow, str]:
     """The new POP and its key, which nobody can read again."""
     if await unit.session.get(PopRow, spec.pop_id) is not None:
         raise Exists("pop", "pop_id")
+    await _check(unit.session, spec)
     key = pop_key.new_key()
     row = PopRow(
         pop_id=spec.pop_id,
@@ -49,6 +58,7 @@ async def create(unit: UnitOfWork, spec: PopSpec) -> tuple[PopRow, str]:
 
 async def change(unit: UnitOfWork, pop_id: str, spec: PopChange) -> PopRow:
     row = await get(unit.session, pop_id)
+    await _check(unit.session, spec)
     row.name, row.country, row.region = spec.name, spec.country, spec.region
     return row
 
@@ -67,5 +77,6 @@ async def delete(unit: UnitOfWork, pop_id: str) -> None:
     agents = (await unit.session.scalars(select(AgentRow.agent_id).where(AgentRow.pop_id == pop_id))).all()
     if users := [*(f"DID {n}" for n in dids), *(f"agent {a}" for a in agents)]:
         raise InUse("pop", pop_id, users)
+    await unit.session.execute(delete_rows(TrunkRow).where(TrunkRow.pop_id == pop_id))
     await unit.session.delete(row)
     await unit.drop(pop_id)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dialplans import dialling
-from dialplans.days_off import public_holidays
 from orchestrator.adapters.db.models import AgentRow, QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
 from orchestrator.domain.resources import (
@@ -20,7 +20,7 @@ from orchestrator.domain.resources import (
     QueueSpec,
     ToVoicemail,
 )
-from orchestrator.services import flows, scope, units
+from orchestrator.services import catalogue, flows, prompt_catalogue, schedules, scope, units
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
 
@@ -32,9 +32,7 @@ async def get(session: AsyncSession, queue_id: str) -> QueueRow:
     return row
 
 
-async def _check(
-    session: AsyncSession, queue_id: str, spec: QueueChange, catalogue: Mapping[str, frozenset[str]]
-) -> None:
+async def _check(session: AsyncSession, queue_id: str, spec: QueueChange, there: Mapping[str, frozenset[str]]) -> None:
     """Refuse, all at once, what names what nobody has. A prompt must exist in every language: callers of
     any flow, and so of any language, may wait in the queue."""
     await units.require(session, spec.unit_id)
@@ -57,25 +55,30 @@ async def _check(
                 | OfferCallback(prompt_id=prompt)
                 | ToVoicemail(prompt_id=str() as prompt)
             ):
-                _check_prompt(prompt, f"{place}.prompt_id", catalogue, errors)
+                _check_prompt(prompt, f"{place}.prompt_id", there, errors)
             case _:
                 pass
     if spec.extension is not None and await _extension_is_taken(session, spec.extension, queue_id):
         errors.append(FieldError("extension", "is another queue's, or an agent's"))
     if spec.closing_prompt is not None:
-        _check_prompt(spec.closing_prompt, "closing_prompt", catalogue, errors)
-    if spec.hours is not None and spec.hours.country is not None:
-        try:
-            public_holidays(spec.hours.country)
-        except KeyError:
-            unknown = f"no public holidays of {spec.hours.country} are known"
-            errors.append(FieldError("hours.country", unknown))
+        _check_prompt(spec.closing_prompt, "closing_prompt", there, errors)
+    if spec.hours is not None and spec.hours_id is None:
+        errors += schedules.unknown_place(spec.hours, "hours.country")
+    errors += catalogue.undeclared_skills(spec.skills, await catalogue.skills(session))
     if errors:
         raise Invalid(errors)
 
 
-def _check_prompt(prompt: str, field: str, catalogue: Mapping[str, frozenset[str]], errors: list[FieldError]) -> None:
-    if lacking := sorted(language for language, there in catalogue.items() if prompt not in there):
+async def _spoken(session: AsyncSession, packaged: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """The prompts of the languages in which callers may come: the package's, and those of published flows. A language
+    of which somebody has only begun to upload prompts is none of them."""
+    found = await prompt_catalogue.there(session, packaged)
+    wanted = packaged.keys() | await flows.languages(session)
+    return {language: found.get(language, frozenset()) for language in wanted}
+
+
+def _check_prompt(prompt: str, field: str, prompts: Mapping[str, frozenset[str]], errors: list[FieldError]) -> None:
+    if lacking := sorted(language for language, there in prompts.items() if prompt not in there):
         shown = ", ".join(lacking[:5]) + (" and others" if len(lacking) > 5 else "")
         errors.append(FieldError(field, f"there is no prompt {prompt} in {shown}"))
 
@@ -101,11 +104,20 @@ async def _overflowing_to(session: AsyncSession, queue_id: str) -> list[str]:
     ]
 
 
+async def _config(session: AsyncSession, spec: QueueChange) -> dict[str, Any]:
+    config = spec.model_dump(mode="json", exclude={"queue_id", "unit_id"})
+    if spec.hours_id is None:
+        del config["hours_id"]  # the version before this one does not know it
+    else:
+        config["hours"] = await schedules.hours(session, spec.hours_id)
+    return config
+
+
 async def create(unit: UnitOfWork, spec: QueueSpec, prompts: PromptCatalogue) -> QueueRow:
     if await unit.session.get(QueueRow, spec.queue_id) is not None:
         raise Exists("queue", "queue_id")
-    await _check(unit.session, spec.queue_id, spec, prompts())
-    config = spec.model_dump(mode="json", exclude={"queue_id", "unit_id"})
+    await _check(unit.session, spec.queue_id, spec, await _spoken(unit.session, prompts()))
+    config = await _config(unit.session, spec)
     row = QueueRow(queue_id=spec.queue_id, config=config, unit_id=spec.unit_id, created_at=unit.now)
     unit.session.add(row)
     await unit.publish(queue_config(row), EVERYWHERE)
@@ -114,8 +126,8 @@ async def create(unit: UnitOfWork, spec: QueueSpec, prompts: PromptCatalogue) ->
 
 async def change(unit: UnitOfWork, queue_id: str, spec: QueueChange, prompts: PromptCatalogue) -> QueueRow:
     row = await get(unit.session, queue_id)
-    await _check(unit.session, queue_id, spec, prompts())
-    row.config, row.unit_id = spec.model_dump(mode="json", exclude={"unit_id"}), spec.unit_id
+    await _check(unit.session, queue_id, spec, await _spoken(unit.session, prompts()))
+    row.config, row.unit_id = await _config(unit.session, spec), spec.unit_id
     await unit.publish(queue_config(row), EVERYWHERE)
     return row
 

@@ -25,8 +25,13 @@ from orchestrator.adapters.db.models import (
     FlowRow,
     FlowVersionRow,
     PopRow,
+    PromptVersionRow,
     QueueRow,
     RecordingRow,
+    RegionRow,
+    ScheduleRow,
+    SkillRow,
+    TrunkRow,
     VoicemailRow,
 )
 from orchestrator.domain.grants import Grant, current
@@ -80,6 +85,11 @@ def _callback(grant: Grant) -> Condition:
     return and_(units, _regions(CallbackRow.pop_id, grant))
 
 
+def _shared(_grant: Grant) -> Condition:
+    """Of nouns that units and regions have in common: whoever configures may name them."""
+    return true()
+
+
 _WITHIN: dict[type[Any], Callable[[Grant], Condition]] = {
     UnitRow: lambda grant: _units(UnitRow.unit_id, grant),
     PopRow: lambda grant: true() if grant.regions is None else PopRow.region.in_(sorted(grant.regions)),
@@ -94,6 +104,11 @@ _WITHIN: dict[type[Any], Callable[[Grant], Condition]] = {
     VoicemailRow: _spoken(VoicemailRow),
     EventRow: _spoken(EventRow),
     CallbackRow: _callback,
+    TrunkRow: lambda grant: _regions(TrunkRow.pop_id, grant),
+    RegionRow: _shared,
+    SkillRow: _shared,
+    ScheduleRow: _shared,
+    PromptVersionRow: _shared,
 }
 _OWN: dict[type[Any], Callable[[str], Condition]] = {
     AgentRow: lambda agent_id: AgentRow.agent_id == agent_id,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import (
@@ -19,11 +20,23 @@ from orchestrator.adapters.db.models import (
     OutboxRow,
     PopRevisionRow,
     PopRow,
+    PromptRow,
+    PromptVersionRow,
     QueueRow,
 )
 from pbx.wire.config_bucket import COMPLETE_KEY
-from pbx.wire.messages import AgentConfig, ConfigEntry, DidConfig, EntityConfig, FlowConfig, HoursConfig, QueueConfig
+from pbx.wire.messages import (
+    AgentConfig,
+    ConfigEntry,
+    DidConfig,
+    EntityConfig,
+    FlowConfig,
+    HoursConfig,
+    PromptConfig,
+    QueueConfig,
+)
 
+_NO_SOUND = defer(PromptVersionRow.alaw)
 EVERYWHERE: None = None
 """Instead of POP ids: the entity goes to every POP."""
 
@@ -39,6 +52,8 @@ def key_of(entity: EntityConfig) -> str:
             return f"agent.{entity.agent_id}"
         case FlowConfig():
             return f"flow.{entity.flow_id}"
+        case PromptConfig():
+            return f"prompt.{entity.language}.{entity.prompt_id}"
 
 
 def did_key(number: str) -> str:
@@ -58,6 +73,12 @@ class UnitOfWork:
         for pop_id, revision in await self._count(pop_ids):
             payload = msgspec.json.encode(ConfigEntry(revision=revision, entity=entity))
             self._add(pop_id, key_of(entity), revision, payload)
+
+    async def publish_many(self, entities: Collection[EntityConfig], pop_id: str) -> None:
+        """As one ``publish`` for each of them, in their order."""
+        newest = (await self._count([pop_id], len(entities)))[0][1]
+        for revision, entity in enumerate(entities, newest - len(entities) + 1):
+            self._add(pop_id, key_of(entity), revision, msgspec.json.encode(ConfigEntry(revision, entity)))
 
     async def withdraw(self, key: str, pop_ids: Collection[str] | None) -> None:
         for pop_id, revision in await self._count(pop_ids):
@@ -93,15 +114,20 @@ class UnitOfWork:
         )
         agents = await self.session.scalars(select(AgentRow).where(AgentRow.pop_id == pop_id))
         dids = await self.session.scalars(select(DidRow).where(DidRow.pop_id == pop_id))
+        in_force = (PromptVersionRow.prompt_key == PromptRow.prompt_key) & (
+            PromptVersionRow.version == PromptRow.version
+        )
+        prompts = await self.session.scalars(select(PromptVersionRow).join(PromptRow, in_force).options(_NO_SOUND))
         return [
+            *(prompt_config(row) for row in prompts),
             *(queue_config(row) for row in queues),
             *(FlowConfig(flow_id=row.flow_id, version=row.version, graph=row.graph) for row in flows),
             *(agent_config(row) for row in agents),
             *(did_config(row) for row in dids),
         ]
 
-    async def _count(self, pop_ids: Collection[str] | None) -> list[tuple[str, int]]:
-        statement = update(PopRow).values(config_revision=PopRow.config_revision + 1)
+    async def _count(self, pop_ids: Collection[str] | None, by: int = 1) -> list[tuple[str, int]]:
+        statement = update(PopRow).values(config_revision=PopRow.config_revision + by)
         if pop_ids is not None:
             statement = statement.where(PopRow.pop_id.in_(pop_ids))
         await self.session.flush()
@@ -118,6 +144,11 @@ class UnitOfWork:
 
 def queue_config(row: QueueRow) -> QueueConfig:
     return msgspec.convert({"queue_id": row.queue_id, **row.config}, QueueConfig)
+
+
+def prompt_config(row: PromptVersionRow) -> PromptConfig:
+    language, _, prompt_id = row.prompt_key.partition("/")
+    return PromptConfig(prompt_id=prompt_id, language=language, sha256=row.sha256, duration_ms=row.duration_ms)
 
 
 def agent_config(row: AgentRow) -> AgentConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Mapping
 from datetime import date
 from enum import Enum
@@ -44,6 +45,7 @@ from pbx.wire.messages import (
     OfferCallbackStep,
     OverflowToNumberStep,
     OverflowToQueueStep,
+    PromptConfig,
     QueueConfig,
     QueueStepConfig,
     RaisePriorityStep,
@@ -52,6 +54,9 @@ from pbx.wire.messages import (
     WidenSitesStep,
 )
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""A path is made of them."""
+_HASH = re.compile(r"[0-9a-f]{64}")
 Member = TypeVar("Member", bound=Enum)
 
 
@@ -155,8 +160,10 @@ class ConfigStore:
         self.errors: dict[str, str] = {}
         self.revision = 0
         self._keys: dict[str, str] = {}
+        self.uploaded: dict[str, PromptConfig] = {}
+        """By key: the prompts that the centre has told of, here or still to come."""
 
-    def put(self, key: str, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | None:
+    def put(self, key: str, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | PromptConfig | None:
         """Apply an entry; None when it was refused (see ``errors``)."""
         self.revision = max(self.revision, entry.revision)
         try:
@@ -178,6 +185,8 @@ class ConfigStore:
             case AgentConfig():
                 self.agents[AgentId(value.agent_id)] = value
                 self._keys[key] = value.agent_id
+            case PromptConfig():
+                self.uploaded[key] = value
         return value
 
     def with_entries(self, entries: Mapping[str, ConfigEntry]) -> ConfigStore:
@@ -195,7 +204,7 @@ class ConfigStore:
         found = (queue.queue_id for queue in self.queues.values() if extension and queue.extension == extension)
         return next(found, None)
 
-    def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig:
+    def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | PromptConfig:
         match entry.entity:
             case DidConfig() as config:
                 return _did(config)
@@ -213,6 +222,11 @@ class ConfigStore:
             case AgentConfig() as config:
                 shifts_of(config)
                 return config
+            case PromptConfig() as config:
+                for field, form in (("prompt_id", _NAME), ("language", _NAME), ("sha256", _HASH)):
+                    if not form.fullmatch(getattr(config, field)):
+                        raise BadValue(field, "is not of its form")
+                return config
 
     def _holidays_of(self, country: str) -> Container[date]:
         if country not in self._holidays:
@@ -227,10 +241,12 @@ class ConfigStore:
             return Hours(opening)
         return Hours(opening, config.country, self._holidays_of(place(config.country, "hours.country")))
 
-    def remove(self, key: str) -> Did | Queue | Flow | AgentConfig | None:
+    def remove(self, key: str) -> Did | Queue | Flow | AgentConfig | PromptConfig | None:
         """Take a key out of force; returns what it held."""
         self.errors.pop(key, None)
         kind, _, _ = key.partition(".")
+        if kind == "prompt":
+            return self.uploaded.pop(key, None)
         name = self._keys.pop(key, None)
         if name is None:
             return None

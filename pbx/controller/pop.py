@@ -15,6 +15,7 @@ from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.parking_lot import ParkingDesk, ParkingLot
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
+from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
 from pbx.domain import events as ev
@@ -58,6 +59,7 @@ class Pop:
         keyed_codes: bool = False,
         numbers: Numbers | None = None,
         parking: ParkingLot | None = None,
+        shelf: PromptShelf | None = None,
         hidden: HiddenValues | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
@@ -66,6 +68,8 @@ class Pop:
         self.engine = engine
         self.journal = journal
         self.config = config
+        self._shelf = shelf
+        self._refused: dict[str, wire.ConfigEntry] = {}
         self.clock = clock
         self.engine_is_up = False
         self.calls: dict[CallId, CallActor] = {}
@@ -113,8 +117,9 @@ class Pop:
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
-        for key, entry in self.journal.config().items():
-            self._apply(key, entry)
+        kept = self.journal.config()
+        for key in sorted(kept, key=lambda key: (not key.startswith("prompt."), key)):  # flows name prompts
+            self._apply(key, kept[key])
         self._readoption.rebuild()
         self.callbacks.start(self._readoption.callbacks())
         self.journal.on_written(self._written)
@@ -123,9 +128,13 @@ class Pop:
         if link is not None:
             self._link = link
             await link.start(self)
+        if self._shelf is not None:
+            self._shelf.start(None if link is None else link.prompt, self._prompt_came)
 
     async def stop(self) -> None:
         """Stop deciding. Bridged calls go on in the media server."""
+        if self._shelf is not None:
+            self._shelf.stop()
         if self._link is not None:
             await self._link.stop()
         await self.phones.stop()
@@ -309,9 +318,11 @@ class Pop:
 
     def _apply(self, key: str, entry: wire.ConfigEntry) -> bool:
         value = self.config.put(key, entry)
+        self._refused.pop(key, None)
         match value:
             case None:
                 log.error("configuration %s was refused: %s", key, self.config.errors[key])
+                self._refused[key] = entry
                 return False
             case Queue():
                 self.router.put_queue(value)
@@ -332,12 +343,33 @@ class Pop:
                     site=value.site,
                 )
                 self.phones.put(phone_of(value))
+            case wire.PromptConfig():
+                self._want(key, value)
             case Did() | Flow():
                 pass  # looked up when a call begins
         return True
 
+    def _want(self, key: str, prompt: wire.PromptConfig) -> None:
+        if self._shelf is not None:
+            self._shelf.put(prompt)
+            if (missing := self._shelf.missing(prompt)) is not None:
+                self.config.errors[key] = missing
+
+    def _prompt_came(self) -> None:
+        """What was refused for the lack of it may be right now."""
+        for key, prompt in self.config.uploaded.items():
+            if self._shelf is not None and self._shelf.missing(prompt) is None:
+                self.config.errors.pop(key, None)
+        for key, entry in list(self._refused.items()):
+            if self._apply(key, entry):
+                self.journal.put_config(key, entry)
+
     def _remove(self, key: str) -> None:
+        self._refused.pop(key, None)
         match self.config.remove(key):
+            case wire.PromptConfig(prompt_id=prompt_id, language=language):
+                if self._shelf is not None:
+                    self._shelf.remove(prompt_id, language)
             case Queue(queue_id=queue_id):
                 self.router.remove_queue(queue_id)
             case wire.AgentConfig() as agent:
@@ -353,7 +385,8 @@ class Pop:
                 | wire.EndWrapUp()
                 | wire.ExtendWrapUp()
                 | wire.ExplainWait()
-                | wire.ExplainChoice() as routing
+                | wire.ExplainChoice()
+                | wire.ListWaiting() as routing
             ):
                 return routing_commands.carry_out(self.router, routing)
             case wire.ScheduleCallback() | wire.CancelCallback() as callback:

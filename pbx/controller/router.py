@@ -12,7 +12,7 @@ from pbx.domain import events as ev
 from pbx.domain.acd import Acd, Changed, Decision, Remembered, ToCall
 from pbx.domain.agent import Agent, Status
 from pbx.domain.events import Event
-from pbx.domain.explain import Reason, Why
+from pbx.domain.explain import Reason, Waits, Why
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
 from pbx.domain.last_agent import LastAgents
 from pbx.domain.matching import Choice
@@ -148,6 +148,11 @@ class Router:
     def extend_wrap_up(self, agent_id: AgentId, by_s: float) -> None:
         """Raises like ``end_wrap_up``."""
         self._carry_out(self.acd.extend_wrap_up(agent_id, by_s, self._clock()))
+
+    def longest_waits(self, queue_id: QueueId | None, most: int) -> list[Waits]:
+        """How the calls stand that have waited longest, in one queue or in all, at most ``most``."""
+        now = self._clock()
+        return [self.acd.waits(call_id, now) for call_id in self.acd.longest_waits(queue_id, most)]
 
     def why_waiting(self, call_id: CallId) -> Why:
         """Raises KeyError for a call that does not wait."""

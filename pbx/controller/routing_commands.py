@@ -9,13 +9,17 @@ from pbx.domain.agent import Status
 from pbx.domain.agent_classes import shown, skills_of
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.explain import Reason
-from pbx.domain.ids import AgentId, CallId
+from pbx.domain.ids import AgentId, CallId, QueueId
 from pbx.domain.matching import Choice
 from pbx.wire import messages as wire
+
+MOST_WAITING = 1000
 
 
 def carry_out(router: Router, command: wire.RoutingCommand) -> wire.CommandReply:
     """At once; nothing is changed by a command that is refused."""
+    if isinstance(command, wire.ListWaiting):
+        return _waiting(router, command)
     if isinstance(command, wire.ExplainChoice):
         return _chosen(router, CallId(command.call_id))
     if command.agent_id is not None and router.agent(AgentId(command.agent_id)) is None:
@@ -99,6 +103,25 @@ def _explained(router: Router, command: wire.ExplainWait) -> wire.WaitExplained:
         ),
         agent=None if asked is None else _reasons(router.why_not(call_id, AgentId(asked))),
     )
+
+
+def _waiting(router: Router, command: wire.ListWaiting) -> wire.CommandReply:
+    most = max(1, min(command.limit, MOST_WAITING))
+    queue_id = None if command.queue_id is None else QueueId(command.queue_id)
+    found = router.longest_waits(queue_id, most + 1)
+    shown = [
+        wire.WaitingCall(
+            call_id=one.call_id,
+            queue_id=one.queue_id,
+            position=one.position,
+            waited_s=one.waited_s,
+            effective_priority=one.effective_priority,
+            offer_id=one.offer_id,
+            next_step_s=one.next_step_s,
+        )
+        for one in found[:most]
+    ]
+    return wire.CommandReply(waiting=shown, more=len(found) > most)
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[wire.WaitReason]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 from pbx.domain import explain, wait_estimate
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.domain.matching import Choice
@@ -14,6 +16,15 @@ class Views(Shifts):
         """In the order in which they will be served."""
         line = self._lines.get(queue_id)
         return [] if line is None else [call_id for _, call_id in line.all]
+
+    def longest_waits(self, queue_id: QueueId | None, most: int) -> list[CallId]:
+        """Of one queue or of all, the longest wait first, ``most`` of them."""
+        found = (one for one in self._waiting.values() if queue_id is None or one.queue_id == queue_id)
+        return [one.call_id for one in heapq.nsmallest(most, found, key=lambda one: (one.entered_at, one.call_id))]
+
+    def waits(self, call_id: CallId, now: float) -> explain.Waits:
+        """How the call stands in its queue. Raises KeyError like ``why_waiting``."""
+        return explain.waits(self._waiting[call_id], now)
 
     def why_waiting(self, call_id: CallId, now: float) -> explain.Why:
         """Why nobody has the call yet. Raises KeyError where it is not waiting."""

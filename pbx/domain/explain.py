@@ -67,7 +67,9 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class Waits:
+    """How a call stands in its queue."""
+
     call_id: CallId
     queue_id: QueueId
     waited_s: float
@@ -76,18 +78,20 @@ class Why:
     offer_id: OfferId | None
     next_step_s: float | None
     """Seconds until the next stage of the queue's plan; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why(Waits):
     groups: tuple[Group, ...]
     """Never empty, and each has a reason."""
     estimate: Estimate | None
     """How long it will still take; None: too little was measured, or nobody could take the call."""
 
 
-def why_waiting(
-    waiting: Waiting, agents: Mapping[AgentId, Agent], pools: Pools, now: float, estimate: Estimate | None = None
-) -> Why:
+def waits(waiting: Waiting, now: float) -> Waits:
     stages = waiting.plan.stages
     next_at = waiting.since + stages[waiting.step].after_s if waiting.step < len(stages) else None
-    return Why(
+    return Waits(
         call_id=waiting.call_id,
         queue_id=waiting.queue_id,
         waited_s=now - waiting.entered_at,
@@ -95,6 +99,15 @@ def why_waiting(
         position=waiting.line.all.rank(waiting.place) + 1,
         offer_id=waiting.offer_id,
         next_step_s=None if next_at is None else max(0.0, next_at - now),
+    )
+
+
+def why_waiting(
+    waiting: Waiting, agents: Mapping[AgentId, Agent], pools: Pools, now: float, estimate: Estimate | None = None
+) -> Why:
+    stands = waits(waiting, now)
+    return Why(
+        **{name: getattr(stands, name) for name in Waits.__slots__},
         groups=tuple(_groups(waiting, agents, pools)),
         estimate=estimate,
     )

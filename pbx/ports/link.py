@@ -29,6 +29,9 @@ class Link(Protocol):
     async def stop(self) -> None:
         """Try for at most two seconds to send what is unsent, then close."""
 
+    async def prompt(self, sha256: str) -> bytes | None:
+        """A prompt's sound as A-law; None while the centre cannot be asked, or when it does not have it."""
+
     @property
     def connected(self) -> bool: ...
 

@@ -171,7 +171,7 @@ class PromptConfig(Wire, frozen=True, tag="prompt"):
     duration_ms: int
 
 
-EntityConfig = DidConfig | QueueConfig | AgentConfig | FlowConfig
+EntityConfig = DidConfig | QueueConfig | AgentConfig | FlowConfig | PromptConfig
 
 
 class ConfigEntry(Wire, frozen=True):
@@ -179,6 +179,21 @@ class ConfigEntry(Wire, frozen=True):
 
     revision: int
     entity: EntityConfig
+
+
+class PromptRequest(Wire, frozen=True):
+    """A POP asks for a prompt's sound, from a byte on."""
+
+    sha256: str
+    """Of the whole, as A-law."""
+    offset: int = 0
+
+
+class PromptChunk(Wire, frozen=True):
+    """A part of it; ``total_size`` 0: there is no such prompt."""
+
+    total_size: int
+    blob: bytes = b""
 
 
 # --- events, POP -> centre -----------------------------------------------------------------------------------------
@@ -244,13 +259,20 @@ class ExplainWait(Wire, frozen=True, tag="explain_wait"):
     agent_id: str | None = None
 
 
+class ListWaiting(Wire, frozen=True, tag="list_waiting"):
+    """Asks for the calls that wait, of one queue or of all, the longest wait first."""
+
+    queue_id: str | None = None
+    limit: int = 100
+
+
 class ExplainChoice(Wire, frozen=True, tag="explain_choice"):
     """Asks why the agents who are rung for this call, or talk to the caller, were chosen."""
 
     call_id: str
 
 
-RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait | ExplainChoice
+RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait | ExplainChoice | ListWaiting
 """About agents and waiting calls."""
 PopCommand = RoutingCommand | CallbackCommand | RecordingCommand | HangUpCall | ParkCall | TalkCommand
 
@@ -301,6 +323,16 @@ class WaitExplained(Wire, frozen=True):
     estimate: WaitEstimate | None = None
 
 
+class WaitingCall(Wire, frozen=True):
+    call_id: str
+    queue_id: str
+    position: int
+    waited_s: float
+    effective_priority: float
+    offer_id: str | None = None
+    next_step_s: float | None = None
+
+
 class AgentChosen(Wire, frozen=True):
     """Why an offer was made to this agent: what was known when it was."""
 
@@ -334,3 +366,6 @@ class CommandReply(Wire, frozen=True):
     slot: int | None = None
     """Of a call that was parked."""
     chosen: list[AgentChosen] | None = None
+    waiting: list[WaitingCall] = msgspec.field(default_factory=list)
+    more: bool = False
+    """More wait than were asked for."""

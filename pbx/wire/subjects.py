@@ -20,6 +20,11 @@ def commands(pop_id: str) -> str:
     return f"callplane.{pop_id}.commands"
 
 
+def prompts(pop_id: str) -> str:
+    """Request subject on which the centre gives a POP the sound of prompts."""
+    return f"callplane.{pop_id}.prompts"
+
+
 def config_bucket(pop_id: str) -> str:
     """Key-value bucket with one key per entity: ``did.49305550100``, ``queue.<id>``, ``agent.<id>``, ``flow.<id>``."""
     return f"config_{pop_id}"

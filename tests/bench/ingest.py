@@ -28,7 +28,7 @@ from orchestrator.adapters.bus.client import Address, Bus
 from orchestrator.adapters.bus.server import EmbeddedServer
 from pbx.adapters.link.nats import _Client, _fitting
 from pbx.wire import pop_key, subjects
-from pbx.wire.messages import EventBatch, EventEnvelope
+from pbx.wire.messages import EventBatch, EventEnvelope, PromptChunk, PromptRequest
 from tests.bench.machine import describe, summary_line
 from tests.bench.traffic import Traffic, journal
 from tests.integration.centre.conftest import Postgres
@@ -71,8 +71,12 @@ async def _measure(postgres: Postgres, directory: Path, calls: int, console: Con
         await server.stop()
 
 
+async def _no_prompt(_asked: PromptRequest) -> PromptChunk:
+    raise LookupError("nobody uploads prompts here")
+
+
 async def _make_stream(server: EmbeddedServer) -> None:
-    bus = Bus(Address(server.url, *server.credentials()), lambda beat: None)
+    bus = Bus(Address(server.url, *server.credentials()), lambda beat: None, _no_prompt)
     running = asyncio.create_task(bus.run())
     await asyncio.wait_for(bus.wait_connected(), 10)
     running.cancel()

@@ -68,6 +68,14 @@ class Api:
     async def post(self, path: str, body: Any = None) -> Any:
         return await self.ask("POST", path, body)
 
+    async def upload(self, path: str, data: bytes, kind: str) -> Any:
+        """PUT a file; the answer's JSON. Raises ApiProblem."""
+        headers = {**self._headers, "Content-Type": kind}
+        async with self._session.put(f"{self.url}/api/v1/{path}", data=data, headers=headers) as answer:
+            if answer.status >= 400:
+                raise ApiProblem("PUT", path, answer.status, await answer.text())
+            return await answer.json()
+
     async def download(self, path: str) -> bytes:
         async with self._session.get(f"{self.url}/api/v1/{path}", headers=self._headers) as answer:
             if answer.status >= 400:

@@ -91,7 +91,7 @@ class Stack:
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
             settings = pop_settings(pop, carrier, more_trunks, engine)
             recordings = pop.shm / "recordings"
-            for directory in (recordings, Path(settings.phone_dir)):
+            for directory in (recordings, Path(settings.phone_dir), uploaded_prompts(pop)):
                 directory.mkdir(exist_ok=True)
             pop.bind(prompt_dir)
             starting("media server")
@@ -374,6 +374,7 @@ def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) ->
         "CALLPLANE_POP_COUNTRY": settings.country,
         "CALLPLANE_POP_STATE_DIR": str(pop.state_dir / "controller"),
         "CALLPLANE_POP_PROMPT_DIR": settings.prompt_dir,
+        "CALLPLANE_POP_UPLOADED_PROMPT_DIR": str(uploaded_prompts(pop)),
         "CALLPLANE_POP_RECORDING_DIR": settings.recording_dir,
         "CALLPLANE_POP_ENGINE": settings.engine,
         "CALLPLANE_POP_ESL_PASSWORD": settings.esl_password,
@@ -391,6 +392,10 @@ def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) ->
         env |= {"CALLPLANE_POP_BUS_URL": f"nats://{centre.address}:{BUS_PORT}", "CALLPLANE_POP_KEY": key}
         env["CALLPLANE_POP_LOOKUP_ORIGINS"] = json.dumps([f"http://{centre.address}:{CRM_PORT}"])
     return pop.spawn([sys.executable, "-m", "pbx", "run"], name="controller", env=env, cwd=ROOT)
+
+
+def uploaded_prompts(pop: Host) -> Path:
+    return pop.shm / "prompts"
 
 
 def recordings_on_disk(pop: Host) -> list[Path]:

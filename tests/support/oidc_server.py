@@ -7,7 +7,7 @@ import sys
 from canaille import create_app  # type: ignore[import-not-found]
 from canaille.app import models  # type: ignore[import-not-found]
 from canaille.backends import Backend  # type: ignore[import-not-found]
-from werkzeug.serving import make_server  # type: ignore[import-not-found]
+from werkzeug.serving import make_server
 
 asked = json.load(sys.stdin)
 address = f"localhost:{asked['port']}"

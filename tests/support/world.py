@@ -16,11 +16,13 @@ from pbx.bootstrap import PlannedNumbers, dialling_of, holidays_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
+from pbx.controller.prompt_shelf import PromptShelf
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
 from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId
+from pbx.ports.link import Link
 from pbx.ports.media_engine import Clock
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
@@ -68,7 +70,12 @@ class World:
     """``async with World(tmp_path) as world``; needs a VirtualTimeLoop."""
 
     def __init__(
-        self, directory: Path, flow: dict[str, Any] | None = None, clock: Clock | None = None, **queue: Any
+        self,
+        directory: Path,
+        flow: dict[str, Any] | None = None,
+        clock: Clock | None = None,
+        link: Link | None = None,
+        **queue: Any,
     ) -> None:
         if clock is None:
             loop = asyncio.get_running_loop()
@@ -91,6 +98,7 @@ class World:
         self.prompts = prompts
         self.lookups = ScriptedLookups()
         self.dead = False
+        self._link = link
         self._build()
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
@@ -117,6 +125,7 @@ class World:
             languages=("de", "en"),
             lookups=self.lookups,
             numbers=PlannedNumbers("08:00-21:00"),
+            shelf=PromptShelf(self.directory / "uploaded", self.prompts, {}, lambda alaw: {"alaw": alaw}),
             hidden=HiddenFiles(self.directory / "hidden"),
         )
 
@@ -192,7 +201,7 @@ class World:
         self.pop.config_changed(key, wire.ConfigEntry(revision=self.config.revision + 1, entity=entity))
 
     async def __aenter__(self) -> World:
-        await self.pop.start(None)
+        await self.pop.start(self._link)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pbx.domain.consent import Regime
 from pbx.domain.errors import EngineRefused, JournalError
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, LegId, PhoneId, RecordingId
+from pbx.ports.link import LinkHandler
 from pbx.wire import messages as wire
 from tests.support.world import SHORT_FLOW, World
 
@@ -242,3 +244,48 @@ async def test_unreachable_after_reconnect(tmp_path: Path) -> None:
         assert agent is not None
         assert not agent.reachable
         assert PhoneId("anna") in world.engine.phones
+
+
+class PromptLink:
+    """A link that has one prompt, once it is told to give it."""
+
+    def __init__(self, sound: bytes) -> None:
+        self.sound, self.gives = sound, False
+        self.connected = True
+
+    async def start(self, handler: LinkHandler) -> None:
+        self.handler = handler
+
+    async def stop(self) -> None:
+        self.connected = False
+
+    async def prompt(self, sha256: str) -> bytes | None:
+        return self.sound if self.gives and hashlib.sha256(self.sound).hexdigest() == sha256 else None
+
+    def events_waiting(self) -> None:
+        return
+
+
+async def test_a_flow_waits_for_the_prompt_it_names(tmp_path: Path) -> None:
+    """What the POP refused for the lack of a prompt is in force once the prompt has come."""
+    sound = b"\xd5" * 8000
+    link = PromptLink(sound)
+    async with World(tmp_path, SHORT_FLOW, link=link) as world:
+        sha256 = hashlib.sha256(sound).hexdigest()
+        told = wire.PromptConfig(prompt_id="promo", language="de", sha256=sha256, duration_ms=1000)
+        world.configure("prompt.de.promo", told)
+        graph = {"start": "x", "languages": ["de"], "nodes": {"x": {"type": "hang_up", "prompts": ["promo"]}}}
+        world.configure("flow.main", wire.FlowConfig(flow_id="main", version=2, graph=graph))
+        assert world.pop.heartbeat().config_errors.keys() == {"prompt.de.promo", "flow.main"}
+        link.gives = True
+        await world.until(lambda: not world.pop.heartbeat().config_errors)
+        assert world.prompts["promo", "de"] == sha256
+        caller = await world.call()
+        await world.until(lambda: caller.hears == "de/promo")
+        caller.hang_up()
+        await world.ended(caller)
+        world.pop.config_changed("prompt.de.promo", None)
+        assert ("promo", "de") not in world.prompts
+        bad = wire.PromptConfig(prompt_id="../../etc", language="de", sha256=sha256, duration_ms=1)
+        world.configure("prompt.de.bad", bad)
+        assert "prompt_id" in world.pop.heartbeat().config_errors["prompt.de.bad"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +175,30 @@ async def test_rules_that_cannot_work_leave_the_former_in_force(
         settings: dict[str, object] = {"queue_id": "support", "name": "s", "skills": {}, **change}
         world.configure("queue.support", wire.QueueConfig(**settings))  # type: ignore[arg-type]
         assert said in world.pop.heartbeat().config_errors["queue.support"]
+
+
+async def test_those_who_wait_are_listed_the_longest_wait_first(tmp_path: Path) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        callers = []
+        for number in range(3):
+            callers.append(await world.call(f"+4917000000{number:02}"))
+            await world.until(lambda: "QueueJoined" in world.kinds(callers[-1]))
+            await world.run(10)
+        ids = [world.call_id(caller) for caller in callers]
+
+        async def asked(**what: Any) -> wire.CommandReply:
+            request = wire.CommandRequest(idempotency_key="k", deadline_at=0.0, command=wire.ListWaiting(**what))
+            return await world.pop.command(request)
+
+        every = await asked()
+        assert [one.call_id for one in every.waiting] == ids
+        assert [one.position for one in every.waiting] == [1, 2, 3]
+        assert [round(one.waited_s, -1) for one in every.waiting] == [30, 20, 10]
+        assert ({one.queue_id for one in every.waiting}, every.more) == ({"support"}, False)
+        two = await asked(queue_id="support", limit=2)
+        assert ([one.call_id for one in two.waiting], two.more) == (ids[:2], True)
+        assert (await asked(queue_id="sales")).waiting == []
+        for caller in callers:
+            caller.hang_up()
+            await world.ended(caller)
+        assert (await asked()).waiting == []

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -18,12 +18,13 @@ from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.adapters.bus.accounts import CENTRE_INBOX
 from orchestrator.domain.problems import PopTimeout, PopUnreachable
 from pbx.wire import subjects
 from pbx.wire.config_bucket import OPERATION_HEADER, REVISION_HEADER
-from pbx.wire.messages import CommandReply, CommandRequest, Heartbeat
+from pbx.wire.messages import CommandReply, CommandRequest, Heartbeat, PromptChunk, PromptRequest
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,16 @@ class Address:
 class Bus:
     """``run`` keeps it connected. The rest raises BusDown when there is no connection."""
 
-    def __init__(self, address: Address, on_heartbeat: Callable[[Heartbeat], None]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        on_heartbeat: Callable[[Heartbeat], None],
+        prompt: Callable[[PromptRequest], Awaitable[PromptChunk]],
+    ) -> None:
+        """``prompt`` answers POPs that ask for one."""
         self._address = address
-        self._on_heartbeat = on_heartbeat
+        self._on_heartbeat, self._prompt = on_heartbeat, prompt
+        self._answering: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
         self._consumer: JetStreamContext.PullSubscription | None = None
@@ -138,6 +146,7 @@ class Bus:
         await self._ensure_stream(self._js)
         self._consumer = await self._js.pull_subscribe_bind(consumer="ingest", stream=subjects.EVENT_STREAM)
         await self._client.subscribe("callplane.*.heartbeat", cb=self._heartbeat)
+        await self._client.subscribe("callplane.*.prompts", queue="centre", cb=self._prompt_asked)
         await self._client.flush(3)
         self.session += 1
         self._connected.set()
@@ -178,6 +187,21 @@ class Bus:
             log.error("a heartbeat on %s names another POP", message.subject)
             return
         self._on_heartbeat(heartbeat)
+
+    async def _prompt_asked(self, message: Msg) -> None:
+        task = asyncio.create_task(self._give_prompt(message))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _give_prompt(self, message: Msg) -> None:
+        """A POP that gets no answer asks again."""
+        try:
+            chunk = await self._prompt(msgspec.json.decode(message.data, type=PromptRequest))
+            await message.respond(msgspec.json.encode(chunk))
+        except msgspec.MsgspecError as error:
+            log.error("unreadable request on %s: %s", message.subject, error)
+        except (*ERRORS, SQLAlchemyError) as error:
+            log.warning("a request on %s was not answered: %s", message.subject, type(error).__name__)
 
     # --- configuration ---------------------------------------------------------------------------------------------
 

@@ -137,10 +137,97 @@ class AgentRow(Base):
     extension: Mapped[str | None] = mapped_column(String(6))
     supervises: Mapped[bool] = mapped_column(Boolean, server_default=false())
     shifts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    shifts_id: Mapped[str | None] = mapped_column(String(31))
+    """Named shifts; ``shifts`` is what they say now."""
     site: Mapped[str | None] = mapped_column(String(31))
     capacity: Mapped[dict[str, int]] = mapped_column(JSON, server_default='{"voice": 1}')
     unit_id: Mapped[str | None] = mapped_column(String(31))
     created_at: Mapped[float] = mapped_column(Double)
+
+
+class RegionRow(Base):
+    __tablename__ = "regions"
+
+    region_id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(String(1000))
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class SkillRow(Base):
+    __tablename__ = "skills"
+
+    skill_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    description: Mapped[str] = mapped_column(String(1000))
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class ScheduleRow(Base):
+    """Hours, shifts or holidays that agents and queues refer to by name."""
+
+    __tablename__ = "schedules"
+
+    kind: Mapped[str] = mapped_column(String(15), primary_key=True)
+    """``hours``, ``shifts``, ``holidays``."""
+    schedule_id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class TrunkRow(Base):
+    __tablename__ = "trunks"
+
+    pop_id: Mapped[str] = mapped_column(ForeignKey("pops.pop_id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(31), primary_key=True)
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """The fields of ``dialplans.schema.Trunk`` but for name and password."""
+    password: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Sealed under the centre's key: the media server's files need it as it is."""
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class WebhookRow(Base):
+    __tablename__ = "webhooks"
+
+    webhook_id: Mapped[str] = mapped_column(String(26), primary_key=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    events: Mapped[list[str]] = mapped_column(JSON)
+    """Names of kinds; ``*``: all."""
+    description: Mapped[str] = mapped_column(String(1000))
+    active: Mapped[bool] = mapped_column()
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    """Sealed under the centre's key: deliveries are signed with it."""
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class PromptRow(Base):
+    """A prompt that was uploaded; it counts instead of the packaged one of the same name."""
+
+    __tablename__ = "prompts"
+
+    prompt_key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    """``de/hello``"""
+    language: Mapped[str] = mapped_column(String(35), index=True)
+    prompt_id: Mapped[str] = mapped_column(String(31), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    """The one in force."""
+    created_at: Mapped[float] = mapped_column(Double)
+
+
+class PromptVersionRow(Base):
+    __tablename__ = "prompt_versions"
+
+    prompt_key: Mapped[str] = mapped_column(ForeignKey("prompts.prompt_key", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    """Of ``alaw``."""
+    duration_ms: Mapped[int] = mapped_column(Integer)
+    text: Mapped[str] = mapped_column(String(2000))
+    alaw: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[float] = mapped_column(Double)
+    created_by: Mapped[str] = mapped_column(String(200))
+    """Name of the token that uploaded it."""
 
 
 class TokenRow(Base):
@@ -290,6 +377,23 @@ class OutboxRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     payload: Mapped[bytes | None] = mapped_column(LargeBinary)
     """A ``ConfigEntry``; None deletes the key."""
+
+
+class IdempotentRow(Base):
+    """What was asked under an Idempotency-Key, and the answer, for a day."""
+
+    __tablename__ = "idempotent_requests"
+
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the bearer token and the key."""
+    attempt: Mapped[str] = mapped_column(String(16))
+    """Who carries it out."""
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(15))
+    """``running``, ``committed`` (carried out, no answer yet), ``done``."""
+    started_at: Mapped[float] = mapped_column(Double, index=True)
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Sealed under the bearer token."""
 
 
 class SettingRow(Base):

@@ -6,10 +6,10 @@ from sqlalchemy import select
 
 from orchestrator.adapters.db.models import AgentRow
 from orchestrator.api.access import EVERYBODY, LEADERS, STAFF, TALKERS
+from orchestrator.api.filters import Id, Words, named, narrowed
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, SipAccount, agent_fields, page_of
-from orchestrator.domain.access import SIP_REALM
-from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus, MoreWrapUp
+from orchestrator.api.schemas import Agent, AgentCreated, PageOf, PageQuery, agent_created, agent_fields, page_of
+from orchestrator.domain.resources import AgentChange, AgentSpec, AgentStatus, MoreWrapUp, SkillName
 from orchestrator.services import agents, commands
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
@@ -20,15 +20,31 @@ def _agent(row: AgentRow) -> Agent:
     return Agent.model_validate(agent_fields(row))
 
 
-def _created(row: AgentRow, password: str) -> AgentCreated:
-    sip = SipAccount(phone_id=row.phone_id, realm=SIP_REALM, password=password)
-    return AgentCreated.model_validate({**agent_fields(row), "sip": sip})
+class AgentQuery(PageQuery):
+    pop_id: Id | None = None
+    site: Id | None = None
+    country: Id | None = None
+    phone_id: Id | None = None
+    skill: SkillName | None = None
+    """Who has it, at any proficiency."""
+    name: Words | None = None
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Agent]:
+async def find(services: Services, query: AgentQuery) -> PageOf[Agent]:
     """List agents."""
+    statement = narrowed(
+        select(AgentRow),
+        query,
+        pop_id=AgentRow.pop_id,
+        site=AgentRow.site,
+        country=AgentRow.country,
+        phone_id=AgentRow.phone_id,
+    )
+    statement = named(statement, query.name, AgentRow.name)
+    if query.skill is not None:
+        statement = statement.where(AgentRow.skills[query.skill].as_string().is_not(None))
     async with services.database.read() as session:
-        return page_of(await page(session, select(AgentRow), AgentRow.agent_id, query.page()), _agent)
+        return page_of(await page(session, statement, AgentRow.agent_id, query.page()), _agent)
 
 
 async def get(services: Services, agent_id: str) -> Agent:
@@ -41,7 +57,7 @@ async def create(services: Services, body: AgentSpec) -> AgentCreated:
     """Create an agent. The answer holds the phone's SIP account; the password is shown only here."""
     async with services.units.begin() as unit:
         row, password = await agents.create(unit, body)
-    return _created(row, password)
+    return agent_created(row, password)
 
 
 async def change(services: Services, agent_id: str, body: AgentChange) -> Agent:
@@ -54,7 +70,7 @@ async def new_password(services: Services, agent_id: str) -> AgentCreated:
     """Give the agent's phone a new password; the former one stops working."""
     async with services.units.begin() as unit:
         row, password = await agents.new_password(unit, agent_id)
-    return _created(row, password)
+    return agent_created(row, password)
 
 
 async def set_status(services: Services, agent_id: str, body: AgentStatus) -> None:

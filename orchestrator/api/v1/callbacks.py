@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallbackRow
 from orchestrator.api.access import STAFF, SUPERVISORS, TALKERS
+from orchestrator.api.filters import Id, Period, narrowed, within
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import Callback, CallbackScheduled, PageOf, PageQuery, callback_of, page_of
+from orchestrator.api.schemas import Callback, CallbackScheduled, PageOf, callback_of, page_of
 from orchestrator.domain.resources import CallbackSpec, E164Text
 from orchestrator.services import callbacks
 from orchestrator.services.callbacks import CallbackState
@@ -16,19 +16,26 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-class CallbackQuery(PageQuery):
-    pop_id: str | None = Field(default=None, max_length=31)
-    queue_id: str | None = Field(default=None, max_length=63)
+class CallbackQuery(Period):
+    pop_id: Id | None = None
+    queue_id: Id | None = None
+    did: E164Text | None = None
     state: CallbackState | None = None
     number: E164Text | None = None
 
 
 async def find(services: Services, query: CallbackQuery) -> PageOf[Callback]:
     """List callbacks, newest first."""
-    statement = select(CallbackRow)
-    for name in ("pop_id", "queue_id", "state", "number"):
-        if (value := getattr(query, name)) is not None:
-            statement = statement.where(getattr(CallbackRow, name) == value)
+    statement = narrowed(
+        select(CallbackRow),
+        query,
+        pop_id=CallbackRow.pop_id,
+        queue_id=CallbackRow.queue_id,
+        did=CallbackRow.did,
+        state=CallbackRow.state,
+        number=CallbackRow.number,
+    )
+    statement = within(statement, query, CallbackRow.requested_at)
     async with services.database.read() as session:
         found = await page(session, statement, CallbackRow.callback_id, query.page(), newest_first=True)
         return page_of(found, callback_of)
@@ -60,4 +67,6 @@ def routes(registry: Registry) -> None:
     registry.route("GET", every, tag="callbacks", roles=STAFF)(find)
     registry.route("POST", every, tag="callbacks", status=201, problems=(404, 409, 504), roles=TALKERS)(schedule)
     registry.route("GET", one, tag="callbacks", roles=STAFF)(get)
-    registry.route("DELETE", one, tag="callbacks", status=204, problems=(409, 504), roles=SUPERVISORS)(cancel)
+    registry.route(
+        "DELETE", one, tag="callbacks", status=204, problems=(409, 504), roles=SUPERVISORS, checked="before"
+    )(cancel)

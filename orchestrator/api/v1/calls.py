@@ -8,8 +8,9 @@ from sqlalchemy import select
 from orchestrator.adapters.db.models import CallRow
 from orchestrator.api.access import EVERYBODY, SUPERVISORS, TALKERS
 from orchestrator.api.call_schemas import Call, Choices, ParkedIn, Wait, call_of, choices_of, wait_of
+from orchestrator.api.filters import Id, Period, narrowed, within
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import PageOf, PageQuery, page_of
+from orchestrator.api.schemas import PageOf, page_of
 from orchestrator.domain.resources import (
     Consulted,
     ParkSpec,
@@ -34,21 +35,28 @@ from pbx.wire.messages import (
 )
 
 
-class CallQuery(PageQuery):
-    pop_id: str | None = Field(default=None, max_length=31)
-    queue_id: str | None = Field(default=None, max_length=63)
-    agent_id: str | None = Field(default=None, max_length=26)
-    did: str | None = Field(default=None, max_length=16)
+class CallQuery(Period):
+    """``since`` and ``until``: of the call's beginning."""
+
+    pop_id: Id | None = None
+    queue_id: Id | None = None
+    agent_id: Id | None = None
+    did: Id | None = None
     live: bool | None = None
     """true: only calls that have not ended; false: only those that have."""
 
 
 async def find(services: Services, query: CallQuery) -> PageOf[Call]:
     """List calls, newest first."""
-    statement = select(CallRow)
-    for name in ("pop_id", "queue_id", "agent_id", "did"):
-        if (value := getattr(query, name)) is not None:
-            statement = statement.where(getattr(CallRow, name) == value)
+    statement = narrowed(
+        select(CallRow),
+        query,
+        pop_id=CallRow.pop_id,
+        queue_id=CallRow.queue_id,
+        agent_id=CallRow.agent_id,
+        did=CallRow.did,
+    )
+    statement = within(statement, query, CallRow.offered_at)
     if query.live is not None:
         statement = statement.where(CallRow.ended_at.is_(None) if query.live else CallRow.ended_at.is_not(None))
     async with services.database.read() as session:
@@ -200,8 +208,10 @@ def routes(registry: Registry) -> None:
     one = "/api/v1/calls/{call_id}"
     registry.route("GET", "/api/v1/calls", tag="calls", roles=EVERYBODY)(find)
     registry.route("GET", one, tag="calls", roles=EVERYBODY)(get)
-    registry.route("GET", one + "/wait", tag="calls", problems=(409, 504), roles=EVERYBODY)(explain_wait)
-    registry.route("GET", one + "/choice", tag="calls", problems=(409, 504), roles=EVERYBODY)(explain_choice)
+    registry.route("GET", one + "/wait", tag="calls", problems=(409, 504), roles=EVERYBODY, tagged=False)(explain_wait)
+    registry.route("GET", one + "/choice", tag="calls", problems=(409, 504), roles=EVERYBODY, tagged=False)(
+        explain_choice
+    )
     registry.route("POST", one + "/hangup", tag="calls", status=204, problems=(409, 504), roles=TALKERS)(hang_up)
     registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504), roles=EVERYBODY)(
         stop_recording

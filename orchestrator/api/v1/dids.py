@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from orchestrator.adapters.db.models import DidRow
 from orchestrator.api.access import ENGINEERS, STAFF
+from orchestrator.api.filters import Id, narrowed
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import Did, PageOf, PageQuery, did_of, page_of
 from orchestrator.domain.resources import DidChange, DidSpec
@@ -14,10 +15,27 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Did]:
+class DidQuery(PageQuery):
+    pop_id: Id | None = None
+    flow_id: Id | None = None
+    country: Id | None = None
+    language: Id | None = None
+    region: Id | None = None
+
+
+async def find(services: Services, query: DidQuery) -> PageOf[Did]:
     """List DIDs."""
+    statement = narrowed(
+        select(DidRow),
+        query,
+        pop_id=DidRow.pop_id,
+        flow_id=DidRow.flow_id,
+        country=DidRow.country,
+        language=DidRow.language,
+        region=DidRow.region,
+    )
     async with services.database.read() as session:
-        return page_of(await page(session, select(DidRow), DidRow.number, query.page()), did_of)
+        return page_of(await page(session, statement, DidRow.number, query.page()), did_of)
 
 
 async def get(services: Services, number: str) -> Did:

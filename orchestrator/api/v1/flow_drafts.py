@@ -7,6 +7,7 @@ from aiohttp import web
 from orchestrator.adapters.db.models import FlowDraftRow
 from orchestrator.api.access import ENGINEERS
 from orchestrator.api.auth import who
+from orchestrator.api.filters import Words, narrowed
 from orchestrator.api.flow_schemas import (
     Draft,
     DraftSummary,
@@ -25,10 +26,16 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[DraftSummary]:
+class DraftQuery(PageQuery):
+    saved_by: Words | None = None
+    """Name of the token."""
+
+
+async def find(services: Services, query: DraftQuery) -> PageOf[DraftSummary]:
     """List drafts, of flows that are published and of those that are not yet."""
+    statement = narrowed(flow_drafts.drafts(), query, saved_by=FlowDraftRow.saved_by)
     async with services.database.read() as session:
-        return page_of(await page(session, flow_drafts.drafts(), FlowDraftRow.flow_id, query.page()), draft_summary_of)
+        return page_of(await page(session, statement, FlowDraftRow.flow_id, query.page()), draft_summary_of)
 
 
 async def get(services: Services, flow_id: str) -> Draft:
@@ -77,7 +84,7 @@ def routes(registry: Registry) -> None:
     flow = "/api/v1/flows/{flow_id}"
     registry.route("GET", "/api/v1/flow-drafts", tag="flows", roles=ENGINEERS)(find)
     registry.route("GET", f"{flow}/draft", tag="flows", roles=ENGINEERS)(get)
-    registry.route("PUT", f"{flow}/draft", tag="flows", problems=(409,), roles=ENGINEERS)(save)
-    registry.route("DELETE", f"{flow}/draft", tag="flows", status=204, roles=ENGINEERS)(discard)
+    registry.route("PUT", f"{flow}/draft", tag="flows", problems=(409,), roles=ENGINEERS, checked="before")(save)
+    registry.route("DELETE", f"{flow}/draft", tag="flows", status=204, roles=ENGINEERS, checked="before")(discard)
     registry.route("POST", f"{flow}/check", tag="flows", roles=ENGINEERS, recorded=False)(check)
     registry.route("POST", f"{flow}/publish", tag="flows", status=201, problems=(409,), roles=ENGINEERS)(publish)

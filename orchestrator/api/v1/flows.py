@@ -7,6 +7,7 @@ from aiohttp import web
 from orchestrator.adapters.db.models import FlowVersionRow
 from orchestrator.api.access import ENGINEERS, STAFF
 from orchestrator.api.auth import who
+from orchestrator.api.filters import Words, narrowed
 from orchestrator.api.flow_schemas import Flow, FlowVersion, flow_of, flow_version_of
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, page_of
@@ -17,10 +18,16 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Flow]:
+class FlowQuery(PageQuery):
+    published_by: Words | None = None
+    """Name of the token that published the present version."""
+
+
+async def find(services: Services, query: FlowQuery) -> PageOf[Flow]:
     """List flows."""
+    statement = narrowed(flows.published(), query, published_by=FlowVersionRow.created_by)
     async with services.database.read() as session:
-        return page_of(await page(session, flows.published(), FlowVersionRow.flow_id, query.page()), flow_of)
+        return page_of(await page(session, statement, FlowVersionRow.flow_id, query.page()), flow_of)
 
 
 async def get(services: Services, flow_id: str) -> Flow:

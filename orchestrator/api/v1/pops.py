@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import PopRow
 from orchestrator.api.access import ENGINEERS, STAFF
+from orchestrator.api.filters import Id, Words, named, narrowed
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Pop, PopCreated, page_of, pop_fields
 from orchestrator.domain.resources import PopChange, PopSpec
@@ -22,10 +23,16 @@ async def _fields(services: Services, session: AsyncSession, row: PopRow) -> dic
     return pop_fields(row, services.presence.of(row), behind_s.get(row.pop_id))
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Pop]:
+class PopQuery(PageQuery):
+    country: Id | None = None
+    name: Words | None = None
+
+
+async def find(services: Services, query: PopQuery) -> PageOf[Pop]:
     """List POPs, with what their last heartbeat said."""
+    statement = named(narrowed(select(PopRow), query, country=PopRow.country), query.name, PopRow.name)
     async with services.database.read() as session:
-        rows = await page(session, select(PopRow), PopRow.pop_id, query.page())
+        rows = await page(session, statement, PopRow.pop_id, query.page())
         behind_s = await services.presence.seconds_behind(session, rows.items)
 
     def pop(row: PopRow) -> Pop:

@@ -6,18 +6,32 @@ from sqlalchemy import select
 
 from orchestrator.adapters.db.models import QueueRow
 from orchestrator.api.access import ENGINEERS, STAFF
+from orchestrator.api.filters import Words, named
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, Queue, page_of, queue_of
-from orchestrator.domain.resources import QueueChange, QueueSpec
+from orchestrator.domain.resources import QueueChange, QueueSpec, SkillName
 from orchestrator.services import queues
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
+from pbx.domain.queue_rules import Strategy
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Queue]:
+class QueueQuery(PageQuery):
+    name: Words | None = None
+    skill: SkillName | None = None
+    """Which asks for it."""
+    strategy: Strategy | None = None
+
+
+async def find(services: Services, query: QueueQuery) -> PageOf[Queue]:
     """List queues."""
+    statement = named(select(QueueRow), query.name, QueueRow.config["name"].as_string())
+    if query.skill is not None:
+        statement = statement.where(QueueRow.config[("skills", query.skill)].as_string().is_not(None))
+    if query.strategy is not None:
+        statement = statement.where(QueueRow.config["strategy"].as_string() == query.strategy.value)
     async with services.database.read() as session:
-        return page_of(await page(session, select(QueueRow), QueueRow.queue_id, query.page()), queue_of)
+        return page_of(await page(session, statement, QueueRow.queue_id, query.page()), queue_of)
 
 
 async def get(services: Services, queue_id: str) -> Queue:

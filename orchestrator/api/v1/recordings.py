@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Literal
 
 from aiohttp import web
-from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import RecordingRow
 from orchestrator.api.access import LISTENERS
 from orchestrator.api.errors import problem_response
+from orchestrator.api.filters import Id, Period, narrowed, within
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import PageOf, PageQuery, Recording, page_of, recording_of
+from orchestrator.api.schemas import PageOf, Recording, page_of, recording_of
 from orchestrator.domain.grants import current
 from orchestrator.domain.problems import NotFound, Problem
 from orchestrator.services import recordings
@@ -26,15 +27,26 @@ log = logging.getLogger(__name__)
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-class RecordingQuery(PageQuery):
-    call_id: str | None = Field(default=None, max_length=26)
+class RecordingQuery(Period):
+    call_id: Id | None = None
+    pop_id: Id | None = None
+    region: Id | None = None
+    kind: Literal["conversation", "voicemail"] | None = None
+    discarded: bool | None = None
 
 
 async def find(services: Services, query: RecordingQuery) -> PageOf[Recording]:
     """List recordings, newest first."""
-    statement = select(RecordingRow)
-    if query.call_id is not None:
-        statement = statement.where(RecordingRow.call_id == query.call_id)
+    statement = narrowed(
+        select(RecordingRow),
+        query,
+        call_id=RecordingRow.call_id,
+        pop_id=RecordingRow.pop_id,
+        region=RecordingRow.region,
+        kind=RecordingRow.kind,
+        discarded=RecordingRow.discarded,
+    )
+    statement = within(statement, query, RecordingRow.started_at)
     async with services.database.read() as session:
         rows = await page(session, statement, RecordingRow.recording_id, query.page(), newest_first=True)
     return page_of(rows, recording_of)

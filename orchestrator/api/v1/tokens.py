@@ -9,6 +9,7 @@ from sqlalchemy import select
 from orchestrator.adapters.db.models import TokenRow
 from orchestrator.api.access import ADMINS
 from orchestrator.api.access_schemas import Token, TokenCreated, token_fields
+from orchestrator.api.filters import Words, named
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, page_of
 from orchestrator.domain.access_resources import TokenSpec
@@ -17,10 +18,15 @@ from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-async def find(services: Services, query: PageQuery) -> PageOf[Token]:
+class TokenQuery(PageQuery):
+    name: Words | None = None
+
+
+async def find(services: Services, query: TokenQuery) -> PageOf[Token]:
     """List tokens of programs and users' sessions, without their secrets."""
+    statement = named(select(TokenRow), query.name, TokenRow.name)
     async with services.database.read() as session:
-        rows = await page(session, select(TokenRow), TokenRow.token_id, query.page())
+        rows = await page(session, statement, TokenRow.token_id, query.page())
     return page_of(rows, lambda row: Token.model_validate(token_fields(row)))
 
 

@@ -5,29 +5,38 @@ from __future__ import annotations
 from typing import Literal
 
 from aiohttp import web
-from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import VoicemailRow
 from orchestrator.api.access import LISTENERS, SUPERVISORS
+from orchestrator.api.filters import Id, Period, narrowed, within
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import PageOf, PageQuery, Voicemail, page_of, voicemail_of
+from orchestrator.api.schemas import PageOf, Voicemail, page_of, voicemail_of
 from orchestrator.api.v1 import recordings
 from orchestrator.services import voicemails
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
 
-class VoicemailQuery(PageQuery):
-    mailbox: str | None = Field(default=None, max_length=63)
+class VoicemailQuery(Period):
+    mailbox: Id | None = None
+    pop_id: Id | None = None
+    did: Id | None = None
+    call_id: Id | None = None
     state: Literal["new", "heard"] | None = None
 
 
 async def find(services: Services, query: VoicemailQuery) -> PageOf[Voicemail]:
     """List voicemails, newest first."""
-    statement = select(VoicemailRow).where(VoicemailRow.deleted_at.is_(None))
-    if query.mailbox is not None:
-        statement = statement.where(VoicemailRow.mailbox == query.mailbox)
+    statement = narrowed(
+        select(VoicemailRow).where(VoicemailRow.deleted_at.is_(None)),
+        query,
+        mailbox=VoicemailRow.mailbox,
+        pop_id=VoicemailRow.pop_id,
+        did=VoicemailRow.did,
+        call_id=VoicemailRow.call_id,
+    )
+    statement = within(statement, query, VoicemailRow.left_at)
     if query.state is not None:
         new = query.state == "new"
         statement = statement.where(VoicemailRow.heard_at.is_(None) if new else VoicemailRow.heard_at.is_not(None))
@@ -74,4 +83,6 @@ def routes(registry: Registry) -> None:
         purpose=True,
     )(content)
     registry.route("POST", one + "/heard", tag="voicemails", status=204, roles=SUPERVISORS)(heard)
-    registry.route("DELETE", one, tag="voicemails", status=204, problems=(409, 504), roles=SUPERVISORS)(delete)
+    registry.route(
+        "DELETE", one, tag="voicemails", status=204, problems=(409, 504), roles=SUPERVISORS, checked="before"
+    )(delete)

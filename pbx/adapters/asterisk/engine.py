@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -81,6 +82,7 @@ class AsteriskEngine:
         ami_user: str,
         ami_password: str,
         prompt_dir: Path,
+        uploaded: Mapping[str, str] = MappingProxyType({}),
         country_of: Callable[[E164], str | None],
         codecs: Sequence[str] = ("alaw", "ulaw"),
         qualify_s: int = 30,
@@ -122,7 +124,7 @@ class AsteriskEngine:
         self._supervisions = Supervisions(self._ari, self._tracker, APPLICATION)
         self._tones = Tones(self._ari, ringing)
         self._conversations = Conversations(self._ari, self._tracker, self._supervisions, self._tones)
-        self._prompt_dir, self._clock = prompt_dir, clock
+        self._prompt_dir, self._uploaded, self._clock = prompt_dir, uploaded, clock
         self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat)
         self._listener: EngineListener | None = None
         self._version = ""
@@ -184,10 +186,7 @@ class AsteriskEngine:
             raise EngineRefused("a play is under way on this leg")
         if not prompts:
             raise BadValue("prompts", "are none")
-        media = ",".join(
-            f"sound:{self._prompt_dir}/{_word(p.language, 'language')}/{_word(p.prompt_id, 'prompt_id')}"
-            for p in prompts
-        )
+        media = ",".join(f"sound:{self._sound(prompt)}" for prompt in prompts)
         self._tones.stop(leg_id, self._known(leg_id))
         self._tracker.playing(play_id, leg_id, len(prompts))
         try:
@@ -195,6 +194,11 @@ class AsteriskEngine:
         except (LegGone, EngineRefused, EngineGone):
             self._tracker.not_playing(play_id)
             raise
+
+    def _sound(self, p: Prompt) -> str:
+        if (uploaded := self._uploaded.get(p.sha256)) is not None:
+            return uploaded
+        return f"{self._prompt_dir}/{_word(p.language, 'language')}/{_word(p.prompt_id, 'prompt_id')}"
 
     async def stop_play(self, play_id: PlayId) -> None:
         # One that an earlier controller began is not known here; the server says whether it is over.

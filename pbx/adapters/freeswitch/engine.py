@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from dialplans.tones import CEPT, RingingTone
 from pbx.adapters.freeswitch.causes import NAMES
@@ -69,6 +70,7 @@ class FreeSwitchEngine:
         esl_port: int,
         esl_password: str,
         prompt_dir: Path,
+        uploaded: Mapping[str, str] = MappingProxyType({}),
         phone_dir: Path,
         country_of: Callable[[E164], str | None],
         prompt_suffix: str = ".alaw",
@@ -91,7 +93,7 @@ class FreeSwitchEngine:
         )
         self._clock = clock
         self._tracker = Tracker(self._emit, self._take, self._refuse, self._quiet, country_of)
-        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, ringing)
+        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, ringing, uploaded)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
         self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)

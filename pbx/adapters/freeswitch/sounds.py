@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from dialplans.tones import RingingTone
 from pbx.adapters.freeswitch.errors import error_of
@@ -38,11 +39,19 @@ def word(text: str, field: str) -> str:
 
 class Sounds:
     def __init__(
-        self, link: EslLink, tracker: Tracker, prompt_dir: Path, suffix: str, clock: Clock, ringing: RingingTone
+        self,
+        link: EslLink,
+        tracker: Tracker,
+        prompt_dir: Path,
+        suffix: str,
+        clock: Clock,
+        ringing: RingingTone,
+        uploaded: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """``uploaded``: hash of a prompt -> its file without suffix, where it is none of ``prompt_dir``."""
         if not _DIRECTORY.fullmatch(str(prompt_dir)):
             raise BadValue("prompt_dir", "is not an absolute path of letters, digits, dots, dashes and underscores")
-        self._link, self._tracker = link, tracker
+        self._link, self._tracker, self._uploaded = link, tracker, uploaded
         self._prompt_dir, self._suffix, self._clock = prompt_dir, suffix, clock
         self._timers: set[asyncio.TimerHandle] = set()
         hertz = ",".join(map(str, ringing.hertz))
@@ -65,16 +74,18 @@ class Sounds:
             },
         )
 
+    def _file(self, p: Prompt) -> str:
+        if (uploaded := self._uploaded.get(p.sha256)) is not None:
+            return uploaded + self._suffix
+        return f"{self._prompt_dir}/{word(p.language, 'language')}/{word(p.prompt_id, 'prompt_id')}{self._suffix}"
+
     # --- prompts ------------------------------------------------------------------------------------------------------
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
         leg = self._tracker.legs[leg_id]
         if not prompts:
             raise BadValue("prompts", "are none")
-        files = [
-            f"{self._prompt_dir}/{word(p.language, 'language')}/{word(p.prompt_id, 'prompt_id')}{self._suffix}"
-            for p in prompts
-        ]
+        files = [self._file(prompt) for prompt in prompts]
         word(play_id, "play_id")
         if leg.play is not None:
             raise EngineRefused("a play is under way on this leg")

@@ -15,7 +15,7 @@ from pbx.wire.messages import ConfigEntry
 
 log = logging.getLogger(__name__)
 
-_ORDER = {"queue": 0, "agent": 1, "flow": 2, "did": 3}
+_ORDER = {"prompt": -1, "queue": 0, "agent": 1, "flow": 2, "did": 3}
 """What is named comes before what names it; deletions go the other way."""
 
 

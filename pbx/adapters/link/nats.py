@@ -26,7 +26,7 @@ from pbx.domain.errors import BadValue
 from pbx.ports.journal import Journal
 from pbx.ports.link import LinkHandler
 from pbx.wire import pop_key, subjects
-from pbx.wire.messages import EventBatch, EventEnvelope
+from pbx.wire.messages import EventBatch, EventEnvelope, PromptChunk, PromptRequest
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class NatsLink:
         self._handler: LinkHandler | None = None
         self._task: asyncio.Task[None] | None = None
         self._connected = False
+        self._client: Client | None = None
         self._waiting = asyncio.Event()
         self._drained = asyncio.Event()
         self._applied = asyncio.Event()
@@ -82,6 +83,22 @@ class NatsLink:
 
     def events_waiting(self) -> None:
         self._waiting.set()
+
+    async def prompt(self, sha256: str) -> bytes | None:
+        client, found = self._client, bytearray()
+        if client is None:
+            return None
+        while True:
+            ask = self._encoder.encode(PromptRequest(sha256=sha256, offset=len(found)))
+            try:
+                answer = await client.request(subjects.prompts(self._pop_id), ask, timeout=ANSWER_S)
+                chunk = msgspec.json.decode(answer.data, type=PromptChunk)
+            except (*ERRORS, msgspec.MsgspecError) as error:
+                log.warning("a prompt could not be fetched (%s); trying on", type(error).__name__)
+                return None
+            found += chunk.blob
+            if len(found) >= chunk.total_size or not chunk.blob:
+                return bytes(found) or None
 
     async def start(self, handler: LinkHandler) -> None:
         self._mirror = ConfigMirror(self._journal, handler)
@@ -167,10 +184,11 @@ class NatsLink:
             await client.subscribe(subjects.commands(self._pop_id), cb=self._on_command)
             changes: asyncio.Queue[Change] = asyncio.Queue()
             await self._listen(client, changes)
-            self._connected = True
+            self._connected, self._client = True, client
             log.info("POP %s is connected to the centre", self._pop_id)
             await self._work(client, changes, over)
         finally:
+            self._client = None
             await client.close()
             if over.done():
                 over.exception()  # looked at, so that nobody reports it as lost

@@ -56,6 +56,18 @@ BY_UNIT = frozenset({"unit_id", "queue_id", "flow_id", "version"})
 """Nouns that are in every region."""
 BY_REGION = frozenset({"pop_id"})
 """Nouns that are for every unit."""
+SHARED = {
+    "region_id": "eu",
+    "skill_id": "lang:de",
+    "hours_id": "office",
+    "shifts_id": "early",
+    "holidays_id": "bridge",
+    "country": "DE",
+    "language": "de",
+    "prompt_id": "promo",
+}
+"""Nouns that everybody may name and nobody with limits may change."""
+WEEK: dict[str, Any] = {"time_zone": "Europe/Berlin", "weekly": {"mon": ["09:00-17:00"]}}
 
 
 def flow_of(unit: str | None) -> dict[str, Any]:
@@ -88,8 +100,13 @@ class World:
 async def make_world(api: Api, centre: Centre) -> World:
     for named in ("sales", "billing"):
         await api.made("/units", {"unit_id": named, "name": named})
+    await _shared(api)
     for region, pop_id in POPS.items():
+        await api.made("/regions", {"region_id": region, "name": region})
         await api.made("/pops", {"pop_id": pop_id, "name": pop_id, "country": "DE", "region": region})
+        await api.made(
+            f"/pops/{pop_id}/trunks", {"name": "carrier", "host": "203.0.113.5", "addresses": ["203.0.113.5"]}
+        )
     whose: tuple[str | None, ...] = ("sales", "billing", None)
     for unit in whose:
         name = unit or "none"
@@ -101,6 +118,18 @@ async def make_world(api: Api, centre: Centre) -> World:
     for at, (of, region) in enumerate(PLACES):
         places[of, region] = await _place(api, centre, of, region, f"+4930555010{at}")
     return World(api, centre, places)
+
+
+async def _shared(api: Api) -> None:
+    for path, spec in (
+        ("/skills", {"skill_id": SHARED["skill_id"], "name": "German"}),
+        ("/hours", {"hours_id": SHARED["hours_id"], "name": "Office", **WEEK}),
+        ("/shifts", {"shifts_id": SHARED["shifts_id"], "name": "Early", **WEEK}),
+        ("/holidays", {"holidays_id": SHARED["holidays_id"], "name": "Bridge days", "days": ["2026-12-24"]}),
+    ):
+        await api.made(path, spec)
+    said = await api.ask("PUT", "/prompts/de/promo", data=b"\xd5" * 800, headers={"Content-Type": "audio/PCMA"})
+    assert said.status == 200, said.body
 
 
 async def _place(api: Api, centre: Centre, unit: str | None, region: str, number: str) -> Place:
@@ -121,6 +150,7 @@ async def _place(api: Api, centre: Centre, unit: str | None, region: str, number
         "recording_id": recording,
         "voicemail_id": voicemail,
         "callback_id": callback,
+        "name": "carrier",
     }
     events = _events(ids, agent_id)
     await take_in(centre, POPS[region], CallId(call), events, journal=derive(START, "journal", name, region))

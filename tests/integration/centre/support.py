@@ -77,14 +77,14 @@ class Api:
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.ask("GET", path, **options)
 
-    async def post(self, path: str, body: Any = None) -> Answer:
-        return await self.ask("POST", path, {} if body is None else body)
+    async def post(self, path: str, body: Any = None, **options: Any) -> Answer:
+        return await self.ask("POST", path, {} if body is None else body, **options)
 
-    async def put(self, path: str, body: Any) -> Answer:
-        return await self.ask("PUT", path, body)
+    async def put(self, path: str, body: Any, **options: Any) -> Answer:
+        return await self.ask("PUT", path, body, **options)
 
-    async def delete(self, path: str) -> Answer:
-        return await self.ask("DELETE", path)
+    async def delete(self, path: str, **options: Any) -> Answer:
+        return await self.ask("DELETE", path, **options)
 
     async def made(self, path: str, body: Any) -> Any:
         answer = await self.post(path, body)

@@ -17,6 +17,7 @@ from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.adapters.db.models import Base, CallRow, EventRow, VoicemailRow
 from orchestrator.adapters.db.report_models import FACTS, SUMS
 from orchestrator.config import CentreSettings
+from orchestrator.services import prompts
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.rebuild import rebuild
 from pbx.domain.ids import CallId
@@ -55,7 +56,8 @@ async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]
 
 
 def ingest_of(database: Database) -> Ingest:
-    return Ingest(database, Bus(Address("nats://127.0.0.1:1"), lambda beat: None), lambda: None)
+    bus = Bus(Address("nats://127.0.0.1:1"), lambda beat: None, lambda asked: prompts.chunk(database, asked))
+    return Ingest(database, bus, lambda: None)
 
 
 async def rows(database: Database) -> dict[str, list[dict[str, Any]]]:

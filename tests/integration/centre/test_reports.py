@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.adapters.bus.client import Address, Bus, Delivered
 from orchestrator.bootstrap import Centre
+from orchestrator.services import prompts
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.reports import Asked, By, Limits, has_agents, read
 from pbx.domain import events as ev
@@ -74,7 +75,9 @@ async def fed(centre: Centre, *parts: Sequence[tuple[CallId | None, ev.Event]], 
         for seq, (call, event) in enumerate(events, 1)
     ]
     batch = msgspec.json.encode(EventBatch(pop_id="de-fra-1", journal_id=journal, events=wired))
-    ingest = Ingest(centre.database, Bus(Address("nats://127.0.0.1:1"), lambda beat: None), lambda: None)
+    database = centre.database
+    bus = Bus(Address("nats://127.0.0.1:1"), lambda beat: None, lambda asked: prompts.chunk(database, asked))
+    ingest = Ingest(database, bus, lambda: None)
     await ingest.store([Delivered(subjects.events("de-fra-1"), batch, 1)])
 
 

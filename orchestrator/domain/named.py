@@ -1,0 +1,126 @@
+"""Resources that others refer to by name, and what belongs to a POP or to programs outside, as users write them."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from orchestrator.domain.hours import OpeningHours, Shifts
+from orchestrator.domain.resources import Name, SkillName, Slug
+from orchestrator.domain.strict import Strict
+from pbx.domain.events import BY_NAME
+
+Description = Annotated[str, StringConstraints(max_length=1000)]
+
+
+class RegionChange(Strict):
+    name: Name
+    description: Description = ""
+
+
+class RegionSpec(RegionChange):
+    region_id: Slug
+
+
+class SkillChange(Strict):
+    name: Name
+    description: Description = ""
+
+
+class SkillSpec(SkillChange):
+    skill_id: SkillName
+
+
+class HolidaysChange(Strict):
+    name: Name
+    days: list[date] = Field(max_length=400)
+
+
+class HolidaysSpec(HolidaysChange):
+    holidays_id: Slug
+
+
+class HoursChange(OpeningHours):
+    name: Name
+    holidays_ids: list[Slug] = Field(default_factory=list, max_length=10)
+    """Closed on their days, too."""
+
+
+class HoursSpec(HoursChange):
+    hours_id: Slug
+
+
+class ShiftsChange(Shifts):
+    name: Name
+
+
+class ShiftsSpec(ShiftsChange):
+    shifts_id: Slug
+
+
+class TrunkChange(Strict):
+    """A carrier is known by the addresses it sends from, or by user name and password."""
+
+    addresses: list[Annotated[str, StringConstraints(min_length=1, max_length=64)]] = Field(
+        default_factory=list, max_length=100
+    )
+    """Addresses or networks of the carrier's signalling."""
+    host: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    """Where calls to the carrier go: host or host:port. Without one the carrier registers."""
+    username: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] | None = None
+    password: Annotated[str, StringConstraints(min_length=8, max_length=128)] | None = None
+    """Is not shown again. Left out in a change, the one that is there stays."""
+    codecs: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,15}$")]] = Field(
+        default=["alaw", "ulaw"], min_length=1, max_length=8
+    )
+
+
+class TrunkSpec(TrunkChange):
+    name: Slug
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0 and not parts.fragment
+    except ValueError:
+        usable = False
+    if not usable or not value.isascii() or any(char.isspace() or not char.isprintable() for char in value):
+        raise PydanticCustomError("url", "is not an address that begins with https:// or http://")
+    if parts.username is not None or parts.password is not None:
+        raise PydanticCustomError("url", "holds a user name or a password: deliveries are signed instead")
+    return value
+
+
+def _kinds(value: list[str]) -> list[str]:
+    for kind in value:
+        if kind != "*" and kind not in BY_NAME:
+            raise PydanticCustomError("kind", "names {kind}, which is no kind of event", {"kind": kind})
+    return value
+
+
+class WebhookChange(Strict):
+    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_url)]
+    events: Annotated[
+        list[Annotated[str, StringConstraints(max_length=63)]],
+        Field(min_length=1, max_length=200),
+        AfterValidator(_kinds),
+    ]
+    """Names of kinds as in ``GET /events``: ``CallEnded``; ``*``: all."""
+    description: Description = ""
+    active: bool = True
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if len(set(self.events)) != len(self.events):
+            raise PydanticCustomError("events", "events names one twice")
+        return self
+
+
+class WebhookSpec(WebhookChange):
+    secret: Annotated[str, StringConstraints(min_length=16, max_length=200)] | None = None
+    """Deliveries are signed with it; made here when it is left out."""

@@ -3,7 +3,8 @@ mod_callcenter.
 
 Its strategy is the longest idle agent, as ours; its database is in memory. It now and then rings two agents for one
 caller: ``legs/call`` is how many agents' legs each made for a call. At 40 calls a second either of them fills two
-cores: 25 it is. How it is measured: ``queued.py``.
+cores: 25 it is. ``bridge alone`` is what the same calls cost there without any queue. How it is
+measured: ``queued.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ RIVAL = Rival(
     plans={100: Plan(20.0, 600, 200, 3000), 1000: Plan(25.0, 750, 200, 3000)},
     start=callcenter.start,
     sessions=callcenter.sessions,
+    bare=callcenter.start_bare,
 )
 
 if __name__ == "__main__":

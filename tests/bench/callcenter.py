@@ -32,6 +32,19 @@ DIALPLAN = f"""<include>
 </include>
 """
 
+BRIDGE = """<include>
+  <context name="from-trunk">
+    <extension name="bridge">
+      <condition field="caller_id_number" expression="(\\d{{{digits}}})$">
+        <action application="answer"/>
+        <action application="set" data="hangup_after_bridge=true"/>
+        <action application="bridge" data="[leg_timeout={ring_s}]{agent}"/>
+      </condition>
+    </extension>
+  </context>
+</include>
+"""
+
 CALLCENTER = """<include>
   <configuration name="callcenter.conf">
     <settings/>
@@ -60,14 +73,8 @@ def start(host: Host, lab: Lab, settings: Pop, phones: Iterable[PhoneAccount]) -
     """A server whose queue has the phones as agents. Its databases are in memory, as ours are; nobody connects to its
     event socket but the lab."""
     phones = list(phones)
-    directory = Path(settings.phone_dir)
-    directory.mkdir(exist_ok=True)
-    for phone in phones:
-        (directory / f"{phone.phone_id}.xml").write_bytes(document(phone, ping=True))
-    files = {name: content.decode() for name, content in render(load_pack(settings.country), settings).items()}
+    files = _files(settings, phones)
     files["dialplan.xml"] = DIALPLAN
-    # Ours keeps a leg when the other side leaves; here the dialplan goes on.
-    files["directory.xml"] = _replaced(files["directory.xml"], r'<variable name="park_after_bridge" value="true"/>', "")
     files["switch.xml"] = _replaced(files["switch.xml"], r"(?=</modules>)", '<load module="mod_callcenter"/>')
     files["freeswitch.xml"] = _replaced(
         files["freeswitch.xml"],
@@ -82,6 +89,29 @@ def start(host: Host, lab: Lab, settings: Pop, phones: Iterable[PhoneAccount]) -
     tiers = "\n".join(f'<tier agent="{phone.phone_id}" queue="{QUEUE}"/>' for phone in phones)
     files["callcenter.xml"] = CALLCENTER.format(queue=QUEUE, agents=agents, tiers=tiers)
     return FreeSwitchServer(host, {name: text.encode() for name, text in files.items()}, lab)
+
+
+def start_bare(host: Host, lab: Lab, settings: Pop, phones: Iterable[PhoneAccount]) -> FreeSwitchServer:
+    """The least that any queue costs there: answered and bridged by the dialplan, the agent named by the last digits of
+    the caller's number. No queue, no music, no events to anybody."""
+    phones = list(phones)
+    digits = len(str(len(phones) - 1))
+    files = _files(settings, phones)
+    agent = dial_string("PHONE").replace("PHONE", phones[0].phone_id[:-digits] + "$1")
+    files["dialplan.xml"] = BRIDGE.format(digits=digits, ring_s=RING_TIMEOUT_S, agent=agent)
+    return FreeSwitchServer(host, {name: text.encode() for name, text in files.items()}, lab)
+
+
+def _files(settings: Pop, phones: Iterable[PhoneAccount]) -> dict[str, str]:
+    """Ours, with the phones, without a dialplan that hands legs to a controller."""
+    directory = Path(settings.phone_dir)
+    directory.mkdir(exist_ok=True)
+    for phone in phones:
+        (directory / f"{phone.phone_id}.xml").write_bytes(document(phone, ping=True))
+    files = {name: content.decode() for name, content in render(load_pack(settings.country), settings).items()}
+    # Ours keeps a leg when the other side leaves; here the dialplan goes on.
+    files["directory.xml"] = _replaced(files["directory.xml"], r'<variable name="park_after_bridge" value="true"/>', "")
+    return files
 
 
 def _replaced(text: str, pattern: str, by: str) -> str:

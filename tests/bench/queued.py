@@ -46,7 +46,8 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Rival:
     """The media server's own queue. ``start`` starts it with these agents; ``plans``: agents -> what they can take;
-    ``sessions``: how many channels a server has had so far, where it can say so."""
+    ``sessions``: how many channels a server has had so far, where it can say so; ``bare``: starts a server that bridges
+    without any queue, the least that a call can cost there."""
 
     name: str
     title: str
@@ -54,6 +55,7 @@ class Rival:
     plans: Mapping[int, Plan]
     start: Callable[[Host, Lab, Pop, Iterable[PhoneAccount]], MediaServer]
     sessions: Callable[[MediaServer], int] | None = None
+    bare: Callable[[Host, Lab, Pop, Iterable[PhoneAccount]], MediaServer] | None = None
 
 
 @dataclass(slots=True)
@@ -111,31 +113,36 @@ class Contest:
 
 async def compare(
     lab: Lab, rival: Rival, agents: int, plan: Plan, rounds: int, console: Console
-) -> tuple[list[Turn], list[Turn]]:
-    """``rounds`` turns of each, alternating."""
+) -> tuple[list[Turn], list[Turn], list[Turn]]:
+    """``rounds`` turns of ours, theirs and, where there is one, the bare bridge, alternating."""
     queue = {"wrap_up_s": WRAP_UP_S, "recorded": False, "ring_timeout_s": RING_TIMEOUT_S}
     prefix = f"{agents}-"
     async with Stack.start(lab, prefix=prefix, flow=QUEUE_FLOW, queue=queue, engine=rival.engine) as stack:
         console.print(f"{agents} agents: creating, registering, logging in")
         async with stack.sipp_agents(agents, ring_ms=plan.ring_ms, talk_ms=plan.talk_ms) as answering:
-            host = lab.host(f"{prefix}queue")
-            settings = pop_settings(host, stack.carrier, engine=rival.engine)
-            server = rival.start(host, lab, settings, [_account(a.phone_id, a.password) for a in stack.agents.values()])
             users = {agent.phone_id: agent.password for agent in stack.agents.values()}
-            register = Sipp.register(stack.phones, host.address, users, contact_port=answering.port)
-            (await asyncio.to_thread(register.finish, 60)).require_success(agents)
+            accounts = [_account(a.phone_id, a.password) for a in stack.agents.values()]
+            others: list[tuple[Host, MediaServer, list[Turn]]] = []
+            for name, start in (("queue", rival.start), ("bare", rival.bare)):
+                if start is not None:
+                    host = lab.host(f"{prefix}{name}")
+                    settings = pop_settings(host, stack.carrier, engine=rival.engine)
+                    others.append((host, start(host, lab, settings, accounts), []))
+                    register = Sipp.register(stack.phones, host.address, users, contact_port=answering.port)
+                    (await asyncio.to_thread(register.finish, 60)).require_success(agents)
             contest = Contest(rival, stack, plan)
             ours: list[Turn] = []
-            theirs: list[Turn] = []
             for number in range(rounds):
                 console.print(
                     f"{agents} agents, {plan.rate:g} calls/s, {plan.calls} calls, turn {number + 1} of {rounds}"
                 )
                 both = [stack.controller, stack.orchestrator]
                 ours.append(await contest.turn(stack.server, stack.pop.address, both))
-                theirs.append(await contest.turn(server, host.address, []))
-            server.stop()
-            return ours, theirs
+                for host, server, turns in others:
+                    turns.append(await contest.turn(server, host.address, []))
+            for _, server, _ in others:
+                server.stop()
+            return ours, others[0][2], others[1][2] if len(others) > 1 else []
 
 
 def _account(user: str, password: str) -> PhoneAccount:
@@ -143,7 +150,7 @@ def _account(user: str, password: str) -> PhoneAccount:
     return PhoneAccount(PhoneId(user), ha1)
 
 
-def show(console: Console, rival: Rival, agents: int, ours: list[Turn], theirs: list[Turn]) -> str:
+def show(console: Console, rival: Rival, agents: int, ours: list[Turn], theirs: list[Turn], bare: list[Turn]) -> str:
     """Print the table; returns the summary line, of medians."""
     columns = {
         "calls_s": "calls/s",
@@ -162,7 +169,9 @@ def show(console: Console, rival: Rival, agents: int, ours: list[Turn], theirs: 
     def median(turns: list[Turn], name: str) -> float:
         return float(statistics.median(getattr(one, name) for one in turns))
 
-    for title, turns in (("Callplane", ours), (rival.title, theirs)):
+    for title, turns in (("Callplane", ours), (rival.title, theirs), ("bridge alone", bare)):
+        if not turns:
+            continue
         table.add_row(title, *(f"{median(turns, name):.{3 if name == 'legs' else 2}f}" for name in columns))
     console.print(table)
     pairs = list(zip(ours, theirs, strict=True))
@@ -177,6 +186,7 @@ def show(console: Console, rival: Rival, agents: int, ours: list[Turn], theirs: 
         ratio=ratio,
         # For comparing machines; it does not replace the budget in milliseconds.
         controller_ratio=statistics.median(a.controller_ms / b.total_ms for a, b in pairs),
+        **({"bare_ms": median(bare, "total_ms")} if bare else {}),
     )
 
 
@@ -195,8 +205,8 @@ def main(rival: Rival, description: str | None) -> int:
     with Lab.start(asterisk=getattr(options, "asterisk", None)) as lab:
         for agents in options.agents:
             plan = replace(rival.plans[agents], rate=options.rate) if options.rate else rival.plans[agents]
-            ours, theirs = asyncio.run(compare(lab, rival, agents, plan, options.rounds, console))
-            lines.append(show(console, rival, agents, ours, theirs))
+            ours, theirs, bare = asyncio.run(compare(lab, rival, agents, plan, options.rounds, console))
+            lines.append(show(console, rival, agents, ours, theirs, bare))
     console.print(f"machine: {describe()}")
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

@@ -14,7 +14,16 @@ from orchestrator.services import audit, scope_check
 
 _CHANGES = "callplane_changes"
 _UNRECORDED = frozenset(
-    {"config_outbox", "idempotent_requests", "settings", "audit_log", "audit_head", "call_units", "events"}
+    {
+        "config_outbox",
+        "pop_revisions",
+        "idempotent_requests",
+        "settings",
+        "audit_log",
+        "audit_head",
+        "call_units",
+        "events",
+    }
 )
 """Written on the way: they say nothing that the change itself does not."""
 

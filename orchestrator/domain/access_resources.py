@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from orchestrator.domain.grants import Grant, Role
-from orchestrator.domain.resources import AgentId, Name, Slug
+from orchestrator.domain.resources import AgentId, Moment, Name, Slug
 from orchestrator.domain.strict import Strict
 
 MAX_GRANTS = 50
@@ -58,7 +58,7 @@ class TokenSpec(Strict):
     name: Name
     grants: Grants | None = None
     """null: role admin on everything."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     """null: never."""
 
 

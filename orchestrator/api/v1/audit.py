@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import select
 
 from orchestrator.adapters.db.access_models import AuditRow
@@ -10,6 +10,7 @@ from orchestrator.api.access import COMPLIANCE
 from orchestrator.api.access_schemas import AuditEntry, audit_entry_of
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery, page_of
+from orchestrator.domain.resources import Moment
 from orchestrator.services import audit
 from orchestrator.services.context import Services
 
@@ -20,8 +21,8 @@ class AuditQuery(PageQuery):
     outcome: str | None = Field(default=None, max_length=63)
     thing: str | None = Field(default=None, max_length=300)
     """The path below ``/api/v1``, or its beginning."""
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 async def find(services: Services, query: AuditQuery) -> PageOf[AuditEntry]:

@@ -17,7 +17,7 @@ from orchestrator.services import secret_box, webhooks
 from orchestrator.services.unit_of_work import UnitOfWork
 from pbx.wire.messages import AgentConfig, CommandReply, ListWaiting, QueueConfig, WaitingCall
 from tests.integration.centre.conftest import running
-from tests.integration.centre.support import QUEUE, Api, agent, did, pop
+from tests.integration.centre.support import QUEUE, Api, agent, did, pop, until
 
 WEEK: dict[str, Any] = {"time_zone": "Europe/Berlin", "weekly": {"mon": ["09:00-17:00"]}}
 
@@ -287,6 +287,11 @@ async def test_who_waits_is_asked_of_the_pops(api: Api, settings: CentreSettings
     ]
     async with pop(tmp_path / "j.db", settings.bus_port, key) as site:
         site.handler.answer = lambda _request: CommandReply(waiting=waits, more=False)
+
+        async def linked() -> bool:
+            return (await api.get("/waiting-calls?pop_id=de-fra-1")).body["not_heard"] == []
+
+        await until(linked)
         found = (await api.get("/waiting-calls?queue_id=sales&limit=2")).body
         assert [item["call_id"] for item in found["items"]] == ["c3", "c2"]
         assert found["items"][0]["explanation"] == "/api/v1/calls/c3/wait"

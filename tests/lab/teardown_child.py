@@ -38,4 +38,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # A shell's background job ignores it, and so would what a test run in one starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

@@ -116,8 +116,7 @@ async def compare(
 ) -> tuple[list[Turn], list[Turn], list[Turn]]:
     """``rounds`` turns of ours, theirs and, where there is one, the bare bridge, alternating."""
     queue = {"wrap_up_s": WRAP_UP_S, "recorded": False, "ring_timeout_s": RING_TIMEOUT_S}
-    prefix = f"{agents}-"
-    async with Stack.start(lab, prefix=prefix, flow=QUEUE_FLOW, queue=queue, engine=rival.engine) as stack:
+    async with Stack.start(lab, flow=QUEUE_FLOW, queue=queue, engine=rival.engine) as stack:
         console.print(f"{agents} agents: creating, registering, logging in")
         async with stack.sipp_agents(agents, ring_ms=plan.ring_ms, talk_ms=plan.talk_ms) as answering:
             users = {agent.phone_id: agent.password for agent in stack.agents.values()}
@@ -125,7 +124,7 @@ async def compare(
             others: list[tuple[Host, MediaServer, list[Turn]]] = []
             for name, start in (("queue", rival.start), ("bare", rival.bare)):
                 if start is not None:
-                    host = lab.host(f"{prefix}{name}")
+                    host = lab.host(f"{agents}-{name}")
                     settings = pop_settings(host, stack.carrier, engine=rival.engine)
                     others.append((host, start(host, lab, settings, accounts), []))
                     register = Sipp.register(stack.phones, host.address, users, contact_port=answering.port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 import json
 import sys
 from asyncio.subprocess import PIPE
@@ -26,13 +25,12 @@ from tests.lab.stack import OVERFLOW, Stack, recordings_on_disk
 CALLER_HZ, AGENT_HZ = 1000, 600
 ABSENT_DB = -50.0
 COMMAND = Path(sys.executable).with_name("callplane")
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
     """A stack of its own for every test, which must leave nothing in the media server."""
-    async with Stack.start(lab, prefix=f"e{next(NUMBERS)}-", engine=engine) as started:
+    async with Stack.start(lab, engine=engine) as started:
         yield started
         started.server.wait_idle()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +12,6 @@ from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.stack import DID, Stack
 
-NUMBERS = itertools.count(1)
 CUSTOMER, CUSTOMER_HZ, ANNA_HZ, BELA_HZ = "+491701234567", 1000, 600, 1400
 CARRIER_PORT = 5060
 """Where the POP's trunk leads to, on the carrier's host."""
@@ -31,7 +29,7 @@ QUEUE = {"steps": [{"after_s": 1, "action": {"type": "offer_callback"}}]}
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"c{next(NUMBERS)}-", engine=engine, flow=FLOW, queue=QUEUE) as started:
+    async with Stack.start(lab, engine=engine, flow=FLOW, queue=QUEUE) as started:
         yield started
         started.server.wait_idle()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -19,12 +18,10 @@ from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.stack import Stack
 
-NUMBERS = itertools.count(1)
-
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"k{next(NUMBERS)}-", engine=engine) as started:
+    async with Stack.start(lab, engine=engine) as started:
         yield started
         started.server.wait_idle()
 

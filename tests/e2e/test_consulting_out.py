@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -24,14 +23,13 @@ from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.stack import DID, Stack
 
-NUMBERS = itertools.count(1)
 RINGING_HZ = 425
 OUTSIDE_HZ = BOSS_HZ  # one of those that ``hear`` knows; Boss has no call here
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"q{next(NUMBERS)}-", engine=engine) as started:
+    async with Stack.start(lab, engine=engine) as started:
         yield started
         started.server.wait_idle()
 

@@ -56,7 +56,7 @@ CASES: dict[str, Any] = {
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"fs{next(NUMBERS)}-", engine=engine, flow=FLOW) as started:
+    async with Stack.start(lab, engine=engine, flow=FLOW) as started:
         yield started
         started.server.wait_idle()
 

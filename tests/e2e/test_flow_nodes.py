@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +17,6 @@ from tests.lab.lab import Lab
 from tests.lab.process import Process
 from tests.lab.stack import CRM_PORT, Stack, recordings_on_disk
 
-NUMBERS = itertools.count(1)
 BYTES_S = 8000 * 4
 SAID = ("number-2", "number-thousand", "number-42", "number-1", "number-2", "number-3")
 """2042 and the account."""
@@ -76,7 +74,7 @@ def flow(crm: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"fn{next(NUMBERS)}-", engine=engine) as started:
+    async with Stack.start(lab, engine=engine) as started:
         yield started
         started.server.wait_idle()
 

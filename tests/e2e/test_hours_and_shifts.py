@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +13,6 @@ from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.stack import Stack
 
-NUMBERS = itertools.count(1)
 ALL_DAY = {day: ["00:00-24:00"] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
 NEVER = {"time_zone": "Europe/Berlin", "weekly": {}}
 WAIT: dict[str, Any] = {"type": "queue", "on_refused": "other", "welcome": False, "announce_position": False}
@@ -39,7 +37,7 @@ FLOW: dict[str, Any] = {
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
     queue = {"shift": "only", "last_agent_s": 30, "wrap_up_s": 0}
-    async with Stack.start(lab, prefix=f"hs{next(NUMBERS)}-", engine=engine, queue=queue) as started:
+    async with Stack.start(lab, engine=engine, queue=queue) as started:
         await started.api.post("queues", {"queue_id": "night", "name": "Night", "hours": NEVER})
         await started.api.ask("PUT", "flows/main", {"graph": FLOW})
         await started.synced()

@@ -20,7 +20,7 @@ RATE = 20
 async def test_two_hundred_calls(lab: Lab, engine: Engine) -> None:
     """200 calls at 20 a second through the queue to 60 agents."""
     queue = {"wrap_up_s": 0, "recorded": False}
-    started = Stack.start(lab, prefix=f"ld-{engine[:1]}-", flow=QUEUE_FLOW, queue=queue, engine=engine)
+    started = Stack.start(lab, flow=QUEUE_FLOW, queue=queue, engine=engine)
     async with started as stack, stack.sipp_agents(60):
         numbers = [(f"+4917{number:08}", DID) for number in range(CALLS)]
         callers = Sipp.callers(stack.carrier, stack.pop.address, numbers, rate=RATE, hold_ms=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -19,7 +18,6 @@ from tests.lab.stack import DID, Stack
 
 NUMBER = "+49305550777"
 CALLER_HZ, ANNA_HZ, BELA_HZ, OUTSIDE_HZ = 1000, 600, 1400, 1800
-NUMBERS = itertools.count(1)
 OUT: dict[str, Any] = {
     "start": "out",
     "languages": ["de"],
@@ -36,7 +34,7 @@ CONSENT_FLOW = QUEUE_FLOW | {
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"o{next(NUMBERS)}-", engine=engine, flow=OUT) as started:
+    async with Stack.start(lab, engine=engine, flow=OUT) as started:
         yield started
         started.server.wait_idle()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,14 +12,12 @@ from tests.lab.lab import Lab
 from tests.lab.phone import Account, Phone
 from tests.lab.stack import DID, Stack
 
-NUMBERS = itertools.count(1)
 TRUNK = Trunk(name="customer", username="customer-7", password="as-long-as-it-takes")
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    prefix = f"pw{next(NUMBERS)}-"
-    async with Stack.start(lab, prefix=prefix, more_trunks=[TRUNK], engine=engine) as started:
+    async with Stack.start(lab, more_trunks=[TRUNK], engine=engine) as started:
         yield started
 
 

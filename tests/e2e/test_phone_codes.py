@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -17,14 +16,13 @@ from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.stack import Stack
 
-NUMBERS = itertools.count(1)
 WRAP_UP_S = 4
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
     queue = {"wrap_up_s": WRAP_UP_S}
-    async with Stack.start(lab, prefix=f"pc{next(NUMBERS)}-", engine=engine, queue=queue) as started:
+    async with Stack.start(lab, engine=engine, queue=queue) as started:
         yield started
         started.server.wait_idle()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from typing import Any
 
 import soundfile
@@ -14,7 +13,6 @@ from tests.lab.lab import Lab
 from tests.lab.stack import POP_ID, Stack
 
 FIRST_HZ, SECOND_HZ = 700, 1300
-NUMBERS = itertools.count(1)
 END = {"type": "hang_up"}
 
 
@@ -45,7 +43,7 @@ async def applied(stack: Stack) -> None:
 
 
 async def test_callers_hear_what_was_uploaded(lab: Lab, engine: Engine) -> None:
-    async with Stack.start(lab, prefix=f"u{next(NUMBERS)}-", engine=engine) as stack:
+    async with Stack.start(lab, engine=engine) as stack:
         first = await stack.api.upload("prompts/de/jingle?text=jingle", wav(FIRST_HZ), "audio/wav")
         await stack.api.ask("PUT", "flows/main", {"graph": said("jingle")})
         await applied(stack)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -26,14 +25,13 @@ from tests.lab.stack import Stack, recordings_on_disk
 ABSENT_DB = -50.0
 SAVED_S = 3.0
 """Asterisk writes a recording to its file by the second; the last one is lost when it is killed."""
-NUMBERS = itertools.count(1)
 HOW = pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
 QUEUE = {"ring_timeout_s": 60, "wrap_up_s": 20}
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"r{next(NUMBERS)}-", engine=engine, queue=QUEUE) as started:
+    async with Stack.start(lab, engine=engine, queue=QUEUE) as started:
         yield started
         started.server.wait_idle()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +11,6 @@ from tests.lab.api import ApiProblem
 from tests.lab.lab import Lab
 from tests.lab.stack import Stack
 
-NUMBERS = itertools.count(1)
 QUEUE = {
     "skills": {"support": 3},
     "wrap_up_s": 60,
@@ -22,7 +20,7 @@ QUEUE = {
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"r{next(NUMBERS)}-", engine=engine, queue=QUEUE) as started:
+    async with Stack.start(lab, engine=engine, queue=QUEUE) as started:
         yield started
         started.server.wait_idle()
 

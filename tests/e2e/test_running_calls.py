@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,14 +12,13 @@ from tests.e2e.test_supervision import ANNA_HZ, CALLER_HZ, hear
 from tests.lab.lab import Lab
 from tests.lab.stack import Stack
 
-NUMBERS = itertools.count(1)
 WRAP_UP_S = 3
 QUEUE: dict[str, Any] = {"name": "Support", "skills": {"support": 1}, "ring_timeout_s": 5, "wrap_up_s": WRAP_UP_S}
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"rc{next(NUMBERS)}-", engine=engine, queue=QUEUE) as started:
+    async with Stack.start(lab, engine=engine, queue=QUEUE) as started:
         yield started
         started.server.wait_idle()
 

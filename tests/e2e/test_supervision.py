@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -23,12 +22,11 @@ from tests.lab.stack import Stack
 CALLER_HZ, ANNA_HZ, BOSS_HZ = 1000, 600, 1400
 ALL_HZ = (CALLER_HZ, ANNA_HZ, BOSS_HZ)
 HEARD_S = 1.0
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"v{next(NUMBERS)}-", engine=engine) as started:
+    async with Stack.start(lab, engine=engine) as started:
         yield started
         started.server.wait_idle()
 

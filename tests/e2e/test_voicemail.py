@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,7 +23,6 @@ CALLER_HZ = 1000
 SILENCE_S = 3.0
 QUIET = 0.01
 BYTES_S = 8000 * 4
-NUMBERS = itertools.count(1)
 END = {"type": "hang_up"}
 
 MESSAGE: dict[str, Any] = {
@@ -71,7 +69,7 @@ SURVEY: dict[str, Any] = {
 
 @asynccontextmanager
 async def started(lab: Lab, engine: Engine, flow: dict[str, Any]) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, prefix=f"m{next(NUMBERS)}-", engine=engine, flow=flow) as stack:
+    async with Stack.start(lab, engine=engine, flow=flow) as stack:
         yield stack
         stack.server.wait_idle()
 

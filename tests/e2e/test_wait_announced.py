@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from tests.lab.phone import Phone
 from tests.lab.sipp import Sipp
 from tests.lab.stack import DID, Stack
 
-NUMBERS = itertools.count(1)
 ANNOUNCE_EVERY_S = 10
 QUEUE_PROMPTS = (*WAIT_PROMPTS, "position-1", "position-2", "position-3")
 FLOW: dict[str, Any] = {
@@ -44,7 +42,7 @@ FLOW: dict[str, Any] = {
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
     queue = {"wrap_up_s": 0, "recorded": False, "announce_every_s": ANNOUNCE_EVERY_S}
-    async with Stack.start(lab, prefix=f"w{next(NUMBERS)}-", engine=engine, flow=FLOW, queue=queue) as started:
+    async with Stack.start(lab, engine=engine, flow=FLOW, queue=queue) as started:
         yield started
         started.server.wait_idle()
 

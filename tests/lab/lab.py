@@ -34,6 +34,7 @@ class Lab:
         self.asterisk = asterisk
         self._warden = warden
         self._hosts: dict[str, Host] = {}
+        self._prefixes = 0
 
     @classmethod
     @contextlib.contextmanager
@@ -84,6 +85,11 @@ class Lab:
     def hosts(self) -> list[Host]:
         """The hosts made so far."""
         return list(self._hosts.values())
+
+    def prefix(self) -> str:
+        """A prefix for names of hosts that no call before this one got; the first is empty."""
+        self._prefixes += 1
+        return f"{self._prefixes}-" if self._prefixes > 1 else ""
 
     def host(self, name: str) -> Host:
         """The host of that name, made at first use; a name has up to 12 of a-z, 0-9 and -."""

@@ -68,19 +68,19 @@ class Stack:
     async def start(
         cls,
         lab: Lab,
-        prefix: str = "",
         flow: dict[str, Any] | None = None,
         queue: dict[str, Any] | None = None,
         more_trunks: Sequence[Trunk] = (),
         starting: Callable[[str], None] = lambda part: None,
         engine: Engine = "asterisk",
     ) -> AsyncIterator[Self]:
-        """Start all of it with one DID, one queue, one flow. ``prefix`` keeps stacks of one lab apart; ``starting``
-        is told which part is being started; ``engine`` is the POP's media server."""
+        """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
+        ``starting`` is told which part is being started; ``engine`` is the POP's media server."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
         starting("hosts")
+        prefix = lab.prefix()
         hosts = [lab.host(f"{prefix}{name}") for name in ("centre", "pop", "carrier", "phones")]
         centre, pop, carrier, phones = hosts
         starting("centre")

@@ -87,9 +87,9 @@ class Lab:
         return list(self._hosts.values())
 
     def prefix(self) -> str:
-        """A prefix for names of hosts that no call before this one got; the first is empty."""
+        """A prefix for names of hosts that no call before this one got."""
         self._prefixes += 1
-        return f"{self._prefixes}-" if self._prefixes > 1 else ""
+        return f"s{self._prefixes}-"
 
     def host(self, name: str) -> Host:
         """The host of that name, made at first use; a name has up to 12 of a-z, 0-9 and -."""

@@ -182,6 +182,7 @@ async def commits(tmp_path: Path, seed: int) -> int:
 SEEDS = range(int(os.environ.get("CALLPLANE_SEEDS", "12")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("written", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_at_any_commit(tmp_path: Path, seed: int, written: bool) -> None:

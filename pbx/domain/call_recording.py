@@ -91,7 +91,7 @@ class CallRecording:
         return regime, grant(context.call_id, context.leg_id, regime, context.evidence, now)
 
     def _places(self, parties: Parties) -> tuple[str | None, ...]:
-        return (self._context.caller_country, self._context.config.did.country, *parties.countries)
+        return (*self._context.places, *parties.countries)
 
     def _refused(self, regime: Regime, parties: Parties, reason: str, now: float) -> None:
         places = tuple(place or "unknown" for place in self._places(parties))

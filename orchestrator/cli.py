@@ -1,5 +1,6 @@
 """The ``callplane`` command: ``callplane NAME ...`` hands the rest to the function that a package registered under
-NAME in the entry point group ``callplane.commands``."""
+NAME in the entry point group ``callplane.commands``, or under ``NAME.VERB`` in ``callplane.verbs`` where another
+package has that verb."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import sys
 from importlib import metadata
 
 GROUP = "callplane.commands"
+VERBS = "callplane.verbs"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] not in commands:
         print(f"callplane: there is no command {words[0]}; known are {', '.join(sorted(commands))}", file=sys.stderr)
         return 2
-    function = commands[words[0]].load()
+    verbs = {point.name: point for point in metadata.entry_points(group=VERBS)}
+    function = verbs.get(".".join(words[:2]), commands[words[0]]).load()
     return int(function(words[1:]))
 
 

@@ -13,13 +13,17 @@ from urllib.parse import quote
 import aiohttp
 
 from orchestrator.command_line.connection import Connection
-from orchestrator.command_line.failures import Misused, Refused, Unreachable
+from orchestrator.command_line.failures import About, Misused, Refused, Unreachable
 
 PREFIX = "/api/v1"
 LONGEST_LINE = 1 << 20
 """Bytes of one event; aiohttp refuses longer ones."""
 IDLE_S = 45.0
 """A stream is kept alive every 15 s: after this it is dead."""
+
+
+_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, OSError)
+"""A connection that was there and is no more, or never was; of aiohttp's errors ``ClientOSError`` is an OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,19 @@ def path_of(template: str, values: Mapping[str, str]) -> str:
 
 class Client:
     def __init__(
-        self, connection: Connection, *, noun: str | None = None, purpose: str | None = None, key: str | None = None
+        self,
+        connection: Connection,
+        *,
+        about: About | None = None,
+        purpose: str | None = None,
+        key: str | None = None,
     ) -> None:
-        """``noun``: whose commands advice names; ``purpose`` goes to the audit log; ``key``: an Idempotency-Key
+        """``about``: what advice names; ``purpose`` goes to the audit log; ``key``: an Idempotency-Key
         instead of one made here."""
         if purpose is not None and not purpose.isprintable():
             raise Misused("--purpose holds a line break or another control character")
         self.connection = connection
-        self._noun, self._purpose, self._key = noun, purpose, key
+        self._about, self._purpose, self._key = about or About(), purpose, key
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -90,10 +99,10 @@ class Client:
         for last in (method not in ("GET", "POST"), True):
             try:
                 return await self._once(method, path, options)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
-                if last:
+            except _BROKEN as error:
+                if last or isinstance(error, (aiohttp.ClientConnectorError, TimeoutError)):
                     raise self._away(error) from None
-        raise AssertionError
+        raise AssertionError("the last try returns or raises")
 
     async def _once(self, method: str, path: str, options: dict[str, Any]) -> Answer:
         timeout = aiohttp.ClientTimeout(total=self.connection.timeout_s)
@@ -102,12 +111,12 @@ class Client:
                 method, self._url(path), timeout=timeout, allow_redirects=False, **options
             ) as response:
                 answer = Answer(response.status, await response.read(), response.headers)
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+        except _BROKEN:
             raise
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise self._away(error) from None
         if answer.status >= 300:
-            raise Refused(answer.status, answer.content, answer.headers.get("Retry-After"), self._noun)
+            raise Refused(answer.status, answer.content, answer.headers.get("Retry-After"), self._about)
         return answer
 
     @asynccontextmanager
@@ -127,7 +136,7 @@ class Client:
             ) as response:
                 if response.status >= 300:
                     body = await response.read()
-                    raise Refused(response.status, body, response.headers.get("Retry-After"), self._noun)
+                    raise Refused(response.status, body, response.headers.get("Retry-After"), self._about)
                 yield response
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise self._away(error) from None
@@ -149,10 +158,10 @@ class Client:
                 return Unreachable(f"{url}: its certificate is not to be trusted", advice)
             case TimeoutError():
                 reason = f"no answer within {self.connection.timeout_s:g} s"
-            case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionResetError():
-                reason = "the connection broke"
             case aiohttp.ClientConnectorError(os_error=cause):
                 reason = cause.strerror or type(cause).__name__
+            case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | OSError():
+                reason = "the connection broke"
             case _:
                 reason = type(error).__name__
         return Unreachable(f"{url} does not answer: {reason}", "is the centre running, and is this its address?")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.command_line import bodies, verbs
+from orchestrator.command_line.failures import About
 from orchestrator.command_line.noun import FLAGS, Action, Argument, Context, Noun, Run, option, parameters
 from orchestrator.command_line.nouns import NOUNS
 from orchestrator.command_line.program import common, guarded, run, with_client
@@ -30,7 +31,7 @@ async def execute(name: str, argv: Sequence[str]) -> int:
         chosen: Run = options.run
         return await chosen(Context(client, out, noun), options)
 
-    return await guarded(name, with_client(options, work, name))
+    return await guarded(name, with_client(options, work, About(name, "create" in noun.verbs)))
 
 
 def words(noun: Noun, argv: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orchestrator.command_line.client import Client, path_of
-from orchestrator.command_line.failures import OK, Failure
+from orchestrator.command_line.failures import OK, About, Failure
 from orchestrator.command_line.output import Output
 from orchestrator.command_line.program import common, guarded, run, seconds, with_client
 
@@ -51,11 +51,11 @@ async def execute(name: str, argv: Sequence[str]) -> int:
         else:
             out.say(_state(answer.json))
         if name == "drain" and not options.no_wait and answer.json["drain"] != "drained":
-            advice = f"it goes on draining: 'callplane drain {options.pop_id}' waits on, 'callplane undrain' ends it"
-            raise Failure(f"{options.pop_id} is not empty after {options.wait:g} s", advice)
+            advice = f"'callplane drain {options.pop_id}' waits on, 'callplane undrain {options.pop_id}' ends it"
+            raise Failure(f"{options.pop_id} is not empty after {options.wait:g} s and goes on draining", advice)
         return OK
 
-    return await guarded(name, with_client(options, work, "pops"))
+    return await guarded(name, with_client(options, work, About("pops")))
 
 
 def _state(pop: dict[str, Any]) -> str:

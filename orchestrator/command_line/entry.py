@@ -7,6 +7,24 @@ from functools import partial
 from typing import Any
 
 Main = Callable[[list[str]], int]
+ABOUT = {
+    "api": "any request",
+    "drain": "a POP takes no new calls; wait for the live ones",
+    "import": "DIDs and agents from a file",
+    "login": "keep a centre's address and a token",
+    "logout": "forget them",
+    "report": "figures, heat map, the report of a month",
+    "token": "the same as tokens",
+    "undrain": "a POP takes calls again",
+    "whoami": "whose the token is, and what it is good for",
+}
+
+
+def about() -> dict[str, str]:
+    """Command -> what it is for."""
+    from orchestrator.command_line.nouns import NOUNS
+
+    return ABOUT | {noun.name: noun.about for noun in NOUNS.values()}
 
 
 def __getattr__(name: str) -> Main:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 OK, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -32,10 +33,20 @@ class Unreachable(Failure):
     code = UNREACHABLE
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a command is about, for advice."""
+
+    noun: str | None = None
+    """``callplane NOUN`` lists them."""
+    fields: bool = False
+    """``callplane NOUN fields`` names what may be set."""
+
+
 class Refused(Failure):
     """The API refused. ``problem`` is its answer (RFC 9457), empty where it was none."""
 
-    def __init__(self, status: int, body: bytes, retry_after: str | None, noun: str | None) -> None:
+    def __init__(self, status: int, body: bytes, retry_after: str | None, about: About) -> None:
         self.status = status
         self.problem = _problem(body)
         self.error_id = str(self.problem.get("error_id", ""))
@@ -45,7 +56,7 @@ class Refused(Failure):
         detail = str(self.problem.get("detail", ""))
         # The detail of a refused body is its errors in one line: they are told one by one instead.
         reason = f"{title}: {detail}" if detail and not (details and self.error_id == "invalid") else str(title)
-        super().__init__(reason, _advice(status, self.error_id, retry_after, noun), details)
+        super().__init__(reason, _advice(status, self.error_id, retry_after, about), details)
 
 
 def _problem(body: bytes) -> dict[str, Any]:
@@ -72,7 +83,7 @@ _ADVICE = {
 }
 
 
-def _advice(status: int, error_id: str, retry_after: str | None, noun: str | None) -> str:
+def _advice(status: int, error_id: str, retry_after: str | None, about: About) -> str:
     if error_id in _ADVICE:
         return _ADVICE[error_id]
     match status:
@@ -80,12 +91,12 @@ def _advice(status: int, error_id: str, retry_after: str | None, noun: str | Non
             return "log in with 'callplane login URL', or give a token as CALLPLANE_TOKEN or CALLPLANE_TOKEN_FILE"
         case 403:
             return "'callplane whoami' shows what your token is good for; an admin can give more"
-        case 404 if noun is not None and error_id != "no_such_path":
-            return f"'callplane {noun}' lists those that you may see"
+        case 404 if about.noun is not None and error_id != "no_such_path":
+            return f"'callplane {about.noun}' lists those that you may see"
         case 404:
             return "this centre is older or newer than this program"
-        case 422 if noun is not None:
-            return f"'callplane {noun} fields' names the fields and what they may hold"
+        case 422 if about.fields:
+            return f"'callplane {about.noun} fields' names the fields and what they may hold"
         case 429 if retry_after is not None:
             return f"again in {retry_after} s"
         case 500 | 503:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.command_line.client import Client
 from orchestrator.command_line.columns import of
-from orchestrator.command_line.failures import OK, Misused
+from orchestrator.command_line.failures import OK, About, Misused
 from orchestrator.command_line.output import Column, Output
 from orchestrator.command_line.program import common, guarded, run, with_client
 
@@ -62,7 +62,7 @@ async def execute(argv: Sequence[str]) -> int:
             out.note("the passwords are shown only now: keep them")
         return OK
 
-    return await guarded("import", with_client(options, work, "agents" if options.noun == "agents" else "dids"))
+    return await guarded("import", with_client(options, work, About(options.noun, fields=True)))
 
 
 def _kind(name: str, given: str | None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.command_line.client import Client
 from orchestrator.command_line.connection import Wanted, connection
-from orchestrator.command_line.failures import USAGE, Failure
+from orchestrator.command_line.failures import USAGE, About, Failure
 from orchestrator.command_line.output import Output
 
 INTERRUPTED = 130
@@ -44,16 +44,16 @@ def wanted(options: argparse.Namespace) -> Wanted:
     return Wanted(options.url, options.token_file, options.ca_file, options.timeout, options.allow_plain_http)
 
 
-def client(options: argparse.Namespace, noun: str | None = None) -> Client:
+def client(options: argparse.Namespace, about: About | None = None) -> Client:
     return Client(
-        connection(wanted(options), os.environ), noun=noun, purpose=options.purpose, key=options.idempotency_key
+        connection(wanted(options), os.environ), about=about, purpose=options.purpose, key=options.idempotency_key
     )
 
 
 async def with_client(
-    options: argparse.Namespace, work: Callable[[Client, Output], Awaitable[int]], noun: str | None = None
+    options: argparse.Namespace, work: Callable[[Client, Output], Awaitable[int]], about: About | None = None
 ) -> int:
-    async with client(options, noun) as opened:
+    async with client(options, about) as opened:
         return await work(opened, Output(as_json=options.json))
 
 

@@ -18,14 +18,6 @@ from tests.integration.centre.terminal import Terminal
 
 
 @pytest.fixture
-def terminal(
-    centre: tuple[Centre, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Terminal:
-    made, token = centre
-    return Terminal(monkeypatch, capfd, tmp_path / "home", f"http://127.0.0.1:{made.port}", token)
-
-
-@pytest.fixture
 async def world(api: Api, centre: tuple[Centre, str]) -> World:
     return await make_world(api, centre[0])
 
@@ -333,10 +325,10 @@ async def test_flows_go_from_a_file_to_the_pops_and_back(api: Api, terminal: Ter
     published = await terminal.done("flows", "publish", "main", "--json")
     assert (published.json["version"], published.json["graph"]) == (1, graph())
     yaml = (await terminal.done("flows", "graph", "main")).out
-    second = yaml.replace("start: hello", "start: bye")
+    second = yaml.replace("- hello", "- queue-welcome")
     assert second != yaml
     published = await terminal.done("flows", "publish", "main", "-", "--json", stdin=second)
-    assert (published.json["version"], published.json["graph"]["start"]) == (2, "bye")
+    assert (published.json["version"], published.json["graph"]["nodes"]["hello"]["prompts"]) == (2, ["queue-welcome"])
     restored = await terminal.done("flows", "rollback", "main", "1", "--json")
     assert (restored.json["version"], restored.json["copy_of"]) == (3, 1)
     versions = await terminal.done("flows", "versions", "main")

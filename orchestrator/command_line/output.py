@@ -33,9 +33,9 @@ class Column:
 
 def cell(value: Any) -> str:
     """On one line; what is not printable is escaped, so that no name can steer a terminal."""
+    if value is None or value in ("", [], {}):
+        return NOTHING
     match value:
-        case None | "" | [] | {}:
-            return NOTHING
         case bool():
             return "yes" if value else "no"
         case float():
@@ -91,11 +91,11 @@ class Output:
             box=box.SIMPLE_HEAD if self.on_screen else None,
             show_edge=False,
             pad_edge=False,
-            padding=(0, 2, 0, 0),
+            padding=(0, 1 if self.on_screen else 2, 0, 0),
             header_style="bold",
         )
-        for title, right in titles:
-            made.add_column(title, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        for place, (title, right) in enumerate(titles):  # the first says which one it is
+            made.add_column(title, justify="right" if right else "left", no_wrap=right or place == 0, overflow="fold")
         for row in rows:
             made.add_row(*map(Text, row))
         return made

@@ -43,6 +43,9 @@ CALLS = (
     ),
     _tell("hang-up", "end the call", "/hangup"),
     _tell("stop-recording", "stop its recording", "/recording/stop"),
+    _tell("pause-recording", "silence is recorded until it is resumed", "/recording/pause"),
+    _tell("resume-recording", "it is recorded again", "/recording/resume"),
+    _tell("withdraw-consent", "the caller takes the consent back: every part is destroyed", "/recording/withdraw"),
     _tell(
         "supervise",
         "ring a supervisor's phone, or change the mode",

@@ -93,7 +93,9 @@ def make_app(services: Services) -> web.Application:
 
     async def describe(_request: web.Request) -> web.Response:
         """Made when it is first asked for: the centre starts without it."""
-        return web.Response(body=await asyncio.to_thread(document), content_type="application/json")
+        response = web.Response(body=await asyncio.to_thread(document), content_type="application/json")
+        response.enable_compression()
+        return response
 
     async def end_streams(ending: web.Application) -> None:
         ending[events.STOPPING].set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -66,6 +66,7 @@ class Pop(PopSpec):
             "live_calls",
             "unsent_events",
             "config_errors",
+            "drain",
         }
     )
     created_at: At
@@ -85,6 +86,10 @@ class Pop(PopSpec):
     """Configuration key -> why the POP could not apply it; shown to who may see all units and regions."""
     bus_nkey: str
     """Public half of the POP's key, its name on the bus."""
+    draining_since: At | None
+    """Since when it is to take no new calls; null: it takes them."""
+    drain: Literal["asked", "draining", "drained"] | None
+    """``asked``: the POP has not said yet that it drains; ``drained``: it does, and no call is live there."""
 
 
 class PopCreated(Pop):
@@ -111,7 +116,18 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "unsent_events": beat.unsent_events if beat else None,
         "config_errors": beat.config_errors if beat and seen_whole() else {},
         "bus_nkey": row.nkey,
+        "draining_since": row.draining_since,
+        "drain": _drain(row, presence),
     }
+
+
+def _drain(row: PopRow, presence: Presence) -> str | None:
+    beat = presence.heartbeat
+    if row.draining_since is None:
+        return None
+    if beat is None or not beat.draining:
+        return "asked"
+    return "draining" if beat.live_calls else "drained"
 
 
 class Did(DidSpec):

@@ -9,6 +9,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from orchestrator.domain.figures import COLUMNS, length, number, percent, whole_percent
 from orchestrator.domain.report_charts import AMBER, BLUE, GREEN, RED, Bars, Curve, heat_map, legend, over_days
 from orchestrator.services.month_report import Kpis, Line, Month, next_month
 from orchestrator.services.reports import By
@@ -43,42 +44,6 @@ dl{font-size:13px;color:#46535f;columns:2;column-gap:32px}dt{font-weight:600}dd{
 """
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
-def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
-
-
-def percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def whole_percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f} %"
-
-
-def length(value: float | None) -> str:
-    """Minutes and seconds; hours where there are any."""
-    if value is None:
-        return "–"
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("offered", "Offered", number),
-    ("answered", "Answered", number),
-    ("service_level", "Service level", percent),
-    ("asa_s", "ASA", length),
-    ("abandon_share", "Abandoned", percent),
-    ("handled", "Handled", number),
-    ("aht_s", "AHT", length),
-    ("fcr", "FCR", percent),
-    ("csat", "CSAT", percent),
-    ("occupancy", "Occupancy", percent),
-)
 WITHOUT = {
     By.AGENT: {"offered", "abandon_share"},
     By.QUEUE: {"occupancy"},

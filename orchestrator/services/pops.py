@@ -10,8 +10,9 @@ from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow, TrunkRow
 from orchestrator.domain.problems import Exists, InUse, NotFound, one
 from orchestrator.domain.resources import PopChange, PopSpec
 from orchestrator.services import catalogue, scope
-from orchestrator.services.unit_of_work import UnitOfWork
+from orchestrator.services.unit_of_work import POP_KEY, UnitOfWork
 from pbx.wire import pop_key
+from pbx.wire.messages import PopConfig
 
 
 async def get(session: AsyncSession, pop_id: str) -> PopRow:
@@ -60,6 +61,25 @@ async def change(unit: UnitOfWork, pop_id: str, spec: PopChange) -> PopRow:
     row = await get(unit.session, pop_id)
     await _check(unit.session, spec)
     row.name, row.country, row.region = spec.name, spec.country, spec.region
+    return row
+
+
+async def drain(unit: UnitOfWork, pop_id: str) -> PopRow:
+    """From now on it takes no new calls and places none. One that drains already goes on."""
+    row = await get(unit.session, pop_id)
+    if row.draining_since is None:
+        row.draining_since = unit.now
+        await unit.publish(PopConfig(draining=True), [pop_id])
+        await unit.session.refresh(row)
+    return row
+
+
+async def undrain(unit: UnitOfWork, pop_id: str) -> PopRow:
+    row = await get(unit.session, pop_id)
+    if row.draining_since is not None:
+        row.draining_since = None
+        await unit.withdraw(POP_KEY, [pop_id])
+        await unit.session.refresh(row)
     return row
 
 

@@ -32,11 +32,14 @@ from pbx.wire.messages import (
     EntityConfig,
     FlowConfig,
     HoursConfig,
+    PopConfig,
     PromptConfig,
     QueueConfig,
 )
 
 _NO_SOUND = defer(PromptVersionRow.alaw)
+POP_KEY = "pop"
+"""What concerns the POP itself."""
 EVERYWHERE: None = None
 """Instead of POP ids: the entity goes to every POP."""
 
@@ -54,6 +57,8 @@ def key_of(entity: EntityConfig) -> str:
             return f"flow.{entity.flow_id}"
         case PromptConfig():
             return f"prompt.{entity.language}.{entity.prompt_id}"
+        case PopConfig():
+            return POP_KEY
 
 
 def did_key(number: str) -> str:
@@ -118,7 +123,9 @@ class UnitOfWork:
             PromptVersionRow.version == PromptRow.version
         )
         prompts = await self.session.scalars(select(PromptVersionRow).join(PromptRow, in_force).options(_NO_SOUND))
+        drains = await self.session.scalar(select(PopRow.draining_since).where(PopRow.pop_id == pop_id)) is not None
         return [
+            *((PopConfig(draining=True),) if drains else ()),
             *(prompt_config(row) for row in prompts),
             *(queue_config(row) for row in queues),
             *(FlowConfig(flow_id=row.flow_id, version=row.version, graph=row.graph) for row in flows),

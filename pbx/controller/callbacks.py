@@ -78,6 +78,10 @@ class CallbackDesk:
         self._stopped = True
         self._timers.cancel_all()
 
+    def hold(self, held: bool) -> None:
+        """While ``held``, nobody is called: promises stand, and keep their place."""
+        self._carry_out(self.promises.hold(held, self._clock()))
+
     def request(self, call_id: CallId, asked: cmd.RequestCallback) -> None:
         """The answer goes to the call."""
         self._to_call(call_id, self.ask(call_id, asked))

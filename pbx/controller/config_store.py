@@ -45,6 +45,7 @@ from pbx.wire.messages import (
     OfferCallbackStep,
     OverflowToNumberStep,
     OverflowToQueueStep,
+    PopConfig,
     PromptConfig,
     QueueConfig,
     QueueStepConfig,
@@ -162,8 +163,9 @@ class ConfigStore:
         self._keys: dict[str, str] = {}
         self.uploaded: dict[str, PromptConfig] = {}
         """By key: the prompts that the centre has told of, here or still to come."""
+        self.pop = PopConfig()
 
-    def put(self, key: str, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | PromptConfig | None:
+    def put(self, key: str, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | PromptConfig | PopConfig | None:
         """Apply an entry; None when it was refused (see ``errors``)."""
         self.revision = max(self.revision, entry.revision)
         try:
@@ -187,6 +189,8 @@ class ConfigStore:
                 self._keys[key] = value.agent_id
             case PromptConfig():
                 self.uploaded[key] = value
+            case PopConfig():
+                self.pop = value
         return value
 
     def with_entries(self, entries: Mapping[str, ConfigEntry]) -> ConfigStore:
@@ -204,7 +208,7 @@ class ConfigStore:
         found = (queue.queue_id for queue in self.queues.values() if extension and queue.extension == extension)
         return next(found, None)
 
-    def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | PromptConfig:
+    def _read(self, entry: ConfigEntry) -> Did | Queue | Flow | AgentConfig | PromptConfig | PopConfig:
         match entry.entity:
             case DidConfig() as config:
                 return _did(config)
@@ -227,6 +231,8 @@ class ConfigStore:
                     if not form.fullmatch(getattr(config, field)):
                         raise BadValue(field, "is not of its form")
                 return config
+            case PopConfig() as config:
+                return config
 
     def _holidays_of(self, country: str) -> Container[date]:
         if country not in self._holidays:
@@ -241,12 +247,15 @@ class ConfigStore:
             return Hours(opening)
         return Hours(opening, config.country, self._holidays_of(place(config.country, "hours.country")))
 
-    def remove(self, key: str) -> Did | Queue | Flow | AgentConfig | PromptConfig | None:
+    def remove(self, key: str) -> Did | Queue | Flow | AgentConfig | PromptConfig | PopConfig | None:
         """Take a key out of force; returns what it held."""
         self.errors.pop(key, None)
         kind, _, _ = key.partition(".")
         if kind == "prompt":
             return self.uploaded.pop(key, None)
+        if kind == "pop":
+            former, self.pop = self.pop, PopConfig()
+            return former
         name = self._keys.pop(key, None)
         if name is None:
             return None

@@ -246,9 +246,12 @@ class Pop:
         if event.leg_id in self._legs:
             return  # handed over twice
         call_id = CallId(derive(event.at, self.pop_id, event.leg_id))
+        if self.config.pop.draining:
+            self._refuse(call_id, event, ev.EndReason.DRAINING, HangupCause.SWITCH_CONGESTION)
+            return
         config = self.config.for_call(event.did)
         if config is None:
-            self._spawn(self._refuse(call_id, event), f"refuse-{call_id}")
+            self._refuse(call_id, event, ev.EndReason.UNKNOWN_DID, HangupCause.UNALLOCATED_NUMBER)
             return
         actor = CallActor(Call(call_id, event, config), self._services)
         self.calls[call_id] = actor
@@ -256,10 +259,15 @@ class Pop:
         actor.post(event)
         actor.start()
 
-    async def _refuse(self, call_id: CallId, event: ev.LegOffered) -> None:
-        """A number nobody has configured: the caller hears that it does not exist, the record says so."""
-        cause = HangupCause.UNALLOCATED_NUMBER
-        ended = ev.CallEnded(at=self.clock(), reason=ev.EndReason.UNKNOWN_DID, cause=cause, ended_at=self.clock())
+    def _refuse(self, call_id: CallId, event: ev.LegOffered, reason: ev.EndReason, cause: HangupCause) -> None:
+        """The carrier hears why, and the record says so: a number that nobody has configured does not exist; a POP
+        that drains answers as a full switch does, upon which carriers take their next route."""
+        self._spawn(self._refused_leg(call_id, event, reason, cause), f"refuse-{call_id}")
+
+    async def _refused_leg(
+        self, call_id: CallId, event: ev.LegOffered, reason: ev.EndReason, cause: HangupCause
+    ) -> None:
+        ended = ev.CallEnded(at=self.clock(), reason=reason, cause=cause, ended_at=self.clock())
         try:
             await self.journal.append(call_id, (event, ended))
         except JournalError as error:
@@ -267,7 +275,7 @@ class Pop:
         try:
             await self.engine.hang_up(event.leg_id, cause)
         except EngineError as error:
-            log.warning("call %s to an unknown DID could not be refused: %s", call_id, error)
+            log.warning("call %s could not be refused (%s): %s", call_id, reason.value, error)
 
     def _spawn(self, job: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(job, name=name)
@@ -348,6 +356,8 @@ class Pop:
                 self.phones.put(phone_of(value))
             case wire.PromptConfig():
                 self._want(key, value)
+            case wire.PopConfig(draining=draining):
+                self.callbacks.hold(draining)
             case Did() | Flow():
                 pass  # looked up when a call begins
         return True
@@ -378,6 +388,8 @@ class Pop:
             case wire.AgentConfig() as agent:
                 self.router.remove_agent(AgentId(agent.agent_id))
                 self.phones.remove(PhoneId(agent.phone_id))
+            case wire.PopConfig():
+                self.callbacks.hold(False)
             case _:
                 pass  # calls under way keep the flow and the DID they started with
 
@@ -445,4 +457,5 @@ class Pop:
             live_calls=len(self.calls) + len(self._readoption.calls),
             unsent_events=self.journal.unsent_count(),
             config_errors=dict(self.config.errors),
+            draining=self.config.pop.draining,
         )

@@ -100,6 +100,8 @@ class Callbacks:
         self._entries: dict[CallId, CallbackId] = {}
         self._dialled: dict[CallId, CallbackId] = {}
         self._made = 0
+        self.held = False
+        """Nobody is called, whatever the hour."""
 
     # --- in and out -------------------------------------------------------------------------------------------------
 
@@ -175,6 +177,18 @@ class Callbacks:
         cancelled = ev.CallbackCancelled(at=now, callback_id=callback_id, by=by)
         return [*self._leave(promise), Noted(cancelled), *self._close(promise)]
 
+    def hold(self, held: bool, now: float) -> list[Decision]:
+        """Call nobody from now on, or again. An attempt that has begun goes on."""
+        if held == self.held:
+            return []
+        self.held = held
+        waiting = [promise for promise in self.open.values() if promise.stage is Stage.WAITING]
+        return [decision for promise in waiting for decision in (*self._leave(promise), *self._wait(promise, now))]
+
+    def _next_open(self, promise: Promise, at: float) -> float | None:
+        """When the number may be called, from ``at`` on; None: not before the next look."""
+        return None if self.held else self._hours(promise.asked.number).next_open(at)
+
     def _add(self, requested: ev.CallbackRequested) -> Promise:
         promise = Promise(requested, requested.queue_id, retry_at=requested.not_before or 0.0)
         self.open[requested.callback_id] = promise
@@ -197,7 +211,7 @@ class Callbacks:
         """Into the ACD when the number may be called; before that, a timer."""
         promise.stage = Stage.WAITING
         begin = max(now, promise.retry_at)
-        opens = self._hours(promise.asked.number).next_open(begin)
+        opens = self._next_open(promise, begin)
         if opens is None or opens > now:
             delay_s = CHECK_S if opens is None else min(opens - now, CHECK_S)
             return [cmd.SetTimer(_timer(promise), delay_s)]
@@ -255,7 +269,7 @@ class Callbacks:
 
     def _offered(self, promise: Promise, call_id: CallId, offer: ev.OfferMade, now: float) -> list[Decision]:
         asked = promise.asked
-        if self._hours(asked.number).next_open(now) != now:
+        if self._next_open(promise, now) != now:
             # The hour has passed while it waited: to the end of the line of this moment, not of the queue.
             gone = cmd.EndOffer(offer.offer_id, offer.agent_id, ev.OfferOutcome.WITHDRAWN)
             return [*self._leave(promise), Ask(call_id, gone), *self._wait(promise, now)]

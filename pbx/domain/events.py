@@ -369,6 +369,8 @@ class EndReason(Enum):
     OUTSIDE_HUNG_UP = "outside_hung_up"
     """The outside number to which the caller was forwarded."""
     UNKNOWN_DID = "unknown_did"
+    DRAINING = "draining"
+    """The POP takes no new calls: the carrier was told to go elsewhere."""
     ENGINE_FAILED = "engine_failed"
     ASKED = "asked"
     NOT_REACHED = "not_reached"

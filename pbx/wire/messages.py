@@ -171,7 +171,14 @@ class PromptConfig(Wire, frozen=True, tag="prompt"):
     duration_ms: int
 
 
-EntityConfig = DidConfig | QueueConfig | AgentConfig | FlowConfig | PromptConfig
+class PopConfig(Wire, frozen=True, tag="pop"):
+    """What concerns the POP itself. Without it everything is as by default."""
+
+    draining: bool = False
+    """No new calls are taken or placed; those that are live go on to their end."""
+
+
+EntityConfig = DidConfig | QueueConfig | AgentConfig | FlowConfig | PromptConfig | PopConfig
 
 
 class ConfigEntry(Wire, frozen=True):
@@ -231,6 +238,8 @@ class Heartbeat(Wire, frozen=True):
     unsent_events: int
     config_errors: dict[str, str] = msgspec.field(default_factory=dict)
     """Configuration key -> why this POP could not apply it."""
+    draining: bool = False
+    """No new calls are taken or placed."""
 
 
 # --- commands, centre -> POP: requests with a deadline and an idempotency key ---------------------------------------

@@ -45,6 +45,8 @@ class PopRow(Base):
     heartbeat: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """The last one that was kept (at most a few seconds old), so that a restarted centre knows who was there."""
     last_seen_at: Mapped[float | None] = mapped_column(Double)
+    draining_since: Mapped[float | None] = mapped_column(Double)
+    """None: it takes calls."""
 
 
 class PopRevisionRow(Base):

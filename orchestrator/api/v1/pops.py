@@ -72,6 +72,23 @@ async def new_key(services: Services, pop_id: str) -> PopCreated:
     return PopCreated.model_validate({**fields, "key": key})
 
 
+async def drain(services: Services, pop_id: str) -> Pop:
+    """Take the POP out of service without cutting a call: new calls are refused with Q.850 42 (SIP 503), upon which
+    carriers take their next route, and nobody is called back from there; live calls, waiting ones too, go on to their
+    end. ``drain`` and ``live_calls`` say how far it has come. Agents stay as they are. Again: nothing changes.
+    """
+    async with services.units.begin() as unit:
+        row = await pops.drain(unit, pop_id)
+        return Pop.model_validate(await _fields(services, unit.session, row))
+
+
+async def undrain(services: Services, pop_id: str) -> Pop:
+    """The POP takes calls again, and callbacks that waited go on."""
+    async with services.units.begin() as unit:
+        row = await pops.undrain(unit, pop_id)
+        return Pop.model_validate(await _fields(services, unit.session, row))
+
+
 async def delete(services: Services, pop_id: str) -> None:
     """Delete a POP without numbers and agents. Its key stops working; its calls and events stay."""
     async with services.units.begin() as unit:
@@ -85,4 +102,6 @@ def routes(registry: Registry) -> None:
     registry.route("GET", "/api/v1/pops/{pop_id}", tag="pops", roles=STAFF)(get)
     registry.route("PUT", "/api/v1/pops/{pop_id}", tag="pops", roles=ENGINEERS)(change)
     registry.route("DELETE", "/api/v1/pops/{pop_id}", tag="pops", status=204, problems=(409,), roles=ENGINEERS)(delete)
+    registry.route("POST", "/api/v1/pops/{pop_id}/drain", tag="pops", roles=ENGINEERS)(drain)
+    registry.route("POST", "/api/v1/pops/{pop_id}/undrain", tag="pops", roles=ENGINEERS)(undrain)
     registry.route("POST", "/api/v1/pops/{pop_id}/key", tag="pops", status=201, roles=ENGINEERS)(new_key)

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
 from tests.integration.centre.support import PROMPTS, Api, free_port
+from tests.integration.centre.terminal import Terminal
 
 
 def _postgres_bin() -> Path:
@@ -124,3 +125,12 @@ async def api(centre: tuple[Centre, str]) -> AsyncIterator[Api]:
     headers = {"Authorization": f"Bearer {token}", "X-Purpose": "a test"}
     async with aiohttp.ClientSession(f"http://127.0.0.1:{made.port}", headers=headers) as session:
         yield Api(session)
+
+
+@pytest.fixture
+def terminal(
+    centre: tuple[Centre, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Terminal:
+    """The command line of somebody with the first admin token."""
+    made, token = centre
+    return Terminal(monkeypatch, capfd, tmp_path / "home", f"http://127.0.0.1:{made.port}", token)

@@ -154,9 +154,13 @@ class Handler:
     commands: list[CommandRequest] = field(default_factory=list)
     answer: Callable[[CommandRequest], CommandReply] = lambda _request: CommandReply()
     errors: dict[str, str] = field(default_factory=dict)
+    live_calls: int = 3
+    draining: bool = False
 
     def config_changed(self, key: str, entry: ConfigEntry | None) -> None:
         self.changes.append((key, entry))
+        if key == "pop":
+            self.draining = entry is not None
 
     async def command(self, request: CommandRequest) -> CommandReply:
         self.commands.append(request)
@@ -168,9 +172,10 @@ class Handler:
             at=time.time(),
             revision=0,
             engine_up=True,
-            live_calls=3,
+            live_calls=self.live_calls,
             unsent_events=0,
             config_errors=self.errors,
+            draining=self.draining,
         )
 
 

@@ -101,7 +101,7 @@ async def test_the_command_writes_the_file(api: Api, centre: tuple[Centre, str],
     async def report(*words: str, token: str = centre[1]) -> tuple[int, str, str]:
         environment = {**os.environ, "CALLPLANE_URL": f"http://127.0.0.1:{centre[0].port}", "CALLPLANE_TOKEN": token}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "orchestrator.report_cli", *words, env=environment, cwd=Path(__file__).parents[3],
+            sys.executable, "-m", "orchestrator.cli", "report", *words, env=environment, cwd=Path(__file__).parents[3],
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, err = await process.communicate()
@@ -120,6 +120,6 @@ async def test_the_command_writes_the_file(api: Api, centre: tuple[Centre, str],
     assert re.search(r"2026-10-01\W+1\W+1\W+100.0 %", out), out
     code, out, err = await report("month", "2026-19")
     assert (code, out) == (1, "")
-    assert err.strip() == "callplane report: month: is not a month from 2000-01 to 2099-12"
+    assert err.splitlines() == ["callplane report: Invalid", "  month: is not a month from 2000-01 to 2099-12"]
     code, _, err = await report("figures", token="wrong")
-    assert (code, err.strip()) == (1, "callplane report: the bearer token is not known")
+    assert (code, err.splitlines()[0]) == (1, "callplane report: Unauthorized: the bearer token is not known")

@@ -26,6 +26,7 @@ async def _run(settings: PopSettings) -> None:
     log_counts = logs.set_up(
         settings.log_level, settings.log_format, {"pop_id": settings.id}, call_place.ids_of(traces)
     )
+    logging.getLogger("panoramisk").setLevel(logging.INFO)  # its DEBUG quotes every message, phones' addresses included
     log.info("POP %s starts", settings.id)
     site = bootstrap.build(settings, log_counts, traces)
     pop = site.pop

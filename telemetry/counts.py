@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import cache
 from itertools import accumulate
 
 FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -32,5 +33,9 @@ class Histogram:
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound, how many were at most that), as Prometheus wants them; the last bound is ``+Inf``."""
-        bounds = [*(repr(bound) for bound in self._bounds), "+Inf"]
-        return list(zip(bounds, map(float, accumulate(self._counts)), strict=True))
+        return list(zip(_names(self._bounds), map(float, accumulate(self._counts)), strict=True))
+
+
+@cache
+def _names(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return (*map(repr, bounds), "+Inf")

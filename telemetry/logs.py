@@ -78,4 +78,5 @@ def set_up(level: str, form: LogFormat, fixed: Mapping[str, str], trace_of: Trac
     writer.setFormatter(logging.Formatter(TEXT) if form == "text" else JsonFormatter(fixed, trace_of))
     counts = LogCounts()
     logging.basicConfig(level=level, handlers=[writer, counts])
+    logging.getLogger("urllib3").setLevel(logging.WARNING)  # below that it tells of each request that sends traces
     return counts

@@ -11,15 +11,26 @@ from pbx.domain import events as ev
 from pbx.domain.ids import CallId, QueueId
 from telemetry.counts import WAIT_S, Histogram
 
-
-@dataclass(frozen=True, slots=True)
-class _Waits:
-    queue_id: QueueId
-    since: float
+_NO_QUEUE = QueueId("")
 
 
-_TALKS = object()
-"""Of a call whose caller is with an agent: a queue that it joins meanwhile is consulted."""
+@dataclass(slots=True)
+class _Call:
+    """What decides whether a caller who hangs up now has abandoned; see ``Cdr.abandoned``."""
+
+    queue_id: QueueId = _NO_QUEUE
+    since: float = 0.0
+    """When it entered that queue."""
+    waits: bool = False
+    talks: bool = False
+    """With an agent: a queue that it joins meanwhile is consulted."""
+    talked: bool = False
+    waited: bool = False
+    """Before anybody talked to the caller."""
+    served: bool = False
+    """The last conversation did not end by handing the caller on."""
+    settled: bool = False
+    """Promised a callback, left a message, or talked to an outside number."""
 
 
 class QueueCounts:
@@ -47,7 +58,8 @@ class Tally:
         self.consents: Counter[str] = Counter({"granted": 0, "refused": 0})
         self.failed_commands: Counter[str] = Counter()
         self.failed_lookups: Counter[str] = Counter()
-        self._calls: dict[CallId, object] = {}
+        self._calls: defaultdict[CallId, _Call] = defaultdict(_Call)
+        """Those that have entered a queue."""
         self._hear: dict[type[ev.Event], Callable[[CallId, Any], None]] = {
             ev.LegOffered: self._offered,
             ev.CallbackDialled: self._dialled,
@@ -57,6 +69,7 @@ class Tally:
             ev.QueueOverflowed: self._overflowed,
             ev.TalkStarted: self._talk_started,
             ev.TalkEnded: self._talk_ended,
+            ev.ParkEnded: self._park_ended,
             ev.ForwardAnswered: self._settled,
             ev.CallbackPromised: self._settled,
             ev.VoicemailLeft: self._settled,
@@ -69,7 +82,6 @@ class Tally:
             ev.LookupEnded: self._looked_up,
             ev.CallEnded: self._ended,
         }
-        self._outbound: dict[CallId, QueueId] = {}
 
     def heard(self, call_id: CallId | None, events: Sequence[ev.Event]) -> None:
         """Events on their way to the journal."""
@@ -86,53 +98,57 @@ class Tally:
         before = Tally()
         before.heard(call_id, events)
         self._calls.update(before._calls)
-        self._outbound.update(before._outbound)
 
     def _offered(self, call_id: CallId, event: ev.LegOffered) -> None:
         self.begun["inbound"] += 1
 
     def _dialled(self, call_id: CallId, event: ev.CallbackDialled) -> None:
         self.begun["outbound"] += 1
-        self._outbound[call_id] = event.queue_id
+        self._calls[call_id].queue_id = event.queue_id
 
     def _reached(self, call_id: CallId, event: ev.CallbackReached) -> None:
-        queue_id = self._outbound.get(call_id)
-        if queue_id is not None:
-            self._enters(call_id, queue_id, event.at)
+        """A customer who is called back waits from here on."""
+        self._enters(self._calls[call_id], self._calls[call_id].queue_id, event.at)
 
     def _joined(self, call_id: CallId, event: ev.QueueJoined) -> None:
-        known = self._calls.get(call_id)
-        if known is not _TALKS and not (event.again and isinstance(known, _Waits)):
-            self._enters(call_id, event.queue_id, event.at)
+        call = self._calls[call_id]
+        if not call.talks and not (event.again and call.waits):
+            self._enters(call, event.queue_id, event.at)
 
-    def _enters(self, call_id: CallId, queue_id: QueueId, at: float) -> None:
+    def _enters(self, call: _Call, queue_id: QueueId, at: float) -> None:
         self.queues[queue_id].entered += 1
-        self._calls[call_id] = _Waits(queue_id, at)
+        call.queue_id, call.since, call.waits = queue_id, at, True
+        call.waited |= not call.talked
 
     def _refused(self, call_id: CallId, event: ev.QueueRefused) -> None:
         self.queues[event.queue_id].refused[event.reason] += 1
 
     def _overflowed(self, call_id: CallId, event: ev.QueueOverflowed) -> None:
         self.queues[event.from_queue_id].overflowed += 1
-        waits = self._calls.get(call_id)
-        if isinstance(waits, _Waits):
-            self._calls[call_id] = _Waits(event.queue_id, waits.since)
+        call = self._calls[call_id]
+        if call.waits:
+            call.queue_id = event.queue_id
 
     def _talk_started(self, call_id: CallId, event: ev.TalkStarted) -> None:
-        waits = self._calls.get(call_id)
-        if isinstance(waits, _Waits):
-            counts = self.queues[waits.queue_id]
+        call = self._calls[call_id]
+        if call.waits:
+            counts = self.queues[call.queue_id]
             counts.answered += 1
-            counts.waits.observe(event.at - waits.since)
-        self._calls[call_id] = _TALKS
+            counts.waits.observe(event.at - call.since)
+        call.waits, call.talks, call.talked, call.served = False, True, True, True
 
     def _talk_ended(self, call_id: CallId, event: ev.TalkEnded) -> None:
-        if event.reason != "taken_over":
-            self._calls.pop(call_id, None)
+        call = self._calls[call_id]
+        call.talks, call.since = False, event.at
+        call.served = event.reason != "transferred"
+
+    def _park_ended(self, call_id: CallId, event: ev.ParkEnded) -> None:
+        if event.reason == "timed_out":
+            self._calls[call_id].served = False
 
     def _settled(self, call_id: CallId, event: ev.Event) -> None:
-        if isinstance(self._calls.get(call_id), _Waits):
-            del self._calls[call_id]
+        call = self._calls[call_id]
+        call.settled, call.waits = True, False
 
     def _offer_ended(self, call_id: CallId, event: ev.OfferEnded) -> None:
         self.offers[event.outcome.value] += 1
@@ -155,9 +171,10 @@ class Tally:
 
     def _ended(self, call_id: CallId, event: ev.CallEnded) -> None:
         self.ended[event.reason.value] += 1
-        self._outbound.pop(call_id, None)
-        waits = self._calls.pop(call_id, None)
-        if isinstance(waits, _Waits) and event.reason is ev.EndReason.CALLER_HUNG_UP:
-            counts = self.queues[waits.queue_id]
+        call = self._calls.pop(call_id, None)
+        if call is None or event.reason is not ev.EndReason.CALLER_HUNG_UP:
+            return
+        if call.waited and not (call.talks or call.served or call.settled):
+            counts = self.queues[call.queue_id]
             counts.abandoned += 1
-            counts.waits_abandoned.observe(event.ended_at - waits.since)
+            counts.waits_abandoned.observe(max(0.0, event.ended_at - call.since))

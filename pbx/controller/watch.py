@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from pbx.controller.pop import Pop
+from pbx.domain.agent import State, Status
 from pbx.ports.link import Link
 from pbx.recording.recorder import Recorder
 from telemetry.lag import LoopLag
@@ -33,12 +35,9 @@ class PopWatch:
     async def page(self) -> Page:
         page = Page(pop=self._pop.pop_id)
         page.process("callplane_pop", self._lag, self._log_counts)
-        self._calls(page)
-        self._queues(page)
-        self._agents(page)
-        self._media_server(page)
-        self._journal(page)
-        self._centre(page)
+        for part in (self._calls, self._queues, self._agents, self._media_server, self._journal, self._centre):
+            part(page)
+            await asyncio.sleep(0)  # calls come between
         return page
 
     def _calls(self, page: Page) -> None:
@@ -82,10 +81,13 @@ class PopWatch:
 
     def _agents(self, page: Page) -> None:
         agents = self._pop.router.acd.agents.values()
-        found = Counter((agent.status.value, agent.state.value) for agent in agents)
-        for (status, state), count in sorted(found.items()):
-            page.gauge("callplane_agents", "Agents by what they chose and do.", count, status=status, state=state)
-        gone = sum(agent.status.value == "AVAILABLE" and not agent.reachable for agent in agents)
+        found = Counter((agent.status, agent.state) for agent in agents)
+        for status in Status:
+            for state in State:
+                labels = {"status": status.value, "state": state.value}
+                page.gauge("callplane_agents", "Agents by what they chose and do.", found[status, state], **labels)
+        ready = Status.AVAILABLE
+        gone = sum(agent.status is ready and not agent.reachable for agent in agents)
         page.gauge("callplane_agents_unreachable", "Agents who are ready, without a registered phone.", gone)
 
     def _media_server(self, page: Page) -> None:

@@ -38,8 +38,9 @@ class Views(Shifts):
                 continue
             view.waiting += 1
             view.oldest_at = waiting.entered_at if view.oldest_at is None else min(view.oldest_at, waiting.entered_at)
+        talks = State.ON_CALL
         for agent in self.agents.values():
-            if agent.state is State.ON_CALL and agent.queue_id in views:
+            if agent.state is talks and agent.queue_id in views:
                 views[agent.queue_id].talking += 1
         return views
 

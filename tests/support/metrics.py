@@ -33,7 +33,7 @@ class Scrape:
 
     def label_values(self) -> set[str]:
         samples = (sample for family in self.families.values() for sample in family.samples)
-        return {value for sample in samples for value in sample.labels.values()}
+        return {value for sample in samples for name, value in sample.labels.items() if name != "version"}
 
     def personal(self, *more: str) -> list[str]:
         """Label values that look like a number or an id, or are one of ``more``."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
-from pathlib import Path
+import sys
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pbx.domain.ids import derive, ulid
@@ -87,9 +87,6 @@ def test_a_span_begins_where_the_asker_is() -> None:
         fresh = traces.begin(broken)
         assert fresh is not None
         assert (fresh.trace_id != place.trace_id, fresh.span_id) == (True, 0)
-    with traces.span("x", "server", place) as span:
-        assert traces.here() == span.place
-    assert traces.here() is None
 
 
 def _line(message: str, *args: object, traces: Traces | None = None, **more: object) -> dict[str, object]:
@@ -118,8 +115,6 @@ def test_a_line_is_an_object_with_what_is_known() -> None:
 
 
 def test_a_task_says_once_which_call_it_is_about() -> None:
-    import contextvars
-
     def inside() -> object:
         logs.enter_call(CALL)
         return _line("x").get("call_id")
@@ -132,15 +127,13 @@ def test_an_exception_stays_on_its_line() -> None:
     try:
         raise ValueError("why")
     except ValueError:
-        record = logging.getLogger("x").makeRecord(
-            "x", logging.ERROR, __file__, 1, "failed", (), __import__("sys").exc_info()
-        )
+        record = logging.getLogger("x").makeRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
     text = logs.JsonFormatter({}, call_place.ids_of(None)).format(record)
     assert "\n" not in text
     assert "ValueError: why" in json.loads(text)["exception"]
 
 
-def test_lines_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_are_counted() -> None:
     counts = logs.LogCounts()
     logger = logging.getLogger("counted")
     logger.addHandler(counts)

@@ -95,7 +95,7 @@ async def test_what_an_operator_is_called_for(tmp_path: Path, database_url: str)
             assert page.personal(made["agent_id"], made["name"]) == []
         async with aiohttp.ClientSession() as session, session.get(f"{url}/api/v1/pops") as answer:
             assert answer.status == 404, "metrics only"
-        assert (await api.session.get("/metrics")).status == 401, "not at the API, which others can reach"
+        assert (await api.session.get("/metrics")).status == 404, "not at the API, which others can reach"
 
 
 async def _is(url: str, name: str, value: float) -> bool:

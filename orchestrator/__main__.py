@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -17,6 +17,11 @@ from orchestrator.config import CentreSettings, load_settings
 from orchestrator.domain.access_resources import GrantSpec
 from orchestrator.domain.grants import EVERYTHING, Caller, Grant, Role, calling
 from orchestrator.domain.problems import Problem
+from telemetry import call_place, logs
+
+if TYPE_CHECKING:
+    from telemetry.logs import LogCounts
+    from telemetry.traces import Traces
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     settings = load_settings()
     if settings is None:
         return 1
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from orchestrator.bootstrap import build_traces
+
+    traces = build_traces(settings) if options.verb == "run" else None
+    log_counts = logs.set_up(settings.log_level, settings.log_format, {}, call_place.ids_of(traces))
     for library in ("alembic", "aiosqlite"):  # the latter's DEBUG quotes every statement with its values
         logging.getLogger(library).setLevel(logging.WARNING)
     if options.verb == "token":
@@ -48,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         return _run(_create_token(settings, options.name, grant.grant(), options.days))
     if options.verb == "rebuild":
         return _run(_rebuild(settings))
-    return _run(_serve(settings))
+    return _run(_serve(settings, traces, log_counts))
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -71,18 +79,20 @@ def _loop() -> Callable[[Coroutine[Any, Any, int]], int]:
     return uvloop.run
 
 
-async def _serve(settings: CentreSettings) -> int:
+async def _serve(settings: CentreSettings, traces: Traces | None, log_counts: LogCounts) -> int:
     from orchestrator.bootstrap import Centre
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    centre = Centre(settings)
+    centre = Centre(settings, traces=traces, log_counts=log_counts)
     try:
         await centre.start()
         await stop.wait()
     finally:
         await centre.stop()
+        if traces is not None:
+            traces.close()
     return 0
 
 

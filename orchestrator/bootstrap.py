@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from sqlalchemy import select
@@ -20,7 +21,9 @@ from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.adapters.db.models import PopRow
 from orchestrator.adapters.oidc import Provider
+from orchestrator.api import watching
 from orchestrator.api.app import make_app
+from orchestrator.api.watching import HttpCounts
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
 from orchestrator.services import idempotency, prompts, secret_box, tokens
@@ -30,8 +33,16 @@ from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.sync import ConfigPublisher
+from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
 from orchestrator.services.write_watch import WriteWatch
+from orchestrator.watch import INGEST, CentreWatch, Watched
+from telemetry.lag import LoopLag
+from telemetry.logs import LogCounts
+from telemetry.server import WatchServer
+
+if TYPE_CHECKING:
+    from telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +61,15 @@ def say(text: str) -> None:
     """To the operator's terminal: things that are shown once and never logged."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def build_traces(settings: CentreSettings) -> Traces | None:
+    """Nothing of it is even imported where nobody wants traces."""
+    if not settings.traces_url:
+        return None
+    from telemetry.traces import Traces
+
+    return Traces(settings.traces_url, "callplane-centre", settings.traces_ratio)
 
 
 class DatabaseUnusable(Exception):
@@ -78,8 +98,13 @@ class Centre:
         settings: CentreSettings,
         prompts: PromptCatalogue = packaged_prompts,
         tell: Callable[[str], None] = say,
+        traces: Traces | None = None,
+        log_counts: LogCounts | None = None,
     ) -> None:
         self.settings = settings
+        self._traces, self._log_counts = traces, log_counts or LogCounts()
+        self._lag = LoopLag()
+        self._watch: WatchServer | None = None
         self._prompts = prompts
         self._tell = tell
         self._loop = ControlLoop()
@@ -98,15 +123,20 @@ class Centre:
             self._tell(f"admin token (shown only this once): {token}")
         address = await self._start_server(database)
         presence = self._presence = PresenceBoard(database)
-        bus = Bus(address, presence.heartbeat, lambda asked: prompts.chunk(database, asked))
+        bus = Bus(address, presence.heartbeat, lambda asked: prompts.chunk(database, asked), self._traces)
         units = UnitsOfWork(database, lambda: publisher.wake())
         publisher = ConfigPublisher(units, bus)
         feed = EventFeed(database)
         self._loop.keep("bus", bus.run)
         self._loop.keep("configuration to the POPs", publisher.run)
-        self._loop.keep("events from the POPs", Ingest(database, bus, feed.wake).run)
+        ingest = Ingest(database, bus, feed.wake, self._traces)
+        self._loop.keep(INGEST, ingest.run)
         self._loop.keep("presence", presence.run)
         self._loop.keep("old idempotency keys", lambda: idempotency.purge(database))
+        gate, http = Gate(), HttpCounts()
+        watch = CentreWatch(
+            Watched(database, bus, ingest, presence, self._loop, gate, http, self._lag, self._log_counts)
+        )
         services = Services(
             database=database,
             units=units,
@@ -116,15 +146,24 @@ class Centre:
             prompts=self._prompts,
             secrets=secret_box.load(self.settings.secrets_key or self.settings.state_dir / "secrets.key"),
             logins_changed=self._set_logins,
+            ready=watch.ready,
+            gate=gate,
             session_s=self.settings.session_s,
             provider=_provider(self.settings),
             proxies=frozenset(map(str, self.settings.trusted_proxies)),
         )
-        await self._listen(make_app(services))
+        self._lag.start()
+        if self.settings.metrics_port is not None:
+            self._watch = WatchServer(self.settings.metrics_host, self.settings.metrics_port, watch.page, watch.ready)
+            await self._watch.start()
+        await self._listen(make_app(services, watching.middleware(http, self._traces)))
 
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._watch is not None:
+            await self._watch.stop()
+        self._lag.stop()
         await self._loop.stop()
         if self._presence is not None:
             try:

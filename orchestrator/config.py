@@ -12,9 +12,10 @@ from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, model_val
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.domain.access_resources import ClaimRule
+from telemetry.settings import WatchSettings
 
 
-class CentreSettings(BaseSettings):
+class CentreSettings(WatchSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CALLPLANE_CENTRE_", extra="forbid", hide_input_in_errors=True)
 
     state_dir: Path

@@ -16,18 +16,28 @@ from pydantic import ValidationError
 from pbx import bootstrap, huge_pages
 from pbx.config import PopSettings
 from pbx.domain.errors import CallplaneError
+from telemetry import call_place, logs
 
 log = logging.getLogger("pbx")
 
 
 async def _run(settings: PopSettings) -> None:
+    traces = bootstrap.build_traces(settings)
+    log_counts = logs.set_up(
+        settings.log_level, settings.log_format, {"pop_id": settings.id}, call_place.ids_of(traces)
+    )
+    logging.getLogger("panoramisk").setLevel(logging.INFO)  # its DEBUG quotes every message, phones' addresses included
     log.info("POP %s starts", settings.id)
-    pop, link = bootstrap.build(settings)
+    site = bootstrap.build(settings, log_counts, traces)
+    pop = site.pop
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await pop.start(link)
+    site.lag.start()
+    if site.watch is not None:
+        await site.watch.start()
+    await pop.start(site.link)
     # What was built until now lives as long as the process: the collector need not look at it at every turn.
     gc.collect()
     gc.freeze()
@@ -36,7 +46,12 @@ async def _run(settings: PopSettings) -> None:
     await stop.wait()
     huge.cancel()
     log.info("POP %s stops; bridged calls go on", settings.id)
+    if site.watch is not None:
+        await site.watch.stop()
+    site.lag.stop()
     await pop.stop()
+    if traces is not None:
+        traces.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.parse_args(argv)
     try:
         settings = PopSettings()  # type: ignore[call-arg]  # from the environment
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         uvloop.run(_run(settings))
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):

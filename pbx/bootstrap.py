@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
@@ -25,10 +27,14 @@ from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
 from pbx.adapters.vault.disk import DiskVault
 from pbx.config import PopSettings
+from pbx.controller import call_spans
+from pbx.controller.call_traces import CallTraces
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.parking_lot import ParkingLot
 from pbx.controller.pop import Pop
 from pbx.controller.prompt_shelf import PromptShelf
+from pbx.controller.watch import PopWatch
+from pbx.controller.witnesses import Witnesses
 from pbx.domain.calling_hours import CallingHours
 from pbx.domain.consent import RegimeTable, regime_of
 from pbx.domain.dialling import Dialling, OutsideNumber
@@ -39,6 +45,12 @@ from pbx.domain.opening_hours import Interval
 from pbx.ports.link import Link
 from pbx.ports.media_engine import MediaEngine
 from pbx.recording.recorder import Recorder
+from telemetry.lag import LoopLag
+from telemetry.logs import LogCounts
+from telemetry.server import WatchServer
+
+if TYPE_CHECKING:
+    from telemetry.traces import Traces
 
 
 def prompt_index(directory: Path) -> dict[tuple[str, str], str]:
@@ -151,8 +163,34 @@ def _needed(secret: SecretStr, setting: str, engine: str) -> str:
     return secret.get_secret_value()
 
 
-def build(settings: PopSettings) -> tuple[Pop, Link | None]:
-    """A POP that has not been started, and its link to the centre, if it has one.
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A POP that has not been started, its link to the centre, if it has one, and what its monitoring asks."""
+
+    pop: Pop
+    link: Link | None
+    watch: WatchServer | None
+    lag: LoopLag
+
+
+def build_traces(settings: PopSettings) -> Traces | None:
+    """Nothing of it is even imported where nobody wants traces."""
+    if not settings.traces_url:
+        return None
+    from telemetry.traces import Traces
+
+    return Traces(settings.traces_url, "callplane-pop", settings.traces_ratio, **{"pop.id": settings.id})
+
+
+def _witnesses(traces: Traces | None) -> Witnesses:
+    if traces is None:
+        return Witnesses()
+    spans = call_spans.CallSpans(traces)
+    return Witnesses(CallTraces(spans.send, spans.chosen), spans.command)
+
+
+def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = None) -> Site:
+    """A POP that has not been started.
 
     Raises BadValue naming the setting that cannot be used.
     """
@@ -195,8 +233,13 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
         parking=parking,
         shelf=shelf,
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
+        witnesses=_witnesses(traces),
     )
     link: Link | None = None
     if settings.bus_url:
         link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal)
-    return pop, link
+    lag, watch = LoopLag(), None
+    if settings.metrics_port is not None:
+        shown = PopWatch(pop, recorder, link, lag, log_counts)
+        watch = WatchServer(settings.metrics_host, settings.metrics_port, shown.page, shown.ready)
+    return Site(pop, link, watch, lag)

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from telemetry.settings import WatchSettings
 
-class PopSettings(BaseSettings):
+
+class PopSettings(WatchSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CALLPLANE_POP_", extra="forbid")
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")

@@ -8,6 +8,7 @@ from importlib import metadata
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from orchestrator.api import auth, docs_page, errors
 from orchestrator.api.registry import LONGEST_BODY, SERVICES, Registry, openapi
@@ -79,10 +80,11 @@ def registry() -> Registry:
     return made
 
 
-def make_app(services: Services) -> web.Application:
+def make_app(services: Services, watch: Middleware) -> web.Application:
+    """``watch`` sees every request and its answer."""
     routes = registry()
     public = routes.public_paths | docs_page.PATHS | {OPENAPI_PATH}
-    app = web.Application(client_max_size=LONGEST_BODY, middlewares=[errors.middleware, auth.middleware(public)])
+    app = web.Application(client_max_size=LONGEST_BODY, middlewares=[watch, errors.middleware, auth.middleware(public)])
     app[SERVICES] = services
     app[events.STOPPING] = asyncio.Event()
     routes.install(app)

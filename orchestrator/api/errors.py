@@ -30,6 +30,7 @@ STATUS: tuple[tuple[type[Problem], int], ...] = (
     (problems.Forbidden, 403),
     (problems.TooMany, 429),
     (problems.ProviderUnreachable, 503),
+    (problems.NotReady, 503),
     (problems.PopUnreachable, 503),
     (problems.PopTimeout, 504),
     (problems.PopRefused, 409),
@@ -118,13 +119,14 @@ async def middleware(
     except (SQLAlchemyError, OSError) as error:
         # A statement that the database refused is our bug; a connection that is not there is the database's state.
         if isinstance(error, OSError) or (isinstance(error, DBAPIError) and _is_connection(error)):
-            log.error("database away: %s", type(error).__name__)
+            log.error("database away: %s", type(error).__name__, extra={"error_id": "database_unavailable"})
             return problem_response(503, "database_unavailable", "the database cannot be reached")
         # The database's own words may quote a number or a name: the log gets the place, not the words.
-        log.error("request failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+        place = "".join(traceback.format_tb(error.__traceback__))
+        log.error("request failed: %s\n%s", type(error).__name__, place, extra={"error_id": "internal"})
         return problem_response(500, "internal", "an error of the server; its log says more")
     except Exception:  # the border: whatever else goes wrong is logged and answered
-        log.exception("request failed")
+        log.exception("request failed", extra={"error_id": "internal"})
         return problem_response(500, "internal", "an error of the server; its log says more")
 
 

@@ -270,6 +270,12 @@ def event_of(row: EventRow, data: dict[str, Any]) -> Event:
     )
 
 
+class Ready(BaseModel):
+    status: str
+    parts: dict[str, str]
+    """``database``, ``migrations``, ``bus``, ``ingest``: each ``ok``."""
+
+
 class Health(BaseModel):
     status: str
     """``ok`` or ``degraded``: the API works, but POPs are not heard."""

@@ -105,6 +105,12 @@ class TooMany(Problem):
         self.retry_after_s = retry_after_s
 
 
+class NotReady(Problem):
+    """The centre does not do all of its work; ``errors`` names the parts."""
+
+    error_id = "not_ready"
+
+
 class ProviderUnreachable(Problem):
     """Of identities; nothing was changed."""
 

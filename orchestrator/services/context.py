@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.adapters.bus.client import Bus
@@ -28,6 +28,8 @@ class Services:
     secrets: SecretBox
     logins_changed: Callable[[], Awaitable[None]]
     """Makes the bus know the POPs that are in the database now."""
+    ready: Callable[[], Awaitable[Mapping[str, str | None]]]
+    """Part of the centre -> what keeps it from its work, or None."""
     recent: Recent = field(default_factory=Recent)
     proxies: frozenset[str] = frozenset()
     """Addresses whose X-Forwarded-For is believed."""

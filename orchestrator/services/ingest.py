@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from sqlalchemy import Table
@@ -15,10 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from orchestrator.adapters.bus.client import Bus, BusDown, Delivered
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import EventRow, RejectedBatchRow
-from orchestrator.services import agent_times, callbacks, records
+from orchestrator.services import agent_times, callbacks, ingest_spans, records
 from orchestrator.services.report_sums import Deltas
 from pbx.wire import subjects
 from pbx.wire.messages import EventBatch
+from telemetry.counts import Histogram
+
+if TYPE_CHECKING:
+    from telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +33,24 @@ CHUNK = 500
 RETRY_S = 1.0
 
 
+@dataclass(slots=True)
+class IngestMeter:
+    """What ingest counts."""
+
+    events: Counter[str] = field(default_factory=Counter)
+    """POP -> events that were new."""
+    lag_s: dict[str, float] = field(default_factory=dict)
+    """POP -> seconds from its newest event to the commit, of the last batch."""
+    rejected: int = 0
+    transactions: Histogram = field(default_factory=Histogram)
+    stuck: str | None = "has not begun"
+    """Why nothing is stored now."""
+
+
 class Ingest:
-    def __init__(self, database: Database, bus: Bus, stored: Callable[[], None]) -> None:
+    def __init__(self, database: Database, bus: Bus, stored: Callable[[], None], traces: Traces | None = None) -> None:
+        self.meter = IngestMeter()
+        self._traces = traces
         self._database = database
         self._bus = bus
         self._stored = stored
@@ -41,10 +63,13 @@ class Ingest:
             try:
                 messages = await self._bus.next_batches()
                 if not messages:
+                    self.meter.stuck = None
                     continue
                 try:
                     await self.store(messages)
+                    self.meter.stuck = None
                 except (SQLAlchemyError, OSError) as error:
+                    self.meter.stuck = "the database refuses events"
                     log.error("events wait on the bus: the database refused them (%s)", type(error).__name__)
                     for message in messages:
                         await message.nak()
@@ -53,38 +78,58 @@ class Ingest:
                 for message in messages:
                     await message.ack()
             except BusDown:
+                self.meter.stuck = "the bus is away"
                 await asyncio.sleep(RETRY_S)
 
     async def store(self, messages: list[Delivered]) -> int:
         """One transaction for all of ``messages``; the number of events that were new."""
+        began = time.time()
         rows: list[dict[str, Any]] = []
         rejected: list[RejectedBatchRow] = []
         for message in messages:
             try:
                 rows.extend(self._rows(message))
             except (msgspec.MsgspecError, ValueError) as error:
-                log.error("batch %d on %s is unreadable and was set aside", message.sequence, message.subject)
+                pop_id = message.subject.split(".")[1]
+                text = "batch %d on %s is unreadable and was set aside"
+                log.error(text, message.sequence, message.subject, extra={"pop_id": pop_id})
                 rejected.append(
                     RejectedBatchRow(
                         subject=message.subject, reason=str(error), payload=message.data, received_at=time.time()
                     )
                 )
-        new, touched = 0, set[tuple[str, str]]()
+        new: Counter[tuple[str, str | None]] = Counter()
         async with self._database.write(projections=True) as session:
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
                 stored = await self._database.insert_new(session, EVENTS, chunk, ("pop_id", "call_id"))
-                new += len(stored)
-                touched.update((pop_id, call_id) for pop_id, call_id in stored if call_id is not None)
+                new.update((pop_id, call_id) for pop_id, call_id in stored)
             session.add_all(rejected)
             deltas = Deltas()
             wrapped_up = await agent_times.project(session, rows, deltas)
-            await records.project(session, touched, wrapped_up, deltas)
+            touched = {(pop_id, call_id): count for (pop_id, call_id), count in new.items() if call_id is not None}
+            projecting = time.time()
+            await records.project(session, touched.keys(), wrapped_up, deltas)
+            projected = time.time()
             await callbacks.project(session, rows)
             await deltas.store(session)
         if new:
             self._stored()
-        return new
+        self._count(rows, new, len(rejected), time.time() - began)
+        if self._traces is not None:
+            ingest_spans.send(self._traces, touched, (began, time.time()), (projecting, projected))
+        return new.total()
+
+    def _count(self, rows: list[dict[str, Any]], new: Counter[tuple[str, str | None]], rejected: int, s: float) -> None:
+        meter, now = self.meter, time.time()
+        for (pop_id, _), count in new.items():
+            meter.events[pop_id] += count
+        newest: dict[str, float] = {}
+        for row in rows:
+            newest[row["pop_id"]] = max(row["at"], newest.get(row["pop_id"], 0.0))
+        meter.lag_s.update({pop_id: max(0.0, now - at) for pop_id, at in newest.items()})
+        meter.rejected += rejected
+        meter.transactions.observe(s)
 
     def _rows(self, message: Delivered) -> list[dict[str, Any]]:
         batch = self._decoder.decode(message.data)

@@ -10,7 +10,9 @@ import hashlib
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator.domain.problems import TooMany
@@ -96,14 +98,17 @@ class Gate:
         self._sources = Throttle(Limit(failures=20), clock)
         self._bearers = Throttle(Limit(failures=30), clock)
         self._last: dict[int, bytes] = {}
+        self.failures: Counter[str] = Counter({"password": 0, "token": 0, "locked": 0})
         self.hashing = asyncio.Semaphore(2)
         """For passwords: each check takes 64 MiB and a core for some hundredths of a second."""
 
     def may_log_in(self, account: str, source: str) -> None:
-        self._sources.check(network_of(source))
-        self._accounts.check(account.casefold())
+        with self._counted():
+            self._sources.check(network_of(source))
+            self._accounts.check(account.casefold())
 
     def log_in_failed(self, account: str, source: str) -> None:
+        self.failures["password"] += 1
         self._sources.failed(network_of(source))
         self._accounts.failed(account.casefold())
 
@@ -114,8 +119,18 @@ class Gate:
         """Raises TooMany when too many different tokens that nobody has came from there. The same one again, of a
         program whose token was revoked, is no guess; and a good token gets in from everywhere."""
         network = network_of(source)
-        self._bearers.check(network)
+        with self._counted():
+            self._bearers.check(network)
+        self.failures["token"] += 1
         place, digest = hash(network) % BUCKETS, hashlib.sha256(token.encode("utf-8", "replace")).digest()[:8]
         if self._last.get(place) != digest:
             self._last[place] = digest
             self._bearers.failed(network)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except TooMany:
+            self.failures["locked"] += 1
+            raise

@@ -41,6 +41,7 @@ from pbx.ports.journal import Journal
 from pbx.ports.lookups import Lookups
 from pbx.ports.media_engine import Clock, MediaEngine
 from pbx.recording.recorder import Recorder
+from telemetry.logs import enter_call
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +162,7 @@ class CallActor:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+        enter_call(self.call.call_id)
         try:
             for command in self._again:
                 await self._perform_again(command)

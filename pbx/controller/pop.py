@@ -18,6 +18,7 @@ from pbx.controller.phone_codes import PhoneCodes
 from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
+from pbx.controller.witnesses import Witnesses
 from pbx.domain import events as ev
 from pbx.domain.asked import Asked
 from pbx.domain.call import Call
@@ -61,6 +62,7 @@ class Pop:
         parking: ParkingLot | None = None,
         shelf: PromptShelf | None = None,
         hidden: HiddenValues | None = None,
+        witnesses: Witnesses | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
         while they talk."""
@@ -113,7 +115,9 @@ class Pop:
             self.callbacks.request,
             hidden or NothingHidden(),
         )
-        self._readoption = Readoption(self._services, config, self._begins)
+        self.witnesses = witnesses or Witnesses()
+        self.witnesses.listen(journal)
+        self._readoption = Readoption(self._services, config, self._begins, self.witnesses.adopted)
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
@@ -394,6 +398,12 @@ class Pop:
                 pass  # calls under way keep the flow and the DID they started with
 
     async def command(self, request: wire.CommandRequest) -> wire.CommandReply:
+        with self.witnesses.command(request) as told:
+            reply = await self._carry_out(request)
+            told(reply)
+        return reply
+
+    async def _carry_out(self, request: wire.CommandRequest) -> wire.CommandReply:
         match request.command:
             case (
                 wire.SetAgentStatus()
@@ -448,13 +458,17 @@ class Pop:
             return wire.CommandReply(error_id="unknown-recording", detail="this POP does not have that recording")
         return wire.CommandReply(blob=blob, total_size=size)
 
+    @property
+    def live_calls(self) -> int:
+        return len(self.calls) + len(self._readoption.calls)
+
     def heartbeat(self) -> wire.Heartbeat:
         return wire.Heartbeat(
             pop_id=self.pop_id,
             at=self.clock(),
             revision=self.config.revision,
             engine_up=self.engine_is_up,
-            live_calls=len(self.calls) + len(self._readoption.calls),
+            live_calls=self.live_calls,
             unsent_events=self.journal.unsent_count(),
             config_errors=dict(self.config.errors),
             draining=self.config.pop.draining,

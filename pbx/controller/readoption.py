@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from pbx.controller import reconciler
@@ -36,10 +36,17 @@ class Unfollowed:
 
 
 class Readoption:
-    """``begin`` makes an actor one of the POP's; ``own_leg`` as in ``Services``."""
+    """``begin`` makes an actor one of the POP's; ``own_leg`` as in ``Services``. ``adopted`` is told of each call that
+    goes on, with its events."""
 
-    def __init__(self, services: Services, config: ConfigStore, begin: Callable[[CallActor], None]) -> None:
-        self._services, self._config, self._begin = services, config, begin
+    def __init__(
+        self,
+        services: Services,
+        config: ConfigStore,
+        begin: Callable[[CallActor], None],
+        adopted: Callable[[CallId, Sequence[ev.Event]], None],
+    ) -> None:
+        self._services, self._config, self._begin, self._adopted = services, config, begin, adopted
         self.calls: dict[CallId, Rebuilt] = {}
         """Rebuilt, and not taken up yet."""
         self._unfollowed: list[Unfollowed] = []
@@ -84,6 +91,7 @@ class Readoption:
         rebuilt = reconciler.rebuild(live.call_id, events, config, self._services.hidden.of(live.call_id))
         if rebuilt.call.ended:
             raise NotFollowed("it had ended")
+        self._adopted(live.call_id, events)
         return rebuilt
 
     def _store_at(self, seq: int) -> ConfigStore:

@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 
 from pbx.domain import explain, wait_estimate
+from pbx.domain.agent import State
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.domain.matching import Choice
 from pbx.domain.shifts import Shifts
 from pbx.domain.wait_estimate import Estimate
 
 
+@dataclass(slots=True)
+class LineView:
+    """A queue as it is now."""
+
+    waiting: int = 0
+    """Calls, those included whose agent is being rung."""
+    callbacks: int = 0
+    """Promised ones whose time has come."""
+    oldest_at: float | None = None
+    """When the call entered that waits longest, seconds since the epoch."""
+    talking: int = 0
+    closed: bool = False
+
+
 class Views(Shifts):
+    def line_views(self) -> dict[QueueId, LineView]:
+        """All queues. Looks at every waiting call and every agent once."""
+        views = {queue_id: LineView(closed=line.closed) for queue_id, line in self._lines.items()}
+        for waiting in self._waiting.values():
+            view = views[waiting.queue_id]
+            if waiting.callback:
+                view.callbacks += 1
+                continue
+            view.waiting += 1
+            view.oldest_at = waiting.entered_at if view.oldest_at is None else min(view.oldest_at, waiting.entered_at)
+        talks = State.ON_CALL
+        for agent in self.agents.values():
+            if agent.state is talks and agent.queue_id in views:
+                views[agent.queue_id].talking += 1
+        return views
+
     def waiting_calls(self, queue_id: QueueId) -> list[CallId]:
         """In the order in which they will be served."""
         line = self._lines.get(queue_id)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import CallId, RecordingId
 from pbx.wire.messages import ConfigEntry, EventEnvelope
+from telemetry.counts import Histogram
+
+
+@dataclass(slots=True)
+class JournalMeter:
+    """What the journal counts."""
+
+    commits: Histogram = field(default_factory=Histogram)
+    """Seconds that one took."""
+    refused: int = 0
+    """Commits that the disk refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +42,15 @@ class Journal(Protocol):
     def on_written(self, heard: Callable[[], None]) -> None:
         """``heard`` is called after every commit of events, in the event loop: there is something to send."""
 
-    def append(self, call_id: CallId | None, events: Iterable[Event]) -> Awaitable[None]:
+    def on_events(self, told: Callable[[CallId | None, Sequence[Event]], None]) -> None:
+        """``told`` is called with all events that are handed over, in order, before they are written; it must be quick
+        and must not raise."""
+
+    def append(self, call_id: CallId | None, events: Sequence[Event]) -> Awaitable[None]:
         """Write ``events``; the awaitable is done when they are committed. Nothing may be acted on before.
         It raises JournalError when the disk refuses; then none of them was written."""
 
-    def note(self, call_id: CallId | None, events: Iterable[Event]) -> None:
+    def note(self, call_id: CallId | None, events: Sequence[Event]) -> None:
         """Write ``events``, on which nobody outside this process acts, in their order with the next ``append`` or
         within 25 ms. A refusal by the disk is logged here."""
 
@@ -75,6 +90,12 @@ class Journal(Protocol):
     def mark_sent(self, up_to_seq: int) -> None: ...
 
     def unsent_count(self) -> int: ...
+
+    def writable(self) -> bool:
+        """Whether the disk takes what is written now. Writes."""
+
+    @property
+    def meter(self) -> JournalMeter: ...
 
     def note_config(self, at: float, key: str, entry: ConfigEntry | None) -> None:
         """Keep, in order with the events, that the centre set this key (None: deleted it), for a replay. Only what

@@ -19,6 +19,7 @@ from pbx.domain.errors import BadValue
 from pbx.domain.events import Event, Supervision
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
+from telemetry.counts import Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,26 @@ class EngineCapabilities:
     """Events of a time without controller are delivered later (they may be doubled; the adapter drops doubles)."""
 
 
+@dataclass(slots=True)
+class EngineMeter:
+    """What an adapter counts."""
+
+    requests: Histogram = field(default_factory=Histogram)
+    """Seconds until the media server answered."""
+    unanswered: int = 0
+    """Requests whose deadline passed, or whose connection dropped."""
+    lease_renewed_at: float | None = None
+    """When the media server last took a renewal, seconds since the epoch; None: it is not held."""
+    lease_s: float = 4.0
+    """For how long each renewal holds."""
+
+
 __all__ = [
     "LEG_VARIABLES",
     "Clock",
     "EngineCapabilities",
     "EngineListener",
+    "EngineMeter",
     "EngineSnapshot",
     "LegSnapshot",
     "MediaEngine",
@@ -110,6 +126,9 @@ class EngineListener(Protocol):
 class MediaEngine(Protocol):
     @property
     def capabilities(self) -> EngineCapabilities: ...
+
+    @property
+    def meter(self) -> EngineMeter: ...
 
     async def start(self, listener: EngineListener) -> None:
         """Connect (or listen) and keep connected until ``stop``. Returns at once; ``engine_up`` says when it works."""

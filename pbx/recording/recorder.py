@@ -35,6 +35,11 @@ class Recorder:
         self._regions: dict[RecordingId, str] = {}
         self._watches: dict[RecordingId, asyncio.Task[None]] = {}
 
+    @property
+    def running(self) -> int:
+        """How many captures are under way."""
+        return len(self._regions)
+
     def _raw(self, recording_id: RecordingId) -> Path:
         return self._directory / f"{recording_id}.raw"
 

@@ -291,6 +291,8 @@ class CommandRequest(Wire, frozen=True):
     deadline_at: float
     """After this time (seconds since the epoch) the POP must not begin to carry it out."""
     command: PopCommand
+    traceparent: str | None = None
+    """W3C Trace Context: the span of who asks; None: it has none."""
 
 
 class WaitReason(Wire, frozen=True):

@@ -10,9 +10,10 @@ import secrets
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from dialplans import prompts
@@ -34,6 +35,7 @@ DID = "+49305550100"
 OVERFLOW = "+49305550999"
 API_PORT = 8080
 BUS_PORT = 4222
+METRICS_PORT = 9464
 CRM_PORT = 8090
 """Of an HTTP service on the centre's host that flows may ask."""
 
@@ -44,6 +46,27 @@ class Agent:
     phone_id: str
     password: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How centre and controller are watched: metrics on ``METRICS_PORT`` of their hosts, which are the lab's alone; the
+    log as JSON with all that it can say; traces to ``traces_port`` of the centre's host."""
+
+    metrics: bool = False
+    json_log: bool = False
+    traces_port: int | None = None
+
+    def settings(self, program: str, host: Host, centre: Host) -> dict[str, str]:
+        prefix = f"CALLPLANE_{program}_"
+        found: dict[str, str] = {}
+        if self.metrics:
+            found |= {f"{prefix}METRICS_HOST": host.address, f"{prefix}METRICS_PORT": str(METRICS_PORT)}
+        if self.json_log:
+            found |= {f"{prefix}LOG_FORMAT": "json", f"{prefix}LOG_LEVEL": "DEBUG"}
+        if self.traces_port is not None:
+            found[f"{prefix}TRACES_URL"] = f"http://{centre.address}:{self.traces_port}/v1/traces"
+        return found
 
 
 @dataclass(slots=True)
@@ -61,6 +84,8 @@ class Stack:
     pop_key: str
     controller: Process
     orchestrator: Process
+    controller_env: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the controller besides the usual ones."""
     agents: dict[str, Agent] = field(default_factory=dict)
 
     @classmethod
@@ -73,9 +98,11 @@ class Stack:
         more_trunks: Sequence[Trunk] = (),
         starting: Callable[[str], None] = lambda part: None,
         engine: Engine = "asterisk",
+        watched: Watched | None = None,
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
-        ``starting`` is told which part is being started; ``engine`` is the POP's media server."""
+        ``starting`` is told which part is being started; ``engine`` is the POP's media server. ``watched``: centre and
+        controller are."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -84,7 +111,8 @@ class Stack:
         hosts = [lab.host(f"{prefix}{name}") for name in ("centre", "pop", "carrier", "phones")]
         centre, pop, carrier, phones = hosts
         starting("centre")
-        orchestrator = start_centre(centre)
+        watched = watched or Watched()
+        orchestrator = start_centre(centre, watched.settings("CENTRE", centre, centre))
         token = wait_until(lambda: _token(orchestrator), 20, "the centre's token", orchestrator.log_text)
         async with Api.open(f"http://{centre.address}:{API_PORT}", token) as api:
             await api.wait_up()
@@ -99,9 +127,10 @@ class Stack:
             if engine == "asterisk" and lab.asterisk is None:
                 pop.run(["chown", "asterisk:asterisk", recordings])
             starting("controller")
-            controller = start_controller(pop, centre, settings, created["key"])
+            env = watched.settings("POP", pop, centre)
+            controller = start_controller(pop, centre, settings, created["key"], env)
             stack = cls(
-                lab, pop, centre, carrier, phones, settings, server, api, created["key"], controller, orchestrator
+                lab, pop, centre, carrier, phones, settings, server, api, created["key"], controller, orchestrator, env
             )
             try:
                 starting("configuration")
@@ -149,7 +178,7 @@ class Stack:
     def restart_controller(self) -> None:
         if self.controller.poll() is None:
             self.controller.stop()
-        self.controller = start_controller(self.pop, self.centre, self.settings, self.pop_key)
+        self.controller = start_controller(self.pop, self.centre, self.settings, self.pop_key, self.controller_env)
 
     # --- agents and callers -----------------------------------------------------------------------------------------
 
@@ -337,7 +366,7 @@ def _is_synced(pop: dict[str, Any]) -> bool:
     return bool(pop["engine_up"]) and pop["revision_lag"] == 0
 
 
-def start_centre(centre: Host) -> Process:
+def start_centre(centre: Host, more: Mapping[str, str] = MappingProxyType({})) -> Process:
     env = {
         "CALLPLANE_CENTRE_STATE_DIR": str(centre.state_dir / "centre"),
         "CALLPLANE_CENTRE_API_HOST": centre.address,
@@ -346,6 +375,7 @@ def start_centre(centre: Host) -> Process:
         "CALLPLANE_CENTRE_BUS_HOST": centre.address,
         "CALLPLANE_CENTRE_BUS_PORT": str(BUS_PORT),
         "PYTHONUNBUFFERED": "1",
+        **more,
     }
     return centre.spawn([sys.executable, "-m", "orchestrator", "run"], name="centre", env=env, cwd=ROOT)
 
@@ -368,7 +398,9 @@ def pop_settings(pop: Host, carrier: Host, more_trunks: Sequence[Trunk] = (), en
     )
 
 
-def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) -> Process:
+def start_controller(
+    pop: Host, centre: Host | None, settings: Pop, key: str, more: Mapping[str, str] = MappingProxyType({})
+) -> Process:
     env = {
         "CALLPLANE_POP_ID": settings.pop_id,
         "CALLPLANE_POP_COUNTRY": settings.country,
@@ -391,6 +423,7 @@ def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) ->
     if centre is not None:
         env |= {"CALLPLANE_POP_BUS_URL": f"nats://{centre.address}:{BUS_PORT}", "CALLPLANE_POP_KEY": key}
         env["CALLPLANE_POP_LOOKUP_ORIGINS"] = json.dumps([f"http://{centre.address}:{CRM_PORT}"])
+    env |= more
     return pop.spawn([sys.executable, "-m", "pbx", "run"], name="controller", env=env, cwd=ROOT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
 from pbx.controller.prompt_shelf import PromptShelf
+from pbx.controller.witnesses import Witnesses
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
@@ -75,6 +77,7 @@ class World:
         flow: dict[str, Any] | None = None,
         clock: Clock | None = None,
         link: Link | None = None,
+        witnesses: Callable[[], Witnesses] = Witnesses,
         **queue: Any,
     ) -> None:
         if clock is None:
@@ -99,7 +102,10 @@ class World:
         self.lookups = ScriptedLookups()
         self.dead = False
         self._link = link
+        self._witnesses = witnesses
+        self.starts = 0
         self._build()
+        self._before = self.journal._last
         did = wire.DidConfig(
             number=DID, flow_id="main", country="DE", language="de", time_zone="Europe/Berlin", region="eu"
         )
@@ -127,7 +133,9 @@ class World:
             numbers=PlannedNumbers("08:00-21:00"),
             shelf=PromptShelf(self.directory / "uploaded", self.prompts, {}, lambda alaw: {"alaw": alaw}),
             hidden=HiddenFiles(self.directory / "hidden"),
+            witnesses=self._witnesses(),
         )
+        self.starts += 1
 
     # --- a controller that dies -----------------------------------------------------------------------------------
 
@@ -206,7 +214,21 @@ class World:
 
     async def __aexit__(self, *_: object) -> None:
         self.pop.router.acd.check()
+        if self.journal._pending:
+            self.journal._flush()
+        if self.starts == 1 and self.journal.meter.refused == 0:
+            self._check_tally()
         await self.pop.stop()
+
+    def _check_tally(self) -> None:
+        """What was counted is what the records say."""
+        ended = "SELECT DISTINCT call_id FROM events WHERE kind = 'CallEnded' AND seq > ?"
+        ids = [call_id for (call_id,) in self.journal._db.execute(ended, (self._before,))]
+        records = [self.cdr(CallId(call_id)) for call_id in ids]
+        tally = self.pop.witnesses.tally
+        assert tally.ended.total() == len(records)
+        counted = sum(queue.abandoned for queue in tally.queues.values())
+        assert counted == sum(cdr.abandoned for cdr in records), "as many abandoned as the records say"
 
     def agent(
         self, name: str, available: bool = True, country: str = "DE", skills: dict[str, int] | None = None, **more: Any

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import nats
@@ -25,6 +26,9 @@ from orchestrator.domain.problems import PopTimeout, PopUnreachable
 from pbx.wire import subjects
 from pbx.wire.config_bucket import OPERATION_HEADER, REVISION_HEADER
 from pbx.wire.messages import CommandReply, CommandRequest, Heartbeat, PromptChunk, PromptRequest
+
+if TYPE_CHECKING:
+    from telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +85,10 @@ class Bus:
         address: Address,
         on_heartbeat: Callable[[Heartbeat], None],
         prompt: Callable[[PromptRequest], Awaitable[PromptChunk]],
+        traces: Traces | None = None,
     ) -> None:
         """``prompt`` answers POPs that ask for one."""
-        self._address = address
+        self._address, self._traces = address, traces
         self._on_heartbeat, self._prompt = on_heartbeat, prompt
         self._answering: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
@@ -248,7 +253,7 @@ class Bus:
         try:
             await js.delete_stream(f"KV_{subjects.config_bucket(pop_id)}")
         except NotFoundError:
-            log.info("the bucket of POP %s was gone already", pop_id)
+            log.info("the bucket of POP %s was gone already", pop_id, extra={"pop_id": pop_id})
         except ERRORS as error:
             raise BusDown from error
 
@@ -268,10 +273,28 @@ class Bus:
             raise BusDown from error
         return [Delivered(m.subject, m.data, m.metadata.sequence.stream, m) for m in messages]
 
+    async def batches_waiting(self) -> int:
+        """Messages of the event stream that have not been acknowledged."""
+        _, js = self._up()
+        try:
+            found = await js.consumer_info(subjects.EVENT_STREAM, "ingest")
+        except ERRORS as error:
+            raise BusDown from error
+        return (found.num_pending or 0) + (found.num_ack_pending or 0)
+
     # --- commands ----------------------------------------------------------------------------------------------------
 
     async def request(self, pop_id: str, request: CommandRequest, timeout_s: float) -> CommandReply:
         """Raises PopUnreachable (nobody took it) or PopTimeout (nobody knows)."""
+        above = None if self._traces is None else self._traces.here()
+        if self._traces is None or above is None:
+            return await self._request(pop_id, request, timeout_s)
+        with self._traces.span(f"command {type(request.command).__name__}", "client", above) as span:
+            span.attributes["pop.id"] = pop_id
+            traced = msgspec.structs.replace(request, traceparent=span.place.traceparent)
+            return await self._request(pop_id, traced, timeout_s)
+
+    async def _request(self, pop_id: str, request: CommandRequest, timeout_s: float) -> CommandReply:
         try:
             client, _ = self._up()
             message = await client.request(subjects.commands(pop_id), msgspec.json.encode(request), timeout=timeout_s)

@@ -15,6 +15,7 @@ import base64
 import binascii
 import hmac
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -24,6 +25,7 @@ from picows import WSCloseCode, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeRe
 from pbx.adapters.asterisk import models
 from pbx.adapters.asterisk.connection import LONGEST_FRAME, Connection
 from pbx.domain.errors import EngineError, EngineGone, EngineRefused, EngineUnknown, LegGone
+from pbx.ports.media_engine import EngineMeter
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,7 @@ class AriLink:
         self._application = application
         self._on_event, self._on_connected, self._on_down = on_event, on_connected, on_down
         self._timeout_s, self._heartbeat_s = request_timeout_s, heartbeat_s
+        self.meter = EngineMeter()
         self._link: Connection | None = None
         self._ready = False
         self._held: list[models.Message] = []
@@ -181,7 +184,7 @@ class AriLink:
             request.message_body = _encode(body).decode()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[models.RESTResponse] = loop.create_future()
-        link.pending[request.request_id] = future
+        link.pending[request.request_id] = future, time.perf_counter()
         link.deadlines.append((loop.time() + self._timeout_s, request.request_id))
         link.send(_encode(request))
         return future
@@ -194,10 +197,13 @@ class AriLink:
             raise error
         return response.message_body or ""
 
-    def send_unattended(self, method: str, uri: str, query: Query = ()) -> None:
-        """Sends a request whose outcome nobody waits for: a refusal is logged, a missing leg is usual."""
+    def send_unattended(self, method: str, uri: str, query: Query = (), done: Callable[[], None] | None = None) -> None:
+        """Sends a request whose outcome nobody waits for: a refusal is logged, a missing leg is usual. ``done`` is
+        called when it was carried out."""
         try:
-            self.send(method, uri, query).add_done_callback(_log_refusal)
+            self.send(method, uri, query).add_done_callback(
+                _log_refusal if done is None else lambda future: _log_refusal(future, done)
+            )
         except EngineGone:
             log.info("not sent, the media server is not connected: %s", method)
 
@@ -209,9 +215,12 @@ class AriLink:
         if link is None:
             return
         while link.deadlines and link.deadlines[0][0] <= now:
-            future = link.pending.pop(link.deadlines.popleft()[1], None)
-            if future is not None and not future.done():
-                future.set_exception(EngineUnknown(f"no answer within {self._timeout_s} s"))
+            overdue = link.pending.pop(link.deadlines.popleft()[1], None)
+            if overdue is None:
+                continue
+            self.meter.unanswered += 1
+            if not overdue[0].done():
+                overdue[0].set_exception(EngineUnknown(f"no answer within {self._timeout_s} s"))
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -247,7 +256,9 @@ class AriLink:
         if self._link is link:
             self._link, self._ready = None, False
             self._on_down(reason)
-        link.fail(lambda: EngineUnknown("the connection to the media server dropped before the answer"))
+        self.meter.unanswered += link.fail(
+            lambda: EngineUnknown("the connection to the media server dropped before the answer")
+        )
 
     async def _synchronise(self, link: Connection) -> None:
         try:
@@ -288,9 +299,11 @@ class AriLink:
                 _log_unreadable(text, error)
             return
         if type(message) is models.RESTResponse:
-            future = link.pending.pop(message.request_id, None)
-            if future is not None and not future.done():
-                future.set_result(message)
+            waiting = link.pending.pop(message.request_id, None)
+            if waiting is not None:
+                self.meter.requests.observe(time.perf_counter() - waiting[1])
+                if not waiting[0].done():
+                    waiting[0].set_result(message)
             return
         if len(text) > LONGEST_EVENT:
             log.warning("dropped an event of %d bytes", len(text))
@@ -332,10 +345,12 @@ def _log_unreadable(text: bytes, error: Exception) -> None:
         log.debug("an event of a type that is not read: %s", name[:64])
 
 
-def _log_refusal(future: asyncio.Future[models.RESTResponse]) -> None:
+def _log_refusal(future: asyncio.Future[models.RESTResponse], done: Callable[[], None] | None = None) -> None:
     if future.cancelled():
         return
     failure = future.exception()
     error = failure if failure is not None else error_of(future.result())
+    if error is None and done is not None:
+        done()
     if error is not None and not isinstance(error, LegGone):
         log.warning("a request nobody waits for failed: %s", error)

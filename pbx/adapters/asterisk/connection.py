@@ -44,7 +44,8 @@ class Connection(WSListener):
         self._loop = asyncio.get_running_loop()
         self._write: Callable[[bytes], None] = _nowhere
         self._read_at = 0.0
-        self.pending: dict[str, asyncio.Future[models.RESTResponse]] = {}
+        self.pending: dict[str, tuple[asyncio.Future[models.RESTResponse], float]] = {}
+        """By the request's id: who waits, and when it was sent (``perf_counter``)."""
         self.deadlines: deque[tuple[float, str]] = deque()
         self.greeted: asyncio.Future[None] = self._loop.create_future()
 
@@ -131,11 +132,13 @@ class Connection(WSListener):
         if self._transport is not None:
             await self._transport.wait_disconnected()
 
-    def fail(self, error: Callable[[], EngineError]) -> None:
+    def fail(self, error: Callable[[], EngineError]) -> int:
+        """How many requests stay without an answer."""
         pending, self.pending = self.pending, {}
-        for future in pending.values():
+        for future, _ in pending.values():
             if not future.done():
                 future.set_exception(error())
+        return len(pending)
 
 
 def _header(length: int) -> bytes:

@@ -36,6 +36,7 @@ from pbx.ports.media_engine import (
     Clock,
     EngineCapabilities,
     EngineListener,
+    EngineMeter,
     EngineSnapshot,
     PhoneAccount,
     Supervision,
@@ -134,6 +135,10 @@ class AsteriskEngine:
     @property
     def capabilities(self) -> EngineCapabilities:
         return EngineCapabilities(name="asterisk", version=self._version, queues_events_while_away=True)
+
+    @property
+    def meter(self) -> EngineMeter:
+        return self._ari.meter
 
     @property
     def recording_possible(self) -> bool:

@@ -25,10 +25,15 @@ class Lease:
     async def take(self) -> None:
         """Take it and renew it until ``lose`` or ``give_back``. Raises what ``AriLink.request`` raises."""
         await self._ari.request("POST", "asterisk/variable", self._until(int(self._clock()) + LEASE_S))
+        self._ari.meter.lease_renewed_at = self._clock()
         self._renew_later()
 
     def lose(self) -> None:
         """Renew it no more: it runs out by itself."""
+        self._ari.meter.lease_renewed_at = None
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
@@ -47,9 +52,12 @@ class Lease:
         return (("variable", VARIABLE), ("value", str(epoch_s)))
 
     def _renew(self) -> None:
-        self._ari.send_unattended("POST", "asterisk/variable", self._until(int(self._clock()) + LEASE_S))
+        self._ari.send_unattended("POST", "asterisk/variable", self._until(int(self._clock()) + LEASE_S), self._renewed)
         self._renew_later()
 
+    def _renewed(self) -> None:
+        self._ari.meter.lease_renewed_at = self._clock()
+
     def _renew_later(self) -> None:
-        self.lose()
+        self._cancel()
         self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)

@@ -31,6 +31,7 @@ from pbx.ports.media_engine import (
     Clock,
     EngineCapabilities,
     EngineListener,
+    EngineMeter,
     EngineSnapshot,
     PhoneAccount,
     Supervision,
@@ -107,6 +108,10 @@ class FreeSwitchEngine:
     @property
     def capabilities(self) -> EngineCapabilities:
         return EngineCapabilities(name="freeswitch", version=self._version)
+
+    @property
+    def meter(self) -> EngineMeter:
+        return self._link.meter
 
     async def start(self, listener: EngineListener) -> None:
         self._listener = listener
@@ -319,6 +324,7 @@ class FreeSwitchEngine:
 
     def _down(self, reason: str) -> None:
         log.warning("the media server's connection is down: %s", reason)
+        self.meter.lease_renewed_at = None
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
@@ -327,7 +333,13 @@ class FreeSwitchEngine:
 
     async def _set_lease(self, until: int) -> None:
         await self._link.api(f"global_setvar {LEASE}={until}")
+        if until:
+            self._leased()
+
+    def _leased(self) -> None:
+        self.meter.lease_renewed_at = self._clock()
 
     def _renew(self) -> None:
-        self._link.send_unattended(f"api global_setvar {LEASE}={int(self._clock()) + LEASE_S}")
+        line = f"api global_setvar {LEASE}={int(self._clock()) + LEASE_S}"
+        self._link.send_unattended(line, done=self._leased)
         self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)

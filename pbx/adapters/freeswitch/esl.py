@@ -20,6 +20,7 @@ from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.models import ServerEvent
 from pbx.adapters.freeswitch.session import NO_HEADERS, Session
 from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineUnknown, LegGone
+from pbx.ports.media_engine import EngineMeter
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class EslLink:
         self._events, self._filters = tuple(events), tuple(filters)
         self._on_event, self._on_connected, self._on_down = on_event, on_connected, on_down
         self._timeout_s = request_timeout_s
+        self.meter = EngineMeter()
         self._session: Session | None = None
         self._ready = False
         self._inbox: deque[ServerEvent] = deque()
@@ -114,10 +116,15 @@ class EslLink:
     async def api(self, line: str) -> str:
         return await self.request(f"api {line}")
 
-    def send_unattended(self, line: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
-        """Sends a command whose outcome nobody waits for: a refusal is logged, a missing leg is usual."""
+    def send_unattended(
+        self, line: str, headers: Mapping[str, str] = NO_HEADERS, done: Callable[[], None] | None = None
+    ) -> None:
+        """Sends a command whose outcome nobody waits for: a refusal is logged, a missing leg is usual. ``done`` is
+        called when it was carried out."""
         try:
-            self.send(line, headers).add_done_callback(_log_refusal)
+            self.send(line, headers).add_done_callback(
+                _log_refusal if done is None else lambda future: _log_refusal(future, done)
+            )
         except EngineGone:
             log.info("not sent, the media server is not connected")
 
@@ -155,7 +162,7 @@ class EslLink:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_S):
             _, session = await loop.create_connection(
-                lambda: Session(self._receive, self._timeout_s), self._host, self._port
+                lambda: Session(self._receive, self._timeout_s, self.meter), self._host, self._port
             )
         self._inbox.clear()
         self._ready = self._overflowed = False
@@ -250,10 +257,12 @@ class EslLink:
             asyncio.get_running_loop().call_soon(self._drain)
 
 
-def _log_refusal(future: asyncio.Future[str]) -> None:
+def _log_refusal(future: asyncio.Future[str], done: Callable[[], None] | None = None) -> None:
     if future.cancelled():
         return
     failure = future.exception()
     error = failure if failure is not None else error_of(future.result())
+    if error is None and done is not None:
+        done()
     if error is not None and not isinstance(error, LegGone):
         log.warning("a command nobody waits for failed: %s", error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.framing import EslProtocolError, Frame, FrameParser
 from pbx.adapters.freeswitch.models import ServerEvent, event_of
 from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineUnknown
+from pbx.ports.media_engine import EngineMeter
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +32,18 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class _Command:
-    __slots__ = ("deadline", "future", "sent_at")
+    __slots__ = ("began", "deadline", "future", "sent_at")
 
     def __init__(self, future: asyncio.Future[str], sent_at: float, deadline: float) -> None:
         self.future, self.sent_at, self.deadline = future, sent_at, deadline
+        self.began = time.perf_counter()  # the loop's clock ticks in milliseconds
 
 
 class Session(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, on_event: Callable[[ServerEvent], None], timeout_s: float) -> None:
-        self._on_event, self._timeout_s = on_event, timeout_s
+    def __init__(self, on_event: Callable[[ServerEvent], None], timeout_s: float, meter: EngineMeter) -> None:
+        self._on_event, self._timeout_s, self._meter = on_event, timeout_s, meter
         self._parser = FrameParser()
         self._transport: asyncio.Transport | None = None
         self._commands: deque[_Command] = deque()
@@ -73,6 +76,7 @@ class Session(asyncio.Protocol):
         self._transport = None
         self.reason = self.reason or (type(exc).__name__ if exc is not None else "closed by the media server")
         lost = [command.future for command in self._commands]
+        self._meter.unanswered += sum(not future.done() for future in lost)
         for future in (*lost, *self._jobs.values()):
             if not future.done():
                 future.set_exception(EngineUnknown("the connection to the media server dropped before the answer"))
@@ -116,9 +120,10 @@ class Session(asyncio.Protocol):
         if not self._commands:
             log.warning("the media server answered what was not asked")
             return
-        future = self._commands.popleft().future
-        if not future.done():
-            future.set_result(text)
+        command = self._commands.popleft()
+        self._meter.requests.observe(time.perf_counter() - command.began)
+        if not command.future.done():
+            command.future.set_result(text)
 
     def _event(self, body: bytes) -> None:
         try:
@@ -179,6 +184,7 @@ class Session(asyncio.Protocol):
             if command.deadline > now:
                 break
             if not command.future.done():
+                self._meter.unanswered += 1
                 command.future.set_exception(EngineUnknown(f"no answer within {self._timeout_s} s"))
         if self._commands and now - self._commands[0].sent_at > HUNG_S:
             self.abort("the media server does not answer")

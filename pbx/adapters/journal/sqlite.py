@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import AgentId, CallId, RecordingId, derive
-from pbx.ports.journal import LiveCall
+from pbx.ports.journal import JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
 from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, QueueConfig
 
@@ -135,6 +135,8 @@ class SqliteJournal:
         self._next_flush: asyncio.TimerHandle | None = None
         self._flushed_at = self._settled_at = -math.inf
         self._heard: Callable[[], None] = _nobody
+        self._told: list[Callable[[CallId | None, Sequence[Event]], None]] = []
+        self.meter = JournalMeter()
         self._stop = threading.Event()
         self._checkpointer = threading.Thread(target=self._checkpoint, name="journal-checkpoint", daemon=True)
         self._checkpointer.start()
@@ -152,7 +154,10 @@ class SqliteJournal:
     def on_written(self, heard: Callable[[], None]) -> None:
         self._heard = heard
 
-    def append(self, call_id: CallId | None, events: Iterable[Event]) -> asyncio.Future[None]:
+    def on_events(self, told: Callable[[CallId | None, Sequence[Event]], None]) -> None:
+        self._told.append(told)
+
+    def append(self, call_id: CallId | None, events: Sequence[Event]) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         self._take(call_id, events)
         if not self._waiters:
@@ -162,13 +167,15 @@ class SqliteJournal:
         self._waiters.append(done)
         return done
 
-    def note(self, call_id: CallId | None, events: Iterable[Event]) -> None:
+    def note(self, call_id: CallId | None, events: Sequence[Event]) -> None:
         if not self._pending:
             loop = asyncio.get_running_loop()
             self._flush_at(loop, loop.time() + NOTE_WITHIN_S)
         self._noted += self._take(call_id, events)
 
-    def _take(self, call_id: CallId | None, events: Iterable[Event]) -> int:
+    def _take(self, call_id: CallId | None, events: Sequence[Event]) -> int:
+        for told in self._told:
+            told(call_id, events)
         before = len(self._pending)
         for event in events:
             data = encode_event(event)
@@ -194,6 +201,7 @@ class SqliteJournal:
         noted, self._noted = self._noted, 0
         numbered = [(seq, *row) for seq, row in enumerate(rows, self._last + 1)]
         callbacks, self._callbacks = self._callbacks, []
+        began = time.perf_counter()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", numbered)
@@ -207,12 +215,14 @@ class SqliteJournal:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            self.meter.refused += 1
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(JournalError(f"{self._path.name} could not be written: {error}"))
             if noted:
                 log.error("ALARM journal refused %d events that nobody waits for: %s", noted, error)
             return
+        self.meter.commits.observe(time.perf_counter() - began)
         self._last += len(rows)
         self._newest.extend(numbered)
         if settle:
@@ -308,6 +318,13 @@ class SqliteJournal:
 
     def unsent_count(self) -> int:
         return self._last - self._sent
+
+    def writable(self) -> bool:
+        try:
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES ('tried', ?)", (str(time.time()),))
+        except sqlite3.Error:
+            return False
+        return True
 
     # --- configuration ------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from pbx.ports.media_engine import (
     Clock,
     EngineCapabilities,
     EngineListener,
+    EngineMeter,
     EngineSnapshot,
     LegSnapshot,
     PhoneAccount,
@@ -70,6 +71,7 @@ class SimulatedEngine:
         self._recorders: dict[RecordingId, Recording] = {}
         self._plays: dict[PlayId, _Play] = {}
         self._listener: EngineListener | None = None
+        self._meter = EngineMeter()
         self._count = 0
         self.outlives = False
         """It goes on when its controller stops."""
@@ -143,6 +145,12 @@ class SimulatedEngine:
     @property
     def capabilities(self) -> EngineCapabilities:
         return EngineCapabilities("simulated", "1")
+
+    @property
+    def meter(self) -> EngineMeter:
+        """Its lease holds while there is somebody who listens."""
+        self._meter.lease_renewed_at = None if self._listener is None else self.clock()
+        return self._meter
 
     async def start(self, listener: EngineListener) -> None:
         self._listener = listener

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.integration.centre.support import Api, agent, did, free_port, graph, pop, until
 from tests.integration.centre.test_calls import a_call
@@ -16,9 +18,10 @@ PASSWORD = "correct horse battery"
 WRONG = "wrong horse battery"
 
 
-async def test_no_secret_and_no_number_is_logged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_no_secret_and_no_number_is_logged(tmp_path: Path, form: str) -> None:
     bus = free_port()
-    environment = _environment(tmp_path / "centre", bus_port=str(bus), log_level="DEBUG")
+    environment = _environment(tmp_path / "centre", bus_port=str(bus), log_level="DEBUG", log_format=form)
     secrets: list[str] = [PASSWORD, WRONG, "+49305550100", "305550100", "+49306667788", "Grace Hopper"]
     code, token, err = await _command(environment, "centre", "token", "create", "lab", "--role", "admin")
     assert code == 0
@@ -64,3 +67,7 @@ async def test_no_secret_and_no_number_is_logged(tmp_path: Path) -> None:
     assert "API at" in log
     assert [secret for secret in secrets if secret in log] == []
     assert re.findall(r"cp_[A-Za-z0-9_-]{20,}|\$argon2|\+?49\d{7,}", log) == []
+    if form == "json":
+        lines = [json.loads(line) for line in log.splitlines()]
+        assert all(line.keys() >= {"time", "level", "logger", "message"} for line in lines)
+        assert all(line["time"].endswith("Z") for line in lines)

@@ -169,6 +169,8 @@ async def test_no_answer_and_no_connection(controller: Controller) -> None:
     await controller.until(lambda: bool(controller.downs))
     with pytest.raises(EngineGone):
         controller.link.send("GET", "channels")
+    meter = controller.link.meter
+    assert (meter.requests.count, meter.unanswered) == (2, 2), "filter and snapshot; the two above"
 
 
 async def test_what_cannot_be_read_is_survived(controller: Controller, caplog: pytest.LogCaptureFixture) -> None:

@@ -190,8 +190,10 @@ async def test_refusal_does_not_repeat_numbers(controller: Controller, server: t
 
 async def test_late_reply_is_not_taken_for_the_next(controller: Controller, server: tuple[Server, int]) -> None:
     server[0].answers["slow"] = None
+    answered = controller.link.meter.requests.count
     with pytest.raises(EngineUnknown):
         await controller.link.api("slow")
+    assert (controller.link.meter.requests.count, controller.link.meter.unanswered) == (answered, 1)
     second = asyncio.ensure_future(controller.link.api("quick"))
     async with asyncio.timeout(5):
         while "api quick" not in server[0].commands:
@@ -224,6 +226,7 @@ async def test_nothing_is_sent_twice(controller: Controller, server: tuple[Serve
         await pending
     await controller.until(lambda: controller.ups == 2)
     assert len(controller.downs) == 1
+    assert controller.link.meter.unanswered == 1
     assert server[0].commands.count("api uuid_kill L") == 1
 
 

@@ -1,0 +1,1 @@
+"""What both programs need to be watched: counts, a page of metrics, logs, traces. Knows neither POP nor centre."""

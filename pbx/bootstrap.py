@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,9 @@ from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.http.lookups import HttpLookups
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
-from pbx.adapters.vault.disk import DiskVault
-from pbx.config import PopSettings
+from pbx.adapters.vault.key_store import KeyStore
+from pbx.adapters.vault.sealed import SealedVault
+from pbx.config import PopSettings, VaultSettings
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.parking_lot import ParkingLot
 from pbx.controller.pop import Pop
@@ -37,7 +38,12 @@ from pbx.domain.ids import PopId
 from pbx.domain.opening_hours import Interval
 from pbx.ports.link import Link
 from pbx.ports.media_engine import MediaEngine
+from pbx.recording import region_keys
 from pbx.recording.recorder import Recorder
+from pbx.recording.region_keys import KeyFile
+
+KEY_STORE, RECORDINGS = "keys.sqlite", "recordings"
+"""Below ``state_dir``."""
 
 
 def prompt_index(directory: Path) -> dict[tuple[str, str], str]:
@@ -149,6 +155,29 @@ def _needed(secret: SecretStr, setting: str, engine: str) -> str:
     return secret.get_secret_value()
 
 
+def build_vault(settings: VaultSettings) -> SealedVault:
+    """Raises BadValue naming the setting that cannot be used, OSError."""
+    regions = frozenset(settings.regions)
+    keys = KeyFile(settings.key_file, regions)
+    return SealedVault(settings.state_dir / RECORDINGS, regions, keys, open_key_store(settings), {})
+
+
+def open_key_store(settings: VaultSettings) -> KeyStore:
+    """Raises OSError."""
+    return KeyStore(settings.state_dir / KEY_STORE)
+
+
+def fresh_vault(directory: Path, regions: Collection[str]) -> SealedVault:
+    """One on this disk, of which nobody knows the keys before: for simulated POPs, and again for the next controller of
+    one."""
+    key_file = directory / "vault.keys"
+    if not key_file.exists():
+        for region in regions:
+            region_keys.add(key_file, region)
+    keys = KeyFile(key_file, frozenset(regions))
+    return SealedVault(directory / "vault", regions, keys, KeyStore(directory / KEY_STORE), {})
+
+
 def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     """A POP that has not been started, and its link to the centre, if it has one.
 
@@ -174,7 +203,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     shelf = PromptShelf(keep, index, uploaded, uploads.files)
     config = ConfigStore(regimes(), index, holidays_of, dialling)
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
-    vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
+    vault = build_vault(settings)
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
     languages = (*country.languages, "en")
     parking = ParkingLot(settings.park_first_slot, settings.park_slots, settings.park_timeout_s)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pbx.domain.consent import RecordingGrant
-from pbx.domain.errors import EngineError
+from pbx.domain.errors import EngineError, EngineRefused
 from pbx.domain.events import RecordingEnded
 from pbx.domain.ids import LegId, RecordingId
 from pbx.ports.media_engine import Clock, MediaEngine
@@ -38,7 +38,11 @@ class Recorder:
         return self._directory / f"{recording_id}.raw"
 
     async def start(self, recording_id: RecordingId, leg_id: LegId, grant: RecordingGrant, region: str) -> None:
-        """Raises EngineError when the media server does not record; then nothing is captured."""
+        """Raises EngineError when the media server does not record, or recordings of the region must not rest here;
+        then nothing is captured."""
+        if not self._vault.takes(region):
+            log.error("ALARM recording %s is not made: those of region %r must not rest here", recording_id, region)
+            raise EngineRefused("recordings of this region must not rest at this POP")
         self._regions[recording_id] = region
         try:
             await self._engine.start_recording(recording_id, leg_id, grant, self._raw(recording_id))
@@ -58,6 +62,10 @@ class Recorder:
     def destroy(self, recording_id: RecordingId) -> None:
         """What was captured under no grant. Whoever still writes to it writes to nothing."""
         self._raw(recording_id).unlink(missing_ok=True)
+
+    async def place(self, recording_id: RecordingId, region: str, discard: bool) -> RecordingEnded:
+        """What an earlier controller has captured and nobody writes to any more: placed or destroyed, like ``stop``."""
+        return await self._end(recording_id, region, discard)
 
     def watch(self, recording_id: RecordingId, silence_s: float, silent: Callable[[float], None]) -> None:
         """Calls ``silent`` once, with the seconds that were spoken, when nothing was said for ``silence_s`` seconds of
@@ -92,15 +100,18 @@ class Recorder:
         if watch is not None:
             watch.cancel()
         region = self._regions.pop(recording_id, "")
-        raw = self._raw(recording_id)
         try:
             await self._engine.stop_recording(recording_id, leg_id)
         except EngineError as error:
             log.warning("recording %s: the media server did not confirm its end: %s", recording_id, error)
+        return await self._end(recording_id, region, discard)
+
+    async def _end(self, recording_id: RecordingId, region: str, discard: bool) -> RecordingEnded:
+        raw = self._raw(recording_id)
         try:
             return await asyncio.to_thread(self._finish, recording_id, region, raw, discard)
         except (OSError, ValueError) as error:
-            log.error("recording %s could not be placed, it stays at %s: %s", recording_id, raw, error)
+            log.error("ALARM recording %s could not be placed, it stays at %s: %s", recording_id, raw, error)
             return self._ended(recording_id, region)
 
     def _finish(self, recording_id: RecordingId, region: str, raw: Path, discard: bool) -> RecordingEnded:

@@ -19,6 +19,7 @@ from dialplans import prompts
 from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Engine, Pop, Trunk
+from pbx.recording import region_keys
 from tests.lab.api import Api, ApiProblem
 from tests.lab.errors import LabError, log_tail, wait_until
 from tests.lab.flows import FLOW
@@ -391,7 +392,15 @@ def start_controller(pop: Host, centre: Host | None, settings: Pop, key: str) ->
     if centre is not None:
         env |= {"CALLPLANE_POP_BUS_URL": f"nats://{centre.address}:{BUS_PORT}", "CALLPLANE_POP_KEY": key}
         env["CALLPLANE_POP_LOOKUP_ORIGINS"] = json.dumps([f"http://{centre.address}:{CRM_PORT}"])
+    make_vault_key(pop)
     return pop.spawn([sys.executable, "-m", "pbx", "run"], name="controller", env=env, cwd=ROOT)
+
+
+def make_vault_key(pop: Host) -> None:
+    """As whoever provisions a POP does once."""
+    path = pop.state_dir / "controller" / "vault.keys"
+    if not path.exists():
+        region_keys.add(path, "eu")
 
 
 def uploaded_prompts(pop: Host) -> Path:

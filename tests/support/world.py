@@ -11,8 +11,7 @@ from dialplans.prompts import texts_of
 from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
-from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import PlannedNumbers, dialling_of, holidays_of
+from pbx.bootstrap import PlannedNumbers, dialling_of, fresh_vault, holidays_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
@@ -21,7 +20,7 @@ from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
-from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId
+from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId, RecordingId
 from pbx.ports.link import Link
 from pbx.ports.media_engine import Clock
 from pbx.recording.recorder import Recorder
@@ -111,7 +110,7 @@ class World:
     def _build(self) -> None:
         """A controller on the journal and the media server that are there."""
         self.journal = SqliteJournal(self.directory / "journal.sqlite")
-        vault = DiskVault(self.vault_root, frozenset({"eu"}))
+        self.vault = vault = fresh_vault(self.directory, {"eu"})
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
         self.config = ConfigStore(self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE")))
         self.pop = Pop(
@@ -288,6 +287,14 @@ class World:
 
     def kinds(self, caller: Caller) -> list[str]:
         return [envelope.kind for envelope in self.journal.read_call(self.call_id(caller))]
+
+    def unsealed(self, recording_id: str) -> Path:
+        """A WAV file of what the vault has."""
+        blob, size = self.vault.read(RecordingId(recording_id), 0, 1 << 30)
+        assert len(blob) == size
+        path = self.directory / f"{recording_id}.wav"
+        path.write_bytes(blob)
+        return path
 
     def files(self) -> list[str]:
         """All recording files, under way or finished."""

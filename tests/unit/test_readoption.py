@@ -304,7 +304,7 @@ async def test_talking_parties_hear_nothing_and_the_recording_is_one_file(tmp_pa
         assert recording.recording_id == recording_id
         assert recording.duration_ms == pytest.approx(20_100, abs=300)
         assert cdr.talk_s == pytest.approx(20.1, abs=0.5)
-        assert world.files() == [f"{recording_id}.wav"]
+        assert world.files() == [f"{recording_id}.sealed"]
         assert (cdr.end_reason, len(cdr.talks)) == ("caller_hung_up", 1)
 
 
@@ -324,7 +324,7 @@ async def test_a_recording_can_be_stopped_and_paused_after_a_restart(tmp_path: P
         assert scene.caller.hears == "talk"
         assert world.engine.recorded == [recording_id]
         await scene.ends()
-        assert world.files() == [f"{recording_id}.wav"]
+        assert world.files() == [f"{recording_id}.sealed"]
 
 
 async def test_agent_hangs_up_while_nobody_is_there(tmp_path: Path, kill: bool) -> None:
@@ -354,7 +354,7 @@ async def test_both_hang_up_while_nobody_is_there(tmp_path: Path, kill: bool) ->
         assert cdr.end_reason == "caller_hung_up"
         [recording] = cdr.recordings
         assert recording.duration_ms == pytest.approx(3000, abs=300)
-        assert world.files() == [f"{recording.recording_id}.wav"]
+        assert world.files() == [f"{recording.recording_id}.sealed"]
 
 
 async def test_hold_and_mute_stay(tmp_path: Path, kill: bool) -> None:
@@ -496,7 +496,7 @@ async def test_a_recording_that_was_placed_before_the_controller_could_say_so(tm
         await world.run(2)
         await world.die(kill=kill)
         await world.engine.stop_recording(recording_id, scene.caller.leg_id)
-        placed = world.pop._vault.store(recording_id, "eu", world.recordings / f"{recording_id}.raw")
+        placed = world.pop.vault.store(recording_id, "eu", world.recordings / f"{recording_id}.raw")
         await world.live()
         cdr = await scene.ends()
         [recording] = cdr.recordings
@@ -558,7 +558,7 @@ async def test_people_in_a_call_that_cannot_be_followed_talk_on(tmp_path: Path, 
         assert world.state("anna")[2] == "IDLE"
         cdr = world.cdr(world.call_id(scene.caller))
         assert cdr.end_reason == "interrupted"
-        assert world.files() == [f"{recording_id}.wav"]
+        assert world.files() == [f"{recording_id}.sealed"]
         assert [one.discarded for one in cdr.recordings] == [False]
         scene.caller.hang_up()
         await world.until(lambda: not world.engine.legs)

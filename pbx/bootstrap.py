@@ -23,6 +23,7 @@ from pbx.adapters.http.lookups import HttpLookups
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
 from pbx.adapters.vault.key_store import KeyStore
+from pbx.adapters.vault.s3 import S3Blobs, Storage
 from pbx.adapters.vault.sealed import SealedVault
 from pbx.config import PopSettings, VaultSettings
 from pbx.controller.config_store import ConfigStore
@@ -159,7 +160,26 @@ def build_vault(settings: VaultSettings) -> SealedVault:
     """Raises BadValue naming the setting that cannot be used, OSError."""
     regions = frozenset(settings.regions)
     keys = KeyFile(settings.key_file, regions)
-    return SealedVault(settings.state_dir / RECORDINGS, regions, keys, open_key_store(settings), {})
+    storage = storage_of(settings)
+    remote = {} if storage is None else {region: S3Blobs(storage, region) for region in regions}
+    return SealedVault(settings.state_dir / RECORDINGS, regions, keys, open_key_store(settings), remote)
+
+
+def storage_of(settings: VaultSettings) -> Storage | None:
+    """The object storage that recordings are moved to. Raises BadValue naming the setting that is missing."""
+    if not (url := settings.vault_s3_url):
+        return None
+    if url.startswith("http:") and not settings.vault_s3_allow_http:
+        raise BadValue("CALLPLANE_POP_VAULT_S3_URL", "is not https, and CALLPLANE_POP_VAULT_S3_ALLOW_HTTP is false")
+    return Storage(
+        url,
+        settings.vault_s3_bucket,
+        settings.vault_s3_location,
+        _needed(SecretStr(settings.vault_s3_access_key), "VAULT_S3_ACCESS_KEY", "object storage"),
+        _needed(settings.vault_s3_secret_key, "VAULT_S3_SECRET_KEY", "object storage"),
+        settings.vault_s3_allow_http,
+        settings.vault_s3_timeout_s,
+    )
 
 
 def open_key_store(settings: VaultSettings) -> KeyStore:

@@ -28,6 +28,7 @@ class VaultSettings(BaseSettings):
     vault_s3_secret_key: SecretStr = SecretStr("")
     vault_s3_location: str = "us-east-1"
     """The storage's own name of where it is, for its signatures."""
+    vault_s3_timeout_s: float = Field(default=30.0, ge=1, le=300)
     vault_s3_allow_http: bool = False
     """Without TLS: the access key then signs what crosses the network in the open; the recordings are sealed."""
 

@@ -45,4 +45,5 @@ class Vault(Protocol):
         """These were erased once: destroy what has come back of them, from a backup. How many had. Raises OSError."""
 
     def settle(self) -> None:
-        """Bring to its last place what waits here for that. Raises OSError when that place is out of reach."""
+        """Bring to its last place what waits here for that. Raises OSError when that place is out of reach,
+        RecordingDamaged when it is not one of this region."""

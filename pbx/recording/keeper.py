@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from pbx.domain.errors import CallplaneError
 from pbx.ports.vault import Vault
 
 EVERY_S = 15.0
@@ -21,7 +22,7 @@ async def keep(vault: Vault) -> None:
             if told:
                 log.info("recordings are moved to their last place again")
             told = False
-        except (OSError, ValueError) as error:
+        except (OSError, CallplaneError) as error:
             if not told:
                 log.error("ALARM recordings stay on this disk, sealed: %s", error)
             told = True

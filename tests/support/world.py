@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ class World:
         go on."""
         self.dead, self.regimes = True, self.config.regimes
         self.engine.cut()
+        self._end_threads()
         pop, journal = self.pop, self.journal
         for actor in pop.calls.values():
             actor.halt()
@@ -149,6 +151,15 @@ class World:
         journal._waiters.clear()
         journal._stop.set()
         journal._db.close()
+
+    @staticmethod
+    def _end_threads() -> None:
+        """A process takes its threads along. Here one that seals comes to its end, before the next controller looks."""
+        loop = asyncio.get_running_loop()
+        executor: Executor | None = getattr(loop, "_default_executor", None)
+        if executor is not None:
+            executor.shutdown(wait=True)
+            loop._default_executor = None  # type: ignore[attr-defined]
 
     def kill_at_commit(self, number: int, written: bool) -> None:
         """The controller dies at its next commit but ``number``: just after it, or just before."""
@@ -175,6 +186,7 @@ class World:
         else:
             self.dead, self.regimes, self.engine.outlives = True, self.config.regimes, True
             await self.pop.stop()
+            self._end_threads()
         await asyncio.sleep(0)
 
     async def live(self) -> None:

@@ -42,6 +42,7 @@ class SealedVault:
         """``regions``: the only ones whose recordings may rest here. ``remote``: where they go from this disk."""
         self._keys, self._store, self._remote = keys, store, remote
         self._local = {region: DiskBlobs(root / region, region) for region in regions}
+        self._pinned: set[str] = set()
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o700)
         for local in self._local.values():
@@ -224,6 +225,9 @@ class SealedVault:
                 entry = None if recording_id is None else self._store.get(recording_id)
                 if entry is None or entry.stored is None or entry.region != region:
                     continue
+                if region not in self._pinned:
+                    pin(remote)
+                    self._pinned.add(region)
                 copy(local, remote, name)
                 if self._digest(entry, remote) != entry.stored.sha256:
                     raise OSError(f"{name} does not read in the object storage as it was written")

@@ -34,7 +34,7 @@ async def _run(settings: PopSettings) -> None:
     gc.freeze()
     log.info("POP %s waits for its media server on %s:%d", settings.id, settings.ari_host, settings.ari_port)
     huge = loop.create_task(huge_pages.keep(), name="huge-pages")
-    keeping = loop.create_task(keeper.keep(pop.vault), name="vault-keeper")
+    keeping = loop.create_task(keeper.keep(pop.vault, link), name="vault-keeper")
     await stop.wait()
     huge.cancel()
     keeping.cancel()

@@ -41,8 +41,12 @@ class Vault(Protocol):
         """Destroy its key, and then it; it is never opened again, wherever a copy of it is. Raises KeyError for a
         recording that is not here, OSError when the disk refuses: then it is still there."""
 
-    def forget(self, erased: Collection[RecordingId]) -> int:
-        """These were erased once: destroy what has come back of them, from a backup. How many had. Raises OSError."""
+    def forget(self, erased: Collection[RecordingId], upto: int | None = None) -> int:
+        """These were erased once: destroy what has come back of them, from a backup. How many had. ``upto``: how far
+        the centre's list was gone through with them. Raises OSError."""
+
+    def erased_upto(self) -> int:
+        """How far the centre's list of erased recordings was gone through; 0: not yet. Raises OSError."""
 
     def settle(self) -> None:
         """Bring to its last place what waits here for that. Raises OSError when that place is out of reach,

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS erased (
   at REAL NOT NULL,
   swept INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unswept ON erased (recording_id) WHERE swept = 0;
 """
 
@@ -123,9 +124,9 @@ class KeyStore:
             ).fetchall()
         return [RecordingId(recording_id) for (recording_id,) in rows]
 
-    def erase(self, erased: Collection[RecordingId]) -> int:
-        """Destroy these keys, and remember that they were. How many there were."""
-        if not erased:
+    def erase(self, erased: Collection[RecordingId], upto: int | None = None) -> int:
+        """Destroy these keys, and remember that they were. How many there were. ``upto``: see ``erased_upto``."""
+        if not erased and upto is None:
             return 0
         ids = [(recording_id,) for recording_id in erased]
         with self._at_work(writing=True) as db:
@@ -134,12 +135,20 @@ class KeyStore:
             db.executemany("INSERT OR IGNORE INTO erased VALUES (?, ?, 0)", known)
             if there:
                 db.executemany("UPDATE erased SET swept = 0 WHERE recording_id = ?", ids)
+            if upto is not None:
+                db.execute("INSERT OR REPLACE INTO facts VALUES ('erased_upto', ?)", (upto,))
         return there
 
     def is_erased(self, recording_id: RecordingId) -> bool:
         with self._at_work() as db:
             row = db.execute("SELECT 1 FROM erased WHERE recording_id = ?", (recording_id,)).fetchone()
         return row is not None
+
+    def erased_upto(self) -> int:
+        """How far the centre's list was gone through; it goes back with the file when that is restored."""
+        with self._at_work() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = 'erased_upto'").fetchone()
+        return 0 if row is None else int(row[0])
 
     def unswept(self) -> list[RecordingId]:
         """Erased ones whose files may still be there, of no use to anybody."""

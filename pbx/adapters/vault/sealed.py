@@ -163,8 +163,11 @@ class SealedVault:
         except OSError as error:
             log.warning("the file of an erased recording, which nothing opens, is still to be removed: %s", error)
 
-    def forget(self, erased: Collection[RecordingId]) -> int:
-        return self._store.erase([recording_id for recording_id in erased if is_ulid(recording_id)])
+    def forget(self, erased: Collection[RecordingId], upto: int | None = None) -> int:
+        return self._store.erase([recording_id for recording_id in erased if is_ulid(recording_id)], upto)
+
+    def erased_upto(self) -> int:
+        return self._store.erased_upto()
 
     def _sweep(self) -> None:
         for recording_id in self._store.unswept():

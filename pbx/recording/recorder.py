@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,8 @@ class Recorder:
             )
         if discard or raw.stat().st_size == 0:
             raw.unlink()
+            with contextlib.suppress(KeyError):  # of a controller that died while it placed it
+                self._vault.erase(recording_id)
             return self._ended(recording_id, region, discarded=True)
         return self._stored(recording_id, region, self._vault.store(recording_id, region, raw))
 

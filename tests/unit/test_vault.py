@@ -30,7 +30,7 @@ SAID = bytes(range(256)) * 1500
 
 
 class Site:
-    """A POP's vault as its settings make it, for a region of its own."""
+    """A POP's vault as its settings make it, for one region."""
 
     def __init__(self, directory: Path, region: str = "eu") -> None:
         self.directory, self.region = directory, region

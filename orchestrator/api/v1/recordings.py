@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Literal
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import RecordingRow
@@ -127,8 +127,8 @@ async def content(services: Services, request: web.Request, recording_id: str) -
         response.headers["ETag"] = f'"{row.sha256}"'
     if found:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         async for chunk in recordings.rest(services.bus, row, opened, end):
             await response.write(chunk)
     except Problem as problem:
@@ -137,6 +137,8 @@ async def content(services: Services, request: web.Request, recording_id: str) -
         if request.transport is not None:
             request.transport.abort()
         return response
+    except ClientConnectionResetError:
+        return response  # a player that seeks breaks off and asks for another range
     await response.write_eof()
     return response
 

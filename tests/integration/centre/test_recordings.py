@@ -123,6 +123,18 @@ async def test_a_sealed_recording_is_read_by_ranges(api: Api, settings: CentreSe
         assert (behind.status, behind.headers["Content-Range"]) == (416, f"bytes */{len(WAV)}")
 
 
+async def test_a_player_that_seeks_leaves_no_error(
+    api: Api, settings: CentreSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with site_of(api, settings, tmp_path) as site:
+        for _ in range(3):
+            async with api.session.get("/api/v1" + site.path, headers={"Range": "bytes=44-"}) as response:
+                assert await response.content.readexactly(100) == SAID[:100]
+                response.close()
+        assert (await api.get(site.path, headers={"Range": "bytes=44-143"})).body == SAID[:100]
+    assert [record.message for record in caplog.records if record.name.startswith("aiohttp")] == []
+
+
 async def test_a_flipped_byte_is_an_error_and_no_sound(api: Api, settings: CentreSettings, tmp_path: Path) -> None:
     async with site_of(api, settings, tmp_path) as site:
         data = bytearray(site.file.read_bytes())

@@ -68,6 +68,11 @@ class Recorder:
         """What an earlier controller has captured and nobody writes to any more: placed or destroyed, like ``stop``."""
         return await self._end(recording_id, region, discard)
 
+    async def erase(self, recording_id: RecordingId) -> None:
+        """Destroy one that was placed; one that is gone already is. Raises OSError."""
+        with contextlib.suppress(KeyError):
+            await asyncio.to_thread(self._vault.erase, recording_id)
+
     def watch(self, recording_id: RecordingId, silence_s: float, silent: Callable[[float], None]) -> None:
         """Calls ``silent`` once, with the seconds that were spoken, when nothing was said for ``silence_s`` seconds of
         a recording that has started; not after ``stop``."""

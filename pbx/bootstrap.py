@@ -226,6 +226,7 @@ def build(settings: PopSettings) -> tuple[Pop, Link | None]:
     config = ConfigStore(regimes(), index, holidays_of, dialling)
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = build_vault(settings)
+    vault.clear()
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
     languages = (*country.languages, "en")
     parking = ParkingLot(settings.park_first_slot, settings.park_slots, settings.park_timeout_s)

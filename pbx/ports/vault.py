@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pbx.domain.errors import CallplaneError
 from pbx.domain.ids import RecordingId
 
 
@@ -19,6 +20,10 @@ class Stored:
     sha256: str
 
 
+class Erased(CallplaneError):
+    """The recording was erased while, or before, it was to be stored; what was captured of it is destroyed."""
+
+
 class Vault(Protocol):
     """Blocking; call it from a thread, but for ``takes``."""
 
@@ -28,7 +33,7 @@ class Vault(Protocol):
     def store(self, recording_id: RecordingId, region: str, raw: Path) -> Stored:
         """Take over the samples in ``raw`` (interleaved stereo, 16 bit, 8000 Hz) and remove that file. Either the
         recording is there whole, sealed and verified afterwards, or ``raw`` is still there and OSError was raised, or
-        BadValue for a region that is not taken and for what was erased before."""
+        BadValue for a region that is not taken. Raises Erased."""
 
     def find(self, recording_id: RecordingId) -> Stored | None:
         """What ``store`` said of a recording that is here; None for one that is not."""

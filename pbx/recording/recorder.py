@@ -13,7 +13,7 @@ from pbx.domain.errors import EngineError, EngineRefused
 from pbx.domain.events import RecordingEnded
 from pbx.domain.ids import LegId, RecordingId
 from pbx.ports.media_engine import Clock, MediaEngine
-from pbx.ports.vault import Stored, Vault
+from pbx.ports.vault import Erased, Stored, Vault
 from pbx.recording.silence import SilenceMeter
 
 LOOK_S = 0.5
@@ -134,7 +134,11 @@ class Recorder:
             with contextlib.suppress(KeyError):  # of a controller that died while it placed it
                 self._vault.erase(recording_id)
             return self._ended(recording_id, region, discarded=True)
-        return self._stored(recording_id, region, self._vault.store(recording_id, region, raw))
+        try:
+            return self._stored(recording_id, region, self._vault.store(recording_id, region, raw))
+        except Erased as erased:
+            log.info("recording %s: %s", recording_id, erased)
+            return self._ended(recording_id, region, discarded=True)
 
     def _stored(self, recording_id: RecordingId, region: str, stored: Stored) -> RecordingEnded:
         return RecordingEnded(

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from pbx.bootstrap import KEY_STORE, RECORDINGS, build_vault
 from pbx.config import VaultSettings
 from pbx.domain.errors import BadValue, RecordingDamaged
 from pbx.domain.ids import RecordingId, derive
+from pbx.ports.vault import Erased
 from pbx.recording import region_keys, sealed
 from pbx.recording.wav import wav_header
 
@@ -158,6 +159,7 @@ def test_a_crash_at_any_step_leaves_no_half(
         assert site.vault.find(ONE) is None
         with pytest.raises(KeyError):
             site.vault.read(ONE, 0, 1)
+    site.vault.clear()
     site.vault.store(ONE, "eu", raw)
     assert site.opens(ONE)
     assert not raw.exists()
@@ -168,8 +170,25 @@ def test_what_was_half_written_is_removed(eu: Site) -> None:
     eu.file(ONE).parent.mkdir()
     part = eu.file(ONE).with_name(name_of(ONE) + ".part")
     part.write_bytes(b"of a controller that died")
-    assert eu.again().vault.find(ONE) is None
+    eu.again()
+    assert part.exists(), "another process may be writing it"
+    eu.vault.clear()
     assert not part.exists()
+
+
+def test_what_is_erased_while_it_is_sealed_is_destroyed(eu: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, put = eu.captured(ONE), DiskBlobs.put
+
+    def erased_meanwhile(self: DiskBlobs, name: str, parts: Iterable[bytes]) -> None:
+        put(self, name, parts)
+        monkeypatch.undo()
+        eu.vault.erase(ONE)
+
+    monkeypatch.setattr(DiskBlobs, "put", erased_meanwhile)
+    with pytest.raises(Erased):
+        eu.vault.store(ONE, "eu", raw)
+    assert not raw.exists()
+    assert not eu.file(ONE).exists()
 
 
 @pytest.mark.parametrize("broken", ["write", "read"])
@@ -219,8 +238,9 @@ def test_what_was_erased_is_not_opened_from_a_backup(eu: Site, tmp_path: Path) -
     assert site.vault.forget([ONE]) == 1
     with pytest.raises(KeyError):
         site.vault.read(ONE, 0, 1)
-    with pytest.raises(BadValue, match="was erased"):
+    with pytest.raises(Erased):
         site.record(ONE)
+    assert not (eu.directory / f"{ONE}.raw").exists()
     assert site.opens(TWO)
     assert site.vault.forget([ONE]) == 0
     site.vault.settle()

@@ -92,7 +92,7 @@ class DiskBlobs:
     def names(self) -> Iterator[str]:
         return (path.name for path in sorted(self._directory.glob("*"))) if self._directory.exists() else iter(())
 
-    def sweep(self) -> None:
+    def clear(self) -> None:
         """What a controller that died had begun to write."""
         for name in self.names():
             if name.endswith(".part"):

@@ -14,7 +14,7 @@ from pbx.adapters.vault.blobs import Blobs, DiskBlobs, copy, name_of, pin, recor
 from pbx.adapters.vault.key_store import Entry, KeyStore
 from pbx.domain.errors import BadValue, RecordingDamaged
 from pbx.domain.ids import RecordingId, is_ulid
-from pbx.ports.vault import Stored
+from pbx.ports.vault import Erased, Stored
 from pbx.recording import sealed
 from pbx.recording.region_keys import KeyFile
 from pbx.recording.sealed import KEY_BYTES, KEY_ID_BYTES, LONGEST_HEADER, Header, Opened
@@ -45,8 +45,11 @@ class SealedVault:
         self._pinned: set[str] = set()
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o700)
+
+    def clear(self) -> None:
+        """Remove what a controller that died had begun to write. Only for the controller, which alone writes here."""
         for local in self._local.values():
-            local.sweep()
+            local.clear()
 
     def takes(self, region: str) -> bool:
         return region in self._local
@@ -67,7 +70,8 @@ class SealedVault:
         key, key_id = os.urandom(KEY_BYTES), os.urandom(KEY_ID_BYTES)
         wrapped = self._keys.keys().wrap(region, recording_id, key_id, key)
         if not self._store.put(Entry(recording_id, region, key_id, wrapped, None)):
-            raise BadValue("recording_id", "was erased")
+            raw.unlink()
+            raise Erased("the recording was erased before it was stored")
         head = wav_header(data_bytes)
         header = Header(recording_id, region, key_id, len(head) + data_bytes)
         digest = hashlib.sha256()
@@ -83,12 +87,19 @@ class SealedVault:
                     yield piece
 
         local, name = self._local[region], name_of(recording_id)
-        local.put(name, sealed.seal(header, key, plain()))
-        found = self._digest(self._store.get(recording_id), local)
-        if found != digest.hexdigest():
-            raise OSError(f"{name} does not read as it was written")
-        stored = Stored(duration_ms(data_bytes), header.plain_size, found)
-        self._store.verified(recording_id, key_id, stored)
+        try:
+            local.put(name, sealed.seal(header, key, plain()))
+            found = self._digest(self._store.get(recording_id), local)
+            if found != digest.hexdigest():
+                raise OSError(f"{name} does not read as it was written")
+            stored = Stored(duration_ms(data_bytes), header.plain_size, found)
+            self._store.verified(recording_id, key_id, stored)
+        except OSError:
+            if not self._store.is_erased(recording_id):
+                raise
+            local.delete(name)
+            raw.unlink()
+            raise Erased("the recording was erased while it was stored") from None
         raw.unlink()
         return stored
 

@@ -6,65 +6,22 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pbx import vault_cli
 from pbx.adapters.vault.blobs import MARKER, DiskBlobs, copy, name_of, pin
-from pbx.adapters.vault.key_store import KeyStore, KeyStoreError
+from pbx.adapters.vault.key_store import KeyStore
 from pbx.adapters.vault.sealed import SealedVault
-from pbx.bootstrap import KEY_STORE, RECORDINGS, build_vault
-from pbx.config import VaultSettings
+from pbx.bootstrap import KEY_STORE, RECORDINGS
 from pbx.domain.errors import BadValue, RecordingDamaged
-from pbx.domain.ids import RecordingId, derive
 from pbx.ports.vault import Erased
-from pbx.recording import region_keys, sealed
+from pbx.recording import sealed
 from pbx.recording.wav import wav_header
-
-ONE, TWO, THREE = (RecordingId(derive(1.0, "recording", name)) for name in ("one", "two", "three"))
-SAID = bytes(range(256)) * 1500
-"""Five chunks and something."""
-
-
-class Site:
-    """A POP's vault as its settings make it, for one region."""
-
-    def __init__(self, directory: Path, region: str = "eu") -> None:
-        self.directory, self.region = directory, region
-        self.settings = VaultSettings(state_dir=directory, regions=[region])
-        directory.mkdir(exist_ok=True)
-        if not self.settings.key_file.exists():
-            region_keys.add(self.settings.key_file, region)
-        self.vault = build_vault(self.settings)
-
-    def again(self) -> Site:
-        """The next controller."""
-        return Site(self.directory, self.region)
-
-    def captured(self, recording_id: RecordingId, said: bytes = SAID) -> Path:
-        raw = self.directory / f"{recording_id}.raw"
-        raw.write_bytes(said)
-        return raw
-
-    def record(self, recording_id: RecordingId, said: bytes = SAID) -> None:
-        self.vault.store(recording_id, self.region, self.captured(recording_id, said))
-
-    def file(self, recording_id: RecordingId) -> Path:
-        return self.directory / RECORDINGS / self.region / name_of(recording_id)
-
-    def opens(self, recording_id: RecordingId, said: bytes = SAID) -> bool:
-        blob, size = self.vault.read(recording_id, 0, 1 << 30)
-        assert size == len(blob)
-        return blob == wav_header(len(said)) + said
-
-    def cli(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-        monkeypatch.setenv("CALLPLANE_POP_STATE_DIR", str(self.directory))
-        monkeypatch.setenv("CALLPLANE_POP_REGIONS", f'["{self.region}"]')
-        return vault_cli.main(words)
+from tests.support.vault_site import ONE, SAID, THREE, TWO, Site
 
 
 @pytest.fixture
@@ -359,70 +316,3 @@ def test_copies_and_backups_stay_in_the_region(eu: Site, tmp_path: Path) -> None
     (tmp_path / "something" / "else").write_text("x")
     with pytest.raises(sealed.WrongRegion, match="says of which region"):
         eu.vault.backup(DiskBlobs(tmp_path / "something", "eu"))
-
-
-# --- key files --------------------------------------------------------------------------------------------------------
-
-
-def test_a_key_file_that_others_may_read_is_refused(eu: Site) -> None:
-    for mode in (0o640, 0o604, 0o660):
-        eu.settings.key_file.chmod(mode)
-        with pytest.raises(BadValue, match="0600"):
-            eu.again()
-    eu.settings.key_file.chmod(0o600)
-    link = eu.directory / "link"
-    link.symlink_to(eu.settings.key_file)
-    with pytest.raises(BadValue, match="cannot be opened"):
-        region_keys.load(link)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda text: text + "eu 1 " + "0" * 64 + "\n", "twice"),
-        (lambda text: text + "us 1 " + "0" * 64 + "\n", "must not rest"),
-        (lambda text: text.replace("eu 1", "us 1"), "must not rest"),
-        (lambda text: "", "holds no key"),
-        (lambda text: text + "eu 2 abc\n", "line 3"),
-    ],
-)
-def test_a_key_file_that_does_not_fit_is_refused(eu: Site, change: Callable[[str], str], reason: str) -> None:
-    path = eu.settings.key_file
-    path.write_text(change(path.read_text()))
-    with pytest.raises(BadValue, match=reason) as refused:
-        build_vault(eu.settings)
-    assert "0000" not in str(refused.value)
-    assert refused.value.field == region_keys.FIELD
-
-
-def test_no_key_is_shown(eu: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    assert eu.cli(monkeypatch, "new-key", str(eu.settings.key_file), "--region", "eu") == 0
-    secrets = [line.split()[2] for line in eu.settings.key_file.read_text().splitlines() if not line.startswith("#")]
-    assert len(set(secrets)) == 2
-    shown = "".join(capfd.readouterr()) + repr(region_keys.load(eu.settings.key_file))
-    assert all(secret not in shown and repr(bytes.fromhex(secret)) not in shown for secret in secrets)
-    assert "version 2" in shown
-
-
-def test_new_recordings_are_under_the_newest_key(eu: Site) -> None:
-    """A running controller sees that its key file has changed."""
-    eu.record(ONE)
-    region_keys.add(eu.settings.key_file, "eu")
-    eu.record(TWO)
-    store = KeyStore(eu.directory / KEY_STORE)
-    assert [store.wrapped_under("eu", version) for version in (1, 2)] == [1, 1]
-    assert eu.opens(ONE)
-    assert eu.opens(TWO)
-
-
-def test_the_newest_key_is_not_dropped(eu: Site) -> None:
-    for version in (1, 7):
-        with pytest.raises(BadValue):
-            region_keys.drop(eu.settings.key_file, "eu", version)
-    assert region_keys.load(eu.settings.key_file).versions("eu") == (1,)
-
-
-def test_a_key_store_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_bytes(b"something else" * 1000)
-    with pytest.raises(KeyStoreError):
-        KeyStore(tmp_path / "keys")

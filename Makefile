@@ -8,7 +8,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate simulate-day
-.PHONY: fuzz-acd fuzz-callbacks fuzz-esl clean
+.PHONY: bench-vault fuzz-acd fuzz-callbacks fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench-ingest: venv ## Events a second into PostgreSQL, with all that is made of 
 
 bench-api: venv ## Reads over REST with a million calls in the table (as root; ARGS="--calls N --rate N --sqlite")
 	@$(PY) -m tests.bench.api $(ARGS)
+
+bench-vault: venv ## CPU of sealing 50 concurrent recordings; four hours played from the middle (as root)
+	@$(PY) -m tests.bench.vault $(ARGS)
 
 bench-estimate: bench-wait-estimate ## The same
 

@@ -26,7 +26,7 @@ from orchestrator.api.app import make_app
 from orchestrator.api.watching import HttpCounts
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
-from orchestrator.services import idempotency, prompts, secret_box, tokens
+from orchestrator.services import erasures, idempotency, prompts, secret_box, tokens
 from orchestrator.services.context import Services
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
@@ -123,7 +123,13 @@ class Centre:
             self._tell(f"admin token (shown only this once): {token}")
         address = await self._start_server(database)
         presence = self._presence = PresenceBoard(database)
-        bus = Bus(address, presence.heartbeat, lambda asked: prompts.chunk(database, asked), self._traces)
+        bus = Bus(
+            address,
+            presence.heartbeat,
+            lambda asked: prompts.chunk(database, asked),
+            lambda pop_id, asked: erasures.page(database, pop_id, asked),
+            self._traces,
+        )
         units = UnitsOfWork(database, lambda: publisher.wake())
         publisher = ConfigPublisher(units, bus)
         feed = EventFeed(database)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pbx import bootstrap, huge_pages
 from pbx.config import PopSettings
 from pbx.domain.errors import CallplaneError
+from pbx.recording import keeper
 from telemetry import call_place, logs
 
 log = logging.getLogger("pbx")
@@ -43,8 +44,10 @@ async def _run(settings: PopSettings) -> None:
     gc.freeze()
     log.info("POP %s waits for its media server on %s:%d", settings.id, settings.ari_host, settings.ari_port)
     huge = loop.create_task(huge_pages.keep(), name="huge-pages")
+    keeping = loop.create_task(keeper.keep(pop.vault, site.link), name="vault-keeper")
     await stop.wait()
     huge.cancel()
+    keeping.cancel()
     log.info("POP %s stops; bridged calls go on", settings.id)
     if site.watch is not None:
         await site.watch.stop()

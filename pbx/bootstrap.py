@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -25,8 +25,10 @@ from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.http.lookups import HttpLookups
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
-from pbx.adapters.vault.disk import DiskVault
-from pbx.config import PopSettings
+from pbx.adapters.vault.key_store import KeyStore
+from pbx.adapters.vault.s3 import S3Blobs, Storage
+from pbx.adapters.vault.sealed import SealedVault
+from pbx.config import PopSettings, VaultSettings
 from pbx.controller import call_spans
 from pbx.controller.call_traces import CallTraces
 from pbx.controller.config_store import ConfigStore
@@ -44,13 +46,18 @@ from pbx.domain.ids import PopId
 from pbx.domain.opening_hours import Interval
 from pbx.ports.link import Link
 from pbx.ports.media_engine import MediaEngine
+from pbx.recording import region_keys
 from pbx.recording.recorder import Recorder
+from pbx.recording.region_keys import KeyFile
 from telemetry.lag import LoopLag
 from telemetry.logs import LogCounts
 from telemetry.server import WatchServer
 
 if TYPE_CHECKING:
     from telemetry.traces import Traces
+
+KEY_STORE, RECORDINGS = "keys.sqlite", "recordings"
+"""Below ``state_dir``."""
 
 
 def prompt_index(directory: Path) -> dict[tuple[str, str], str]:
@@ -163,6 +170,48 @@ def _needed(secret: SecretStr, setting: str, engine: str) -> str:
     return secret.get_secret_value()
 
 
+def build_vault(settings: VaultSettings) -> SealedVault:
+    """Raises BadValue naming the setting that cannot be used, OSError."""
+    regions = frozenset(settings.regions)
+    keys = KeyFile(settings.key_file, regions)
+    storage = storage_of(settings)
+    remote = {} if storage is None else {region: S3Blobs(storage, region) for region in regions}
+    return SealedVault(settings.state_dir / RECORDINGS, regions, keys, open_key_store(settings), remote)
+
+
+def storage_of(settings: VaultSettings) -> Storage | None:
+    """The object storage that recordings are moved to. Raises BadValue naming the setting that is missing."""
+    if not (url := settings.vault_s3_url):
+        return None
+    if url.startswith("http:") and not settings.vault_s3_allow_http:
+        raise BadValue("CALLPLANE_POP_VAULT_S3_URL", "is not https, and CALLPLANE_POP_VAULT_S3_ALLOW_HTTP is false")
+    return Storage(
+        url,
+        settings.vault_s3_bucket,
+        settings.vault_s3_location,
+        _needed(SecretStr(settings.vault_s3_access_key), "VAULT_S3_ACCESS_KEY", "object storage"),
+        _needed(settings.vault_s3_secret_key, "VAULT_S3_SECRET_KEY", "object storage"),
+        settings.vault_s3_allow_http,
+        settings.vault_s3_timeout_s,
+    )
+
+
+def open_key_store(settings: VaultSettings) -> KeyStore:
+    """Raises OSError."""
+    return KeyStore(settings.state_dir / KEY_STORE)
+
+
+def fresh_vault(directory: Path, regions: Collection[str]) -> SealedVault:
+    """One on this disk, of which nobody knows the keys before: for simulated POPs, and again for the next controller of
+    one."""
+    key_file = directory / "vault.keys"
+    if not key_file.exists():
+        for region in regions:
+            region_keys.add(key_file, region)
+    keys = KeyFile(key_file, frozenset(regions))
+    return SealedVault(directory / "vault", regions, keys, KeyStore(directory / KEY_STORE), {})
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A POP that has not been started, its link to the centre, if it has one, and what its monitoring asks."""
@@ -214,7 +263,8 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
     shelf = PromptShelf(keep, index, uploaded, uploads.files)
     config = ConfigStore(regimes(), index, holidays_of, dialling)
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
-    vault = DiskVault(settings.state_dir / "recordings", frozenset(settings.regions))
+    vault = build_vault(settings)
+    vault.clear()
     recorder = Recorder(engine, vault, settings.recording_dir, time.time)
     languages = (*country.languages, "en")
     parking = ParkingLot(settings.park_first_slot, settings.park_slots, settings.park_timeout_s)

@@ -10,14 +10,37 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from telemetry.settings import WatchSettings
 
+class VaultSettings(BaseSettings):
+    """Where recordings rest; what ``callplane vault`` needs of the POP's settings."""
 
-class PopSettings(WatchSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CALLPLANE_POP_", extra="forbid")
 
+    state_dir: Path
+    """Journal, configuration copy, sealed recordings and their wrapped keys."""
+    regions: list[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]] = Field(default=["eu"], min_length=1)
+    """Regions whose recordings may rest at this POP (JSON list)."""
+    vault_keys: Path | None = None
+    """The key file of these regions; without it, ``vault.keys`` in ``state_dir``."""
+    vault_s3_url: str = Field(default="", pattern=r"^(https?://[^/@]+)?$")
+    """Object storage, S3-compatible, that sealed recordings are moved to; empty: they stay on this disk."""
+    vault_s3_bucket: str = Field(default="callplane-{region}", pattern=r"^[a-z0-9.-]*\{region\}[a-z0-9.-]*$")
+    """The bucket of each region, which exists."""
+    vault_s3_access_key: str = ""
+    vault_s3_secret_key: SecretStr = SecretStr("")
+    vault_s3_location: str = "us-east-1"
+    """The storage's own name of where it is, for its signatures."""
+    vault_s3_timeout_s: float = Field(default=30.0, ge=1, le=300)
+    vault_s3_allow_http: bool = False
+    """Without TLS: the access key then signs what crosses the network in the open; the recordings are sealed."""
+
+    @property
+    def key_file(self) -> Path:
+        return self.vault_keys or self.state_dir / "vault.keys"
+
+
+class PopSettings(WatchSettings, VaultSettings):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
     country: str = Field(pattern=r"^[A-Z]{2}$")
-    state_dir: Path
-    """Journal, configuration copy and finished recordings."""
     prompt_dir: Path
     uploaded_prompt_dir: Path | None = None
     """Where prompts that were uploaded at the centre are kept; readable by the media server, absolute. Without it this
@@ -51,8 +74,6 @@ class PopSettings(WatchSettings, BaseSettings):
     """``nats://host:4222`` or ``tls://...``; empty: this POP has no centre."""
     key: SecretStr = SecretStr("")
     """The POP's key, printed once by the centre when the POP was created."""
-    regions: list[str] = ["eu"]
-    """Regions whose recordings may rest at this POP (JSON list)."""
     lookup_origins: list[str] = []
     """Where flows may look things up although it is a private address or not TLS: ``http://crm.internal:8080`` (JSON
     list). Without this only https to public addresses."""

@@ -60,7 +60,8 @@ def enter(request: web.Request, needs: Needs, action: str) -> None:
     if not caller.enter(needs.roles, whole=needs.whole):
         limits = " for all units and regions" if needs.whole else ""
         raise Forbidden(f"needs the role {' or '.join(sorted(needs.roles))}{limits}")
-    caller.purpose = _purpose(request, needs)
+    if not caller.linked:
+        caller.purpose = _purpose(request, needs)
 
 
 def _purpose(request: web.Request, needs: Needs) -> str | None:

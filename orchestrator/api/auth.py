@@ -13,7 +13,7 @@ from aiohttp.typedefs import Middleware
 from orchestrator.api.registry import SERVICES
 from orchestrator.domain.grants import Caller, calling, current
 from orchestrator.domain.problems import Problem, Unauthorized
-from orchestrator.services import audit, tokens
+from orchestrator.services import audit, recording_links, tokens
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,6 +45,27 @@ async def _audited(caller: Caller, handler: Next, request: web.Request) -> web.S
     return response
 
 
+async def _linked(request: web.Request, text: str, source: str) -> Caller:
+    """Who made the link, if it is one for this path and its maker's token is still good. Raises Unauthorized, with a
+    row of the audit log where it is known whose link it was."""
+    services, now = request.app[SERVICES], time.time()
+    link = recording_links.read(services.secrets, request.path, text)
+    if link is None:
+        services.gate.bad_bearer(text[:200], source)
+        raise Unauthorized("the link is not good for this")
+    async with services.database.read() as session:
+        known = await tokens.again(session, link.token_id, now)
+    caller = link.caller() if known is None else known
+    caller.source, caller.thing = source, request.path.removeprefix("/api/v1/")
+    caller.purpose, caller.linked, caller.noting = link.purpose, True, partial(audit.note, services.database)
+    if known is None or link.expires_at <= now:
+        caller.recorded, caller.action = True, "recordings_link"
+        with calling(caller):
+            await caller.note("link_expired")
+        raise Unauthorized("the link has expired")
+    return caller
+
+
 def middleware(public_paths: frozenset[str]) -> Middleware:
     @web.middleware
     async def authenticate(request: web.Request, handler: Next) -> web.StreamResponse:
@@ -52,6 +73,10 @@ def middleware(public_paths: frozenset[str]) -> Middleware:
         if request.path in public_paths:
             with calling(Caller("", "", (), source=source)):
                 return await handler(request)
+        if "Authorization" not in request.headers and request.method == "GET" and "link" in request.query:
+            linked = await _linked(request, request.query["link"], source)
+            with calling(linked):
+                return await _audited(linked, handler, request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("a bearer token is needed")

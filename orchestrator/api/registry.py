@@ -162,9 +162,8 @@ def _adapt(route: Route, resource: Route | None) -> Callable[[web.Request], Awai
                 raise one(name, NUL)
         if "request" in wanted:
             arguments["request"] = request
-        asked = {
-            name: value for name, value in request.query.items() if not (route.needs.purpose and name == "purpose")
-        }
+        given_apart = ("purpose", "link") if route.needs.purpose else ()
+        asked = {name: value for name, value in request.query.items() if name not in given_apart}
         if route.query is not None:
             arguments["query"] = _validate(route.query, asked)
         elif asked:
@@ -281,7 +280,10 @@ def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schema.get("$defs", {}),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "link": {"type": "apiKey", "in": "query", "name": "link"},
+            },
         },
         "security": [{"token": []}],
     }
@@ -335,7 +337,8 @@ def _operation(route: Route, resource: Route | None, refs: Any, definitions: dic
     if route.public:
         operation["security"] = []
     else:
-        operation["security"] = [{"token": []}]
+        links: list[dict[str, Any]] = [{"link": []}] if route.media_type == "audio/wav" else []
+        operation["security"] = [{"token": []}, *links]
         operation["x-roles"] = sorted(route.needs.roles)
     return operation
 

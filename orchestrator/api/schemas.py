@@ -222,6 +222,12 @@ class Recording(BaseModel):
     kind: str
 
 
+class RecordingLink(BaseModel):
+    url: str
+    """Path and query on this server; it says whose it is and why, sealed."""
+    expires_at: At
+
+
 class Voicemail(BaseModel):
     voicemail_id: str
     """Its recording's id, too."""

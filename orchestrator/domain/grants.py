@@ -82,6 +82,8 @@ class Caller:
     thing: str = ""
     """The path that was asked for, below ``/api/v1``."""
     purpose: str | None = None
+    linked: bool = False
+    """Comes by a sealed link, which says the purpose."""
     user_id: str | None = None
     """Of a user's session."""
     recorded: bool = False

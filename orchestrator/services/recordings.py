@@ -11,7 +11,7 @@ from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.models import RecordingRow
 from orchestrator.domain.problems import NotFound, PopRefused
 from orchestrator.services import commands, scope
-from pbx.wire.messages import ReadRecording
+from pbx.wire.messages import EraseRecording, ReadRecording
 
 CHUNK = 512 * 1024
 
@@ -21,6 +21,12 @@ async def get(session: AsyncSession, recording_id: str) -> RecordingRow:
     if row is None:
         raise NotFound("recording", recording_id)
     return row
+
+
+async def erase(bus: Bus, row: RecordingRow) -> None:
+    """Its POP destroys it and says so by an event. Raises PopRefused and what ``commands.send`` raises: then it is
+    still there."""
+    await commands.send(bus, row.pop_id, EraseRecording(recording_id=row.recording_id, call_id=row.call_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pbx.controller.witnesses import Witnesses
 from pbx.domain import events as ev
 from pbx.domain.asked import Asked
 from pbx.domain.call import Call
-from pbx.domain.errors import EngineError, JournalError
+from pbx.domain.errors import EngineError, JournalError, RecordingDamaged
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, derive
@@ -75,7 +75,7 @@ class Pop:
         self.clock = clock
         self.engine_is_up = False
         self.calls: dict[CallId, CallActor] = {}
-        self._vault = vault
+        self.vault = vault
         self._legs: dict[LegId, CallActor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
@@ -124,6 +124,8 @@ class Pop:
         kept = self.journal.config()
         for key in sorted(kept, key=lambda key: (not key.startswith("prompt."), key)):  # flows name prompts
             self._apply(key, kept[key])
+        if back := await asyncio.to_thread(self.vault.forget, self.journal.erased_recordings()):
+            log.error("ALARM %d erased recordings had come back, from a backup; they were destroyed again", back)
         self._readoption.rebuild()
         self.callbacks.start(self._readoption.callbacks())
         self.journal.on_written(self._written)
@@ -425,7 +427,7 @@ class Pop:
             case wire.ParkCall() as park:
                 return await self.parking.park(request.idempotency_key, park)
             case wire.EraseRecording() as erasing:
-                return await recording_commands.erase(self._vault, self.journal, self.clock, erasing)
+                return await recording_commands.erase(self.vault, self.journal, self.clock, erasing)
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 
@@ -453,9 +455,15 @@ class Pop:
     async def _read(self, read: wire.ReadRecording) -> wire.CommandReply:
         from_byte, length = max(0, read.offset), min(max(0, read.length), MAX_READ)
         try:
-            blob, size = await asyncio.to_thread(self._vault.read, RecordingId(read.recording_id), from_byte, length)
+            blob, size = await asyncio.to_thread(self.vault.read, RecordingId(read.recording_id), from_byte, length)
         except KeyError:
             return wire.CommandReply(error_id="unknown-recording", detail="this POP does not have that recording")
+        except RecordingDamaged as error:
+            log.error("ALARM recording %s does not open: %s", read.recording_id, error)
+            return wire.CommandReply(error_id="recording_damaged", detail="the recording is not what was sealed")
+        except OSError as error:
+            log.warning("recording %s could not be read: %s", read.recording_id, error)
+            return wire.CommandReply(error_id="recording_unreadable", detail="the vault cannot be read now")
         return wire.CommandReply(blob=blob, total_size=size)
 
     @property

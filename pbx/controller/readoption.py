@@ -13,11 +13,13 @@ from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.reconciler import NotFollowed, Rebuilt
 from pbx.domain import events as ev
+from pbx.domain.e164 import E164
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, CallbackId, CallId, LegId, RecordingId
 from pbx.ports.journal import LiveCall
 from pbx.ports.media_engine import EngineSnapshot
+from pbx.wire.codec import project_call
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +130,7 @@ class Readoption:
         known = {recording for one in calls.values() for recording in one.expected.recordings}
         known |= {recording for one in self._unfollowed for recording, _ in one.recordings}
         for recording_id in sorted(files - known):
-            self._stray(recording_id)
+            self._spawn(self._stray(recording_id), f"stray-{recording_id}")
         if calls or self._unfollowed:
             log.info("%d calls taken up, %d could not be followed", len(calls), len(self._unfollowed))
 
@@ -156,11 +158,29 @@ class Readoption:
         else:
             lose()
 
-    def _stray(self, recording_id: RecordingId) -> None:
-        """A capture that belongs to no live call: one that could not be placed stays; one without a grant does not."""
-        if not self._services.journal.knows_recording(recording_id):
+    async def _stray(self, recording_id: RecordingId) -> None:
+        """A capture that belongs to no live call: one that could not be placed is placed now; one that nobody granted
+        is destroyed."""
+        journal, recorder = self._services.journal, self._services.recorder
+        call_id = journal.call_of_recording(recording_id)
+        if call_id is None:
             log.error("a recording that nobody has granted was destroyed")
-            self._services.recorder.destroy(recording_id)
+            recorder.destroy(recording_id)
+            return
+        cdr = project_call(call_id, journal.read_call(call_id))
+        did = self._config.dids.get(E164(cdr.did)) if cdr.did is not None else None
+        for record in cdr.recordings:
+            if record.recording_id == recording_id:
+                region = record.region or (did.region if did is not None else "")
+                ended = await recorder.place(recording_id, region, record.discarded)
+                if ended.size_bytes or ended.discarded:
+                    await self._note(call_id, [ended])
+
+    async def _note(self, call_id: CallId, events: list[ev.Event]) -> None:
+        try:
+            await self._services.journal.append(call_id, events)
+        except JournalError as error:
+            log.error("ALARM journal refused what a restart found of call %s: %s", call_id, error)
 
     # --- calls that cannot be followed --------------------------------------------------------------------------------
 
@@ -182,10 +202,7 @@ class Readoption:
             events.append(await services.recorder.stop(recording_id, leg_id, discard=False))
         cause = HangupCause.RECOVERY_ON_TIMER_EXPIRY
         events.append(ev.CallEnded(at=clock(), reason=ev.EndReason.INTERRUPTED, cause=cause, ended_at=clock()))
-        try:
-            await services.journal.append(one.call_id, events)
-        except JournalError as error:
-            log.error("ALARM journal refused the end of call %s: %s", one.call_id, error)
+        await self._note(one.call_id, events)
 
     async def _hang_up(self, legs: set[LegId]) -> None:
         for leg_id in sorted(legs):

@@ -63,3 +63,7 @@ class LookupFailed(CallplaneError):
         super().__init__(reason)
         self.reason = reason
         self.status = status
+
+
+class RecordingDamaged(CallplaneError):
+    """A sealed recording is not what was sealed, or not what and where it should be. Nothing of it is given out."""

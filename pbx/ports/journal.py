@@ -66,8 +66,11 @@ class Journal(Protocol):
     def config_before(self, change: int) -> dict[str, ConfigEntry]:
         """What was in force before that change."""
 
-    def knows_recording(self, recording_id: RecordingId) -> bool:
-        """Whether any event says that it began. Reads all events."""
+    def call_of_recording(self, recording_id: RecordingId) -> CallId | None:
+        """Whose events say that it began; None: no call's. Reads all events."""
+
+    def erased_recordings(self) -> list[RecordingId]:
+        """All that were erased here, as far as the journal goes back."""
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pbx.wire.messages import CommandReply, CommandRequest, ConfigEntry, Heartbeat
+from pbx.wire.messages import CommandReply, CommandRequest, ConfigEntry, ErasedRecordings, Heartbeat
 
 
 class LinkHandler(Protocol):
@@ -31,6 +31,10 @@ class Link(Protocol):
 
     async def prompt(self, sha256: str) -> bytes | None:
         """A prompt's sound as A-law; None while the centre cannot be asked, or when it does not have it."""
+
+    async def erased(self, after: int) -> ErasedRecordings | None:
+        """What the centre knows to have been erased here, after ``upto`` of the answer before; None while it cannot be
+        asked."""
 
     @property
     def connected(self) -> bool: ...

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pbx.domain.consent import RecordingGrant
-from pbx.domain.errors import EngineError
+from pbx.domain.errors import EngineError, EngineRefused
 from pbx.domain.events import RecordingEnded
 from pbx.domain.ids import LegId, RecordingId
 from pbx.ports.media_engine import Clock, MediaEngine
-from pbx.ports.vault import Stored, Vault
+from pbx.ports.vault import Erased, Stored, Vault
 from pbx.recording.silence import SilenceMeter
 
 LOOK_S = 0.5
@@ -44,7 +44,11 @@ class Recorder:
         return self._directory / f"{recording_id}.raw"
 
     async def start(self, recording_id: RecordingId, leg_id: LegId, grant: RecordingGrant, region: str) -> None:
-        """Raises EngineError when the media server does not record; then nothing is captured."""
+        """Raises EngineError when the media server does not record, or recordings of the region must not rest here;
+        then nothing is captured."""
+        if not self._vault.takes(region):
+            log.error("ALARM recording %s is not made: those of region %r must not rest here", recording_id, region)
+            raise EngineRefused("recordings of this region must not rest at this POP")
         self._regions[recording_id] = region
         try:
             await self._engine.start_recording(recording_id, leg_id, grant, self._raw(recording_id))
@@ -64,6 +68,10 @@ class Recorder:
     def destroy(self, recording_id: RecordingId) -> None:
         """What was captured under no grant. Whoever still writes to it writes to nothing."""
         self._raw(recording_id).unlink(missing_ok=True)
+
+    async def place(self, recording_id: RecordingId, region: str, discard: bool) -> RecordingEnded:
+        """What an earlier controller has captured and nobody writes to any more: placed or destroyed, like ``stop``."""
+        return await self._end(recording_id, region, discard)
 
     async def erase(self, recording_id: RecordingId) -> None:
         """Destroy one that was placed; one that is gone already is. Raises OSError."""
@@ -103,15 +111,18 @@ class Recorder:
         if watch is not None:
             watch.cancel()
         region = self._regions.pop(recording_id, "")
-        raw = self._raw(recording_id)
         try:
             await self._engine.stop_recording(recording_id, leg_id)
         except EngineError as error:
             log.warning("recording %s: the media server did not confirm its end: %s", recording_id, error)
+        return await self._end(recording_id, region, discard)
+
+    async def _end(self, recording_id: RecordingId, region: str, discard: bool) -> RecordingEnded:
+        raw = self._raw(recording_id)
         try:
             return await asyncio.to_thread(self._finish, recording_id, region, raw, discard)
         except (OSError, ValueError) as error:
-            log.error("recording %s could not be placed, it stays at %s: %s", recording_id, raw, error)
+            log.error("ALARM recording %s could not be placed, it stays at %s: %s", recording_id, raw, error)
             return self._ended(recording_id, region)
 
     def _finish(self, recording_id: RecordingId, region: str, raw: Path, discard: bool) -> RecordingEnded:
@@ -125,8 +136,14 @@ class Recorder:
             )
         if discard or raw.stat().st_size == 0:
             raw.unlink()
+            with contextlib.suppress(KeyError):  # of a controller that died while it placed it
+                self._vault.erase(recording_id)
             return self._ended(recording_id, region, discarded=True)
-        return self._stored(recording_id, region, self._vault.store(recording_id, region, raw))
+        try:
+            return self._stored(recording_id, region, self._vault.store(recording_id, region, raw))
+        except Erased as erased:
+            log.info("recording %s: %s", recording_id, erased)
+            return self._ended(recording_id, region, discarded=True)
 
     def _stored(self, recording_id: RecordingId, region: str, stored: Stored) -> RecordingEnded:
         return RecordingEnded(

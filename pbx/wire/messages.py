@@ -196,6 +196,19 @@ class PromptRequest(Wire, frozen=True):
     offset: int = 0
 
 
+class ErasedRequest(Wire, frozen=True):
+    """A POP asks what was erased there, after what it was told before."""
+
+    after: int = 0
+
+
+class ErasedRecordings(Wire, frozen=True):
+    recording_ids: list[str]
+    upto: int
+    """``after`` of the next request."""
+    more: bool = False
+
+
 class PromptChunk(Wire, frozen=True):
     """A part of it; ``total_size`` 0: there is no such prompt."""
 

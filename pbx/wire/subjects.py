@@ -25,6 +25,11 @@ def prompts(pop_id: str) -> str:
     return f"callplane.{pop_id}.prompts"
 
 
+def erased(pop_id: str) -> str:
+    """Request subject on which the centre tells a POP what was erased there."""
+    return f"callplane.{pop_id}.erased"
+
+
 def config_bucket(pop_id: str) -> str:
     """Key-value bucket with one key per entity: ``did.49305550100``, ``queue.<id>``, ``agent.<id>``, ``flow.<id>``."""
     return f"config_{pop_id}"

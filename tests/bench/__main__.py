@@ -25,6 +25,7 @@ BENCHMARKS = {
     "sync": "tests.bench.sync",
     "ingest": "tests.bench.ingest",
     "api": "tests.bench.api",
+    "vault": "tests.bench.vault",
 }
 """``make bench-NAME`` -> module."""
 NEED_FREESWITCH = {"call-freeswitch"}

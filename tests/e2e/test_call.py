@@ -68,6 +68,13 @@ async def test_the_call(stack: Stack, called: str) -> None:
     assert contains_tone(right, rate, AGENT_HZ)
     assert tone_level_db(left, rate, AGENT_HZ) < ABSENT_DB
     assert tone_level_db(right, rate, CALLER_HZ) < ABSENT_DB
+    # What rests at the POP is sealed, and nothing else of it is there.
+    [at_rest] = recordings_on_disk(stack.pop)
+    sealed = at_rest.read_bytes()
+    assert (at_rest.name, sealed[:8]) == (f"{recording['recording_id']}.sealed", b"CPSEALED")
+    assert wav[20_000:20_064] not in sealed
+    part = await stack.api.download(f"recordings/{recording['recording_id']}/content", {"Range": "bytes=20000-20063"})
+    assert part == wav[20_000:20_064]
     # The agent went through wrap-up and is idle again.
     agent = stack.agents["anna"].agent_id
     wrapped = await stack.event("AgentChanged", agent_id=agent, state="WRAP_UP")

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import aiohttp
@@ -76,8 +77,9 @@ class Api:
                 raise ApiProblem("PUT", path, answer.status, await answer.text())
             return await answer.json()
 
-    async def download(self, path: str) -> bytes:
-        async with self._session.get(f"{self.url}/api/v1/{path}", headers=self._headers) as answer:
+    async def download(self, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        asked = {**self._headers, **headers}
+        async with self._session.get(f"{self.url}/api/v1/{path}", headers=asked) as answer:
             if answer.status >= 400:
                 raise ApiProblem("GET", path, answer.status, await answer.text())
             return await answer.read()

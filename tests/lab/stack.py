@@ -20,6 +20,7 @@ from dialplans import prompts
 from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Engine, Pop, Trunk
+from pbx.recording import region_keys
 from tests.lab.api import Api, ApiProblem
 from tests.lab.errors import LabError, log_tail, wait_until
 from tests.lab.flows import FLOW
@@ -423,8 +424,16 @@ def start_controller(
     if centre is not None:
         env |= {"CALLPLANE_POP_BUS_URL": f"nats://{centre.address}:{BUS_PORT}", "CALLPLANE_POP_KEY": key}
         env["CALLPLANE_POP_LOOKUP_ORIGINS"] = json.dumps([f"http://{centre.address}:{CRM_PORT}"])
+    make_vault_key(pop)
     env |= more
     return pop.spawn([sys.executable, "-m", "pbx", "run"], name="controller", env=env, cwd=ROOT)
+
+
+def make_vault_key(pop: Host) -> None:
+    """As whoever provisions a POP does once."""
+    path = pop.state_dir / "controller" / "vault.keys"
+    if not path.exists():
+        region_keys.add(path, "eu")
 
 
 def uploaded_prompts(pop: Host) -> Path:

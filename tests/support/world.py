@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from dialplans.prompts import texts_of
 from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
-from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import PlannedNumbers, dialling_of, holidays_of
+from pbx.bootstrap import PlannedNumbers, dialling_of, fresh_vault, holidays_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
@@ -23,7 +23,7 @@ from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.flow import parse
-from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId
+from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId, RecordingId
 from pbx.ports.link import Link
 from pbx.ports.media_engine import Clock
 from pbx.recording.recorder import Recorder
@@ -117,7 +117,7 @@ class World:
     def _build(self) -> None:
         """A controller on the journal and the media server that are there."""
         self.journal = SqliteJournal(self.directory / "journal.sqlite")
-        vault = DiskVault(self.vault_root, frozenset({"eu"}))
+        self.vault = vault = fresh_vault(self.directory, {"eu"})
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
         self.config = ConfigStore(self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE")))
         self.pop = Pop(
@@ -144,6 +144,7 @@ class World:
         go on."""
         self.dead, self.regimes = True, self.config.regimes
         self.engine.cut()
+        self._end_threads()
         pop, journal = self.pop, self.journal
         for actor in pop.calls.values():
             actor.halt()
@@ -158,6 +159,15 @@ class World:
         journal._waiters.clear()
         journal._stop.set()
         journal._db.close()
+
+    @staticmethod
+    def _end_threads() -> None:
+        """A process takes its threads along. Here one that seals comes to its end, before the next controller looks."""
+        loop = asyncio.get_running_loop()
+        executor: Executor | None = getattr(loop, "_default_executor", None)
+        if executor is not None:
+            executor.shutdown(wait=True)
+            loop._default_executor = None  # type: ignore[attr-defined]
 
     def kill_at_commit(self, number: int, written: bool) -> None:
         """The controller dies at its next commit but ``number``: just after it, or just before."""
@@ -184,6 +194,7 @@ class World:
         else:
             self.dead, self.regimes, self.engine.outlives = True, self.config.regimes, True
             await self.pop.stop()
+            self._end_threads()
         await asyncio.sleep(0)
 
     async def live(self) -> None:
@@ -310,6 +321,14 @@ class World:
 
     def kinds(self, caller: Caller) -> list[str]:
         return [envelope.kind for envelope in self.journal.read_call(self.call_id(caller))]
+
+    def unsealed(self, recording_id: str) -> Path:
+        """A WAV file of what the vault has."""
+        blob, size = self.vault.read(RecordingId(recording_id), 0, 1 << 30)
+        assert len(blob) == size
+        path = self.directory / f"{recording_id}.wav"
+        path.write_bytes(blob)
+        return path
 
     def files(self) -> list[str]:
         """All recording files, under way or finished."""

@@ -53,7 +53,7 @@ async def test_the_whole_call(tmp_path: Path) -> None:
         assert consent.played_ms == 2000
         [recording] = cdr.recordings
         assert recording.region == "eu"
-        assert world.files() == [f"{recording.recording_id}.wav"]
+        assert world.files() == [f"{recording.recording_id}.sealed"]
         assert recording.duration_ms == pytest.approx(5000, abs=1000)
         assert not world.engine.legs
         assert not world.engine.bridges

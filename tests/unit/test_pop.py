@@ -259,6 +259,9 @@ class PromptLink:
     async def stop(self) -> None:
         self.connected = False
 
+    async def erased(self, after: int) -> None:
+        return None
+
     async def prompt(self, sha256: str) -> bytes | None:
         return self.sound if self.gives and hashlib.sha256(self.sound).hexdigest() == sha256 else None
 

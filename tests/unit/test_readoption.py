@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 
 from pbx.adapters.memory.engine import Answer, Caller, Phone
+from pbx.adapters.vault.sealed import SealedVault
 from pbx.controller import reconciler
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.e164 import cli_of
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import LegId
+from pbx.domain.ids import LegId, derive
 from pbx.wire import messages as wire
 from tests.support.world import DID, SHORT_FLOW, World
 
@@ -304,7 +306,7 @@ async def test_talking_parties_hear_nothing_and_the_recording_is_one_file(tmp_pa
         assert recording.recording_id == recording_id
         assert recording.duration_ms == pytest.approx(20_100, abs=300)
         assert cdr.talk_s == pytest.approx(20.1, abs=0.5)
-        assert world.files() == [f"{recording_id}.wav"]
+        assert world.files() == [f"{recording_id}.sealed"]
         assert (cdr.end_reason, len(cdr.talks)) == ("caller_hung_up", 1)
 
 
@@ -324,7 +326,7 @@ async def test_a_recording_can_be_stopped_and_paused_after_a_restart(tmp_path: P
         assert scene.caller.hears == "talk"
         assert world.engine.recorded == [recording_id]
         await scene.ends()
-        assert world.files() == [f"{recording_id}.wav"]
+        assert world.files() == [f"{recording_id}.sealed"]
 
 
 async def test_agent_hangs_up_while_nobody_is_there(tmp_path: Path, kill: bool) -> None:
@@ -354,7 +356,7 @@ async def test_both_hang_up_while_nobody_is_there(tmp_path: Path, kill: bool) ->
         assert cdr.end_reason == "caller_hung_up"
         [recording] = cdr.recordings
         assert recording.duration_ms == pytest.approx(3000, abs=300)
-        assert world.files() == [f"{recording.recording_id}.wav"]
+        assert world.files() == [f"{recording.recording_id}.sealed"]
 
 
 async def test_hold_and_mute_stay(tmp_path: Path, kill: bool) -> None:
@@ -496,7 +498,7 @@ async def test_a_recording_that_was_placed_before_the_controller_could_say_so(tm
         await world.run(2)
         await world.die(kill=kill)
         await world.engine.stop_recording(recording_id, scene.caller.leg_id)
-        placed = world.pop._vault.store(recording_id, "eu", world.recordings / f"{recording_id}.raw")
+        placed = world.pop.vault.store(recording_id, "eu", world.recordings / f"{recording_id}.raw")
         await world.live()
         cdr = await scene.ends()
         [recording] = cdr.recordings
@@ -558,7 +560,7 @@ async def test_people_in_a_call_that_cannot_be_followed_talk_on(tmp_path: Path, 
         assert world.state("anna")[2] == "IDLE"
         cdr = world.cdr(world.call_id(scene.caller))
         assert cdr.end_reason == "interrupted"
-        assert world.files() == [f"{recording_id}.wav"]
+        assert world.files() == [f"{recording_id}.sealed"]
         assert [one.discarded for one in cdr.recordings] == [False]
         scene.caller.hang_up()
         await world.until(lambda: not world.engine.legs)
@@ -638,3 +640,61 @@ async def test_hidden_digits_that_are_lost_end_the_call(tmp_path: Path, kill: bo
         await world.live()
         await world.until(lambda: scene.caller.cause is not None)
         assert (await scene.ends()).end_reason == "interrupted"
+
+
+# --- captures that outlived their calls -------------------------------------------------------------------------------
+
+
+async def test_what_could_not_be_placed_is_placed_by_the_next_controller(
+    tmp_path: Path, kill: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full when the call ended; its record then says what the vault has."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Restart(world, kill)
+        await scene.talks()
+        [recording_id] = world.engine.recordings
+        await world.run(4)
+        with monkeypatch.context() as full:
+            full.setattr(SealedVault, "store", _no_space)
+            scene.caller.hang_up()
+            [recording] = (await world.ended(scene.caller)).recordings
+            assert (recording.size_bytes, recording.discarded) == (0, False)
+            assert world.files() == [f"{recording_id}.raw"]
+            await scene.restart()
+            await world.run(5)
+            assert world.files() == [f"{recording_id}.raw"], "still full"
+        await scene.restart()
+        await world.until(lambda: world.files() == [f"{recording_id}.sealed"])
+        await world.run(5)
+        [recording] = world.cdr(world.call_id(scene.caller)).recordings
+        assert recording.duration_ms == pytest.approx(4000, abs=300)
+        assert world.unsealed(recording_id).stat().st_size == recording.size_bytes
+        assert world.kinds(scene.caller).count("RecordingEnded") == 2
+
+
+async def test_what_nobody_granted_is_destroyed(tmp_path: Path, kill: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """And what was withdrawn, where the controller died before it had destroyed it."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Restart(world, kill)
+        await scene.talks()
+        [recording_id] = world.engine.recordings
+        await world.run(2)
+        raw = world.recordings / f"{recording_id}.raw"
+        kept = raw.read_bytes()
+        call_id = world.call_id(scene.caller)
+        assert await world.command(wire.StopCallRecording(call_id=call_id, by="caller")) is None
+        await world.until(lambda: world.files() == [])
+        await scene.ends()
+        [record] = world.cdr(world.call_id(scene.caller)).recordings
+        assert record.discarded
+        raw.write_bytes(kept)
+        (world.recordings / f"{derive(5.0, 'nobody')}.raw").write_bytes(b"said")
+        await scene.restart()
+        await world.until(lambda: world.files() == [])
+        assert "nobody has granted" in caplog.text
+        [record] = world.cdr(world.call_id(scene.caller)).recordings
+        assert record.discarded
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "no space left on device")

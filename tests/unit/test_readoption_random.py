@@ -155,7 +155,7 @@ class Day:
         assert world.journal.live_calls() == []
         assert len(world.engine.recorded) == len(set(world.engine.recorded))
         placed = [one.recording_id for one in cdr.recordings if not one.discarded]
-        assert world.files() == sorted(f"{recording}.wav" for recording in placed)
+        assert world.files() == sorted(f"{recording}.sealed" for recording in placed)
         states = {name: world.state(name)[2] for name in self.phones}
         assert set(states.values()) == {"IDLE"}, states
         assert world.state("boss")[:2] == ("NOT_READY", "MEETING")

@@ -160,7 +160,7 @@ async def test_a_message_goes_on_in_the_same_file(tmp_path: Path, kill: bool) ->
         [recording] = cdr.recordings
         assert recording.recording_id == recording_id
         assert recording.duration_ms == pytest.approx(6000, abs=300)
-        assert world.files() == [f"{recording_id}.wav"]
+        assert world.files() == [f"{recording_id}.sealed"]
 
 
 @KILL

@@ -10,7 +10,7 @@ import pytest
 
 from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.journal.sqlite import SqliteJournal
-from pbx.adapters.vault.disk import DiskVault
+from pbx.bootstrap import fresh_vault
 from pbx.controller.expected import Expected
 from pbx.controller.reconciler import adopt_agents, adopt_wait
 from pbx.domain import commands as cmd
@@ -107,8 +107,8 @@ async def test_former_configuration_goes_with_the_calls(tmp_path: Path) -> None:
 async def test_which_recordings_are_known(journal: SqliteJournal) -> None:
     recording = RecordingId(derive(1.0, "recording"))
     await journal.append(CALL, (ev.RecordingStarted(at=1.0, recording_id=recording, leg_id=LegId("in")),))
-    assert journal.knows_recording(recording)
-    assert not journal.knows_recording(RecordingId(derive(1.0, "another")))
+    assert journal.call_of_recording(recording) == CALL
+    assert journal.call_of_recording(RecordingId(derive(1.0, "another"))) is None
 
 
 def test_hidden_values(tmp_path: Path) -> None:
@@ -132,12 +132,10 @@ def test_hidden_values(tmp_path: Path) -> None:
 
 
 def test_what_the_vault_has(tmp_path: Path) -> None:
-    vault, raw = DiskVault(tmp_path / "vault", frozenset({"eu"})), tmp_path / "one.raw"
+    vault, raw = fresh_vault(tmp_path, {"eu"}), tmp_path / "one.raw"
     recording = RecordingId(derive(1.0, "recording"))
     assert vault.find(recording) is None
     raw.write_bytes(b"\x01\x02\x03\x04" * 8000)
-    (tmp_path / "vault" / "eu").mkdir()
-    (tmp_path / "vault" / "eu" / f"{recording}.part").write_bytes(b"of a controller that died")
     assert vault.find(recording) is None
     stored = vault.store(recording, "eu", raw)
     assert vault.find(recording) == stored

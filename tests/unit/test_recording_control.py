@@ -50,7 +50,7 @@ class Recorded(Scene):
 
     def sound(self, recording_id: str) -> list[tuple[bool, bool]]:
         """Of each whole second: whether the caller's side has sound in its middle, and whether the agent's has."""
-        data, size = self.world.pop._vault.read(RecordingId(recording_id), 0, 1 << 24)
+        data, size = self.world.pop.vault.read(RecordingId(recording_id), 0, 1 << 24)
         assert len(data) == size
         with wave.open(io.BytesIO(data)) as file:
             assert (file.getnchannels(), file.getframerate()) == (2, 8000)
@@ -225,7 +225,7 @@ async def test_a_disk_that_refuses_to_destroy_is_an_alarm_and_the_call_ends(
         def refuses(_: RecordingId) -> None:
             raise OSError("no")
 
-        monkeypatch.setattr(world.pop._vault, "erase", refuses)
+        monkeypatch.setattr(world.pop.vault, "erase", refuses)
         await scene.withdraws("api")
         assert "ALARM" in caplog.text
         [recording] = (await scene.finish()).recordings

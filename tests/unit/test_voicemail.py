@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import pytest
 
 from pbx.adapters.memory.engine import Callee, Caller
 from pbx.adapters.memory.legs import Tone
-from pbx.adapters.vault.disk import DiskVault
+from pbx.adapters.vault.sealed import SealedVault
+from pbx.bootstrap import fresh_vault
 from pbx.domain import events as ev
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import GrantKind, MessageEvidence, Regime, RegimeTable, grant_message
@@ -73,8 +73,8 @@ async def test_a_message_by_terminator_is_in_the_vault_with_its_evidence(tmp_pat
         assert (message.language, message.played_ms) == ("de", 2000)
         assert (recording.region, recording.discarded) == ("eu", False)
         assert recording.duration_ms == pytest.approx(5000, abs=200)
-        assert world.files() == [f"{recording.recording_id}.wav"]
-        (left, right), rate = read_wav(world.vault_root / "eu" / f"{recording.recording_id}.wav")
+        assert world.files() == [f"{recording.recording_id}.sealed"]
+        (left, right), rate = read_wav(world.unsealed(recording.recording_id))
         assert contains_tone(left, rate, 700)
         assert not np.any(right)
         assert cdr.consents == []
@@ -205,25 +205,32 @@ def _full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def store(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr(DiskVault, "store", store)
+    monkeypatch.setattr(SealedVault, "store", store)
 
 
-def _no_vault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_whose_region_is_not_served_is_never_captured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The POP's vault takes recordings of other regions only."""
-    world.pop._services.recorder._vault = DiskVault(world.vault_root, frozenset({"us"}))
+    async with World(tmp_path, mailbox()) as world:
+        world.pop._services.recorder._vault = fresh_vault(world.directory / "elsewhere", {"us"})
+        caller = await at_the_tone(world)
+        await world.until(lambda: caller.hears == "de/goodbye")
+        cdr = await world.ended(caller)
+        assert (outcome(cdr), cdr.nodes, world.files()) == ((None, "not_recorded"), ["node", "bad"], [])
+        assert world.engine.recorded == []
+        assert "ALARM" in caplog.text
 
 
-@pytest.mark.parametrize("fault", [_full, _no_vault])
 @pytest.mark.parametrize("how", ["hang_up", "terminator"])
 async def test_a_message_that_cannot_be_stored(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    fault: Callable[[World, pytest.MonkeyPatch], None],
     how: str,
 ) -> None:
     async with World(tmp_path, mailbox()) as world:
-        fault(world, monkeypatch)
+        _full(world, monkeypatch)
         caller = await speaking(world)
         await world.run(3)
         if how == "hang_up":

@@ -33,6 +33,7 @@ def permissions(pop_id: str) -> dict[str, Any]:
                 subjects.events(pop_id),
                 subjects.heartbeat(pop_id),
                 subjects.prompts(pop_id),
+                subjects.erased(pop_id),
                 f"$JS.API.DIRECT.GET.KV_{subjects.config_bucket(pop_id)}",
             ]
         },

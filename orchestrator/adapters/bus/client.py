@@ -24,8 +24,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from orchestrator.adapters.bus.accounts import CENTRE_INBOX
 from orchestrator.domain.problems import PopTimeout, PopUnreachable
 from pbx.wire import subjects
+from pbx.wire.base import Wire
 from pbx.wire.config_bucket import OPERATION_HEADER, REVISION_HEADER
-from pbx.wire.messages import CommandReply, CommandRequest, Heartbeat, PromptChunk, PromptRequest
+from pbx.wire.messages import (
+    CommandReply,
+    CommandRequest,
+    ErasedRecordings,
+    ErasedRequest,
+    Heartbeat,
+    PromptChunk,
+    PromptRequest,
+)
 
 if TYPE_CHECKING:
     from telemetry.traces import Traces
@@ -85,11 +94,12 @@ class Bus:
         address: Address,
         on_heartbeat: Callable[[Heartbeat], None],
         prompt: Callable[[PromptRequest], Awaitable[PromptChunk]],
+        erased: Callable[[str, ErasedRequest], Awaitable[ErasedRecordings]] | None = None,
         traces: Traces | None = None,
     ) -> None:
-        """``prompt`` answers POPs that ask for one."""
+        """``prompt`` answers POPs that ask for one, ``erased`` those that ask what was erased there."""
         self._address, self._traces = address, traces
-        self._on_heartbeat, self._prompt = on_heartbeat, prompt
+        self._on_heartbeat, self._prompt, self._erased = on_heartbeat, prompt, erased
         self._answering: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
@@ -152,6 +162,7 @@ class Bus:
         self._consumer = await self._js.pull_subscribe_bind(consumer="ingest", stream=subjects.EVENT_STREAM)
         await self._client.subscribe("callplane.*.heartbeat", cb=self._heartbeat)
         await self._client.subscribe("callplane.*.prompts", queue="centre", cb=self._prompt_asked)
+        await self._client.subscribe("callplane.*.erased", queue="centre", cb=self._erased_asked)
         await self._client.flush(3)
         self.session += 1
         self._connected.set()
@@ -194,15 +205,30 @@ class Bus:
         self._on_heartbeat(heartbeat)
 
     async def _prompt_asked(self, message: Msg) -> None:
-        task = asyncio.create_task(self._give_prompt(message))
+        self._answer(self._give_prompt, message)
+
+    async def _give_prompt(self, data: bytes, _pop_id: str) -> PromptChunk:
+        return await self._prompt(msgspec.json.decode(data, type=PromptRequest))
+
+    async def _erased_asked(self, message: Msg) -> None:
+        if self._erased is not None:
+            self._answer(self._tell_erased, message)
+
+    async def _tell_erased(self, data: bytes, pop_id: str) -> ErasedRecordings:
+        if self._erased is None:
+            raise BusDown
+        return await self._erased(pop_id, msgspec.json.decode(data, type=ErasedRequest))
+
+    def _answer(self, give: Callable[[bytes, str], Awaitable[Wire]], message: Msg) -> None:
+        task = asyncio.create_task(self._give(give, message))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _give_prompt(self, message: Msg) -> None:
-        """A POP that gets no answer asks again."""
+    async def _give(self, give: Callable[[bytes, str], Awaitable[Wire]], message: Msg) -> None:
+        """A POP that gets no answer asks again. Whose the subject is, only that POP may write to."""
         try:
-            chunk = await self._prompt(msgspec.json.decode(message.data, type=PromptRequest))
-            await message.respond(msgspec.json.encode(chunk))
+            answer = await give(message.data, message.subject.split(".")[1])
+            await message.respond(msgspec.json.encode(answer))
         except msgspec.MsgspecError as error:
             log.error("unreadable request on %s: %s", message.subject, error)
         except (*ERRORS, SQLAlchemyError) as error:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -247,6 +248,9 @@ class TokenRow(Base):
     created_at: Mapped[float] = mapped_column(Double)
 
 
+ERASED = text("kind = 'RecordingErased'")
+
+
 class EventRow(Base):
     """``id`` is the cursor of the live stream; (pop_id, journal_id, seq) is the event's identity."""
 
@@ -254,6 +258,7 @@ class EventRow(Base):
     __table_args__ = (
         UniqueConstraint("pop_id", "journal_id", "seq"),
         Index(None, "call_id", "pop_id", "seq"),
+        Index("ix_events_erased", "pop_id", "id", postgresql_where=ERASED, sqlite_where=ERASED),
         {"sqlite_autoincrement": True},
     )
 

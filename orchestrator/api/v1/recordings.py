@@ -6,22 +6,28 @@ import logging
 import re
 from typing import Literal
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 from sqlalchemy import select
 
 from orchestrator.adapters.db.models import RecordingRow
-from orchestrator.api.access import LISTENERS
+from orchestrator.api.access import COMPLIANCE, LISTENERS
 from orchestrator.api.errors import problem_response
 from orchestrator.api.filters import Id, Period, narrowed, within
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import PageOf, Recording, page_of, recording_of
+from orchestrator.api.schemas import PageOf, Recording, RecordingLink, page_of, recording_of
 from orchestrator.domain.grants import current
 from orchestrator.domain.problems import NotFound, Problem
-from orchestrator.services import recordings
+from orchestrator.services import recording_links, recordings
 from orchestrator.services.audit import READ
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
 
+_HEADERS = {
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 log = logging.getLogger(__name__)
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -58,13 +64,43 @@ async def get(services: Services, recording_id: str) -> Recording:
         return recording_of(await recordings.get(session, recording_id))
 
 
-async def content(services: Services, request: web.Request, recording_id: str) -> web.StreamResponse:
-    """The recording itself, streamed from its POP; caller left, agent right. One byte range may be asked for."""
+async def _there(services: Services, recording_id: str) -> RecordingRow:
     async with services.database.read() as session:
         row = await recordings.get(session, recording_id)
     if row.discarded:
         raise NotFound("recording_content", recording_id)
-    found = _RANGE.fullmatch(request.headers.get("Range", ""))
+    return row
+
+
+def _is_of(request: web.Request, row: RecordingRow) -> bool:
+    """Whether the range asked for is one of this very recording (If-Range); else all of it is answered."""
+    wanted = request.headers.get("If-Range")
+    return wanted is None or (bool(row.sha256) and wanted == f'"{row.sha256}"')
+
+
+async def link(services: Services, recording_id: str) -> RecordingLink:
+    """A link for a player that sends no headers: to this recording alone, in the caller's name and for the same
+    purpose, good for as long as it plays and ten minutes."""
+    return await link_to(services, "recordings", recording_id)
+
+
+async def link_to(services: Services, noun: str, recording_id: str) -> RecordingLink:
+    row = await _there(services, recording_id)
+    path = f"/api/v1/{noun}/{row.recording_id}/content"
+    text, expires_at = recording_links.make(services.secrets, path, current(), row.duration_ms or 0)
+    return RecordingLink(url=f"{path}?link={text}", expires_at=expires_at)  # type: ignore[arg-type]  # a time
+
+
+async def erase(services: Services, recording_id: str) -> None:
+    """Erase it for good: its POP destroys the key, so that no copy of it can be opened."""
+    row = await _there(services, recording_id)
+    await recordings.erase(services.bus, row)
+
+
+async def content(services: Services, request: web.Request, recording_id: str) -> web.StreamResponse:
+    """The recording itself, streamed from its POP; caller left, agent right. One byte range may be asked for."""
+    row = await _there(services, recording_id)
+    found = _RANGE.fullmatch(request.headers.get("Range", "")) if _is_of(request, row) else None
     first, last = found.groups() if found else ("", "")
     start = int(first) if first else 0
     length = int(last) - start + 1 if first and last else None
@@ -86,12 +122,13 @@ async def content(services: Services, request: web.Request, recording_id: str) -
     response = web.StreamResponse(status=206 if found else 200)
     response.content_type = "audio/wav"
     response.content_length = end - start
-    response.headers["Accept-Ranges"] = "bytes"
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(_HEADERS)
+    if row.sha256:
+        response.headers["ETag"] = f'"{row.sha256}"'
     if found:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         async for chunk in recordings.rest(services.bus, row, opened, end):
             await response.write(chunk)
     except Problem as problem:
@@ -100,6 +137,8 @@ async def content(services: Services, request: web.Request, recording_id: str) -
         if request.transport is not None:
             request.transport.abort()
         return response
+    except ClientConnectionResetError:
+        return response  # a player that seeks breaks off and asks for another range
     await response.write_eof()
     return response
 
@@ -118,3 +157,14 @@ def routes(registry: Registry) -> None:
         recorded=True,
         purpose=True,
     )(content)
+    registry.route("POST", one + "/link", tag="recordings", status=201, roles=LISTENERS, purpose=True)(link)
+    registry.route(
+        "DELETE",
+        one,
+        tag="recordings",
+        status=204,
+        problems=(409, 504),
+        roles=COMPLIANCE,
+        purpose=True,
+        checked="before",
+    )(erase)

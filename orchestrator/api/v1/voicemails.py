@@ -11,7 +11,7 @@ from orchestrator.adapters.db.models import VoicemailRow
 from orchestrator.api.access import LISTENERS, SUPERVISORS
 from orchestrator.api.filters import Id, Period, narrowed, within
 from orchestrator.api.registry import Registry
-from orchestrator.api.schemas import PageOf, Voicemail, page_of, voicemail_of
+from orchestrator.api.schemas import PageOf, RecordingLink, Voicemail, page_of, voicemail_of
 from orchestrator.api.v1 import recordings
 from orchestrator.services import voicemails
 from orchestrator.services.context import Services
@@ -58,6 +58,14 @@ async def content(services: Services, request: web.Request, voicemail_id: str) -
     return await recordings.content(services, request, voicemail_id)
 
 
+async def link(services: Services, voicemail_id: str) -> RecordingLink:
+    """A link for a player that sends no headers: to this message alone, in the caller's name and for the same
+    purpose, good for as long as it plays and ten minutes."""
+    async with services.database.read() as session:
+        await voicemails.get(session, voicemail_id)
+    return await recordings.link_to(services, "voicemails", voicemail_id)
+
+
 async def heard(services: Services, voicemail_id: str) -> None:
     """Somebody has heard it; the first time counts."""
     await voicemails.hear(services, voicemail_id)
@@ -82,6 +90,7 @@ def routes(registry: Registry) -> None:
         recorded=True,
         purpose=True,
     )(content)
+    registry.route("POST", one + "/link", tag="voicemails", status=201, roles=LISTENERS, purpose=True)(link)
     registry.route("POST", one + "/heard", tag="voicemails", status=204, roles=SUPERVISORS)(heard)
     registry.route(
         "DELETE", one, tag="voicemails", status=204, problems=(409, 504), roles=SUPERVISORS, checked="before"

@@ -27,7 +27,7 @@ from pbx.adapters.journal import live
 from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
-from pbx.domain.events import AgentChanged, CallbackEvent, Event
+from pbx.domain.events import AgentChanged, CallbackEvent, Event, RecordingErased
 from pbx.domain.ids import AgentId, CallId, RecordingId, derive
 from pbx.ports.journal import JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS events (
   at REAL NOT NULL,
   data BLOB NOT NULL
 ) STRICT;
+CREATE INDEX IF NOT EXISTS erased ON events (seq) WHERE kind = 'RecordingErased';
 CREATE TABLE IF NOT EXISTS config (key TEXT PRIMARY KEY, entry BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS config_history (
   n INTEGER PRIMARY KEY,
@@ -81,6 +82,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) ST
 """
 
 _AGENT = msgspec.json.Decoder(AgentChanged)
+_ERASED = msgspec.json.Decoder(RecordingErased)
 _ENTRY = msgspec.json.Decoder(ConfigEntry)
 
 Row = tuple[str | None, str, float, bytes]
@@ -274,10 +276,14 @@ class SqliteJournal:
         now: dict[str, bytes | None] = dict(self._db.execute("SELECT key, entry FROM config").fetchall())
         return self._read_config((now | live.former_config(self._db, change)).items())
 
-    def knows_recording(self, recording_id: RecordingId) -> bool:
+    def call_of_recording(self, recording_id: RecordingId) -> CallId | None:
         found = "kind IN ('RecordingStarted', 'RecordingEnded') AND instr(CAST(data AS TEXT), ?)"
-        row = self._db.execute(f"SELECT 1 FROM events WHERE {found} LIMIT 1", (recording_id,)).fetchone()  # noqa: S608
-        return row is not None
+        row = self._db.execute(f"SELECT call_id FROM events WHERE {found} LIMIT 1", (recording_id,)).fetchone()  # noqa: S608
+        return None if row is None else CallId(row[0])
+
+    def erased_recordings(self) -> list[RecordingId]:
+        rows = self._db.execute("SELECT data FROM events WHERE kind = 'RecordingErased' ORDER BY seq")
+        return [_ERASED.decode(data).recording_id for (data,) in rows]
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent that ever changed."""

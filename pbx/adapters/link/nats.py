@@ -26,7 +26,14 @@ from pbx.domain.errors import BadValue
 from pbx.ports.journal import Journal
 from pbx.ports.link import LinkHandler
 from pbx.wire import pop_key, subjects
-from pbx.wire.messages import EventBatch, EventEnvelope, PromptChunk, PromptRequest
+from pbx.wire.messages import (
+    ErasedRecordings,
+    ErasedRequest,
+    EventBatch,
+    EventEnvelope,
+    PromptChunk,
+    PromptRequest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +106,18 @@ class NatsLink:
             found += chunk.blob
             if len(found) >= chunk.total_size or not chunk.blob:
                 return bytes(found) or None
+
+    async def erased(self, after: int) -> ErasedRecordings | None:
+        client = self._client
+        if client is None:
+            return None
+        try:
+            ask = self._encoder.encode(ErasedRequest(after=after))
+            answer = await client.request(subjects.erased(self._pop_id), ask, timeout=ANSWER_S)
+            return msgspec.json.decode(answer.data, type=ErasedRecordings)
+        except (*ERRORS, msgspec.MsgspecError) as error:
+            log.warning("what was erased could not be asked (%s); trying on", type(error).__name__)
+            return None
 
     async def start(self, handler: LinkHandler) -> None:
         self._mirror = ConfigMirror(self._journal, handler)

@@ -13,8 +13,7 @@ from pathlib import Path
 from dialplans.pack import PackError, load_pack
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Callee, Caller, SimulatedEngine
-from pbx.adapters.vault.disk import DiskVault
-from pbx.bootstrap import PlannedNumbers, dialling_of, holidays_of, regimes
+from pbx.bootstrap import PlannedNumbers, dialling_of, fresh_vault, holidays_of, regimes
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
 from pbx.domain.call import Call
@@ -155,7 +154,7 @@ class _Run:
         recordings = self.directory / "recording"
         recordings.mkdir()
         self.engine = SimulatedEngine(self.clock)
-        vault = DiskVault(self.directory / "vault", frozenset({self.suite.did.region}))
+        vault = fresh_vault(self.directory, {self.suite.did.region})
         recorder = Recorder(self.engine, vault, recordings, self.clock)
         for number, refusal in self.suite.numbers.items():
             self.engine.callees[number] = Callee(number, refusal)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from sqlalchemy import select
@@ -19,7 +20,6 @@ from orchestrator.adapters.bus.server import EmbeddedServer
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.adapters.db.models import PopRow
-from orchestrator.adapters.oidc import Provider
 from orchestrator.api.app import make_app
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
@@ -32,6 +32,9 @@ from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.sync import ConfigPublisher
 from orchestrator.services.unit_of_work import UnitsOfWork
 from orchestrator.services.write_watch import WriteWatch
+
+if TYPE_CHECKING:
+    from orchestrator.adapters.oidc import Provider
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +173,8 @@ class Centre:
 def _provider(settings: CentreSettings) -> Provider | None:
     if not settings.oidc_issuer:
         return None
+    from orchestrator.adapters.oidc import Provider
+
     return Provider(
         settings.oidc_issuer,
         settings.oidc_client_id,

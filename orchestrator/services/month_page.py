@@ -81,7 +81,6 @@ COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 WITHOUT = {
     By.AGENT: {"offered", "abandon_share"},
-    By.QUEUE: {"occupancy"},
     By.DID: {"occupancy"},
     By.COUNTRY: {"occupancy"},
 }
@@ -224,7 +223,7 @@ def _section(title: str, *inner: str) -> str:
 
 
 def _table(by: By, lines: Sequence[Line], month: Month) -> str:
-    columns = [column for column in COLUMNS if column[0] not in WITHOUT[by]]
+    columns = [column for column in COLUMNS if column[0] not in WITHOUT.get(by, ())]
     more = month.left_out[by]
     rows = [(line.name, line.kpis) for line in lines]
     rest = f'<tr class="rest"><td colspan="{len(columns) + 1}">and {more} more</td></tr>' if more else ""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
 
+# Alembic is imported when there is something to migrate: most starts find the newest schema and do without.
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_REVISION = re.compile(r'^(revision|down_revision)\b.*= "(\w+)"', re.MULTILINE)
+
 
 def alembic_config(connection: Connection | None = None) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("path_separator", "os")
@@ -21,7 +29,28 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
+def newest() -> str:
+    """The revision that no other one follows."""
+    files = (Path(migrations.__file__).parent / "versions").glob("[0-9]*.py")
+    said: list[tuple[str, str]] = [found for file in files for found in _REVISION.findall(file.read_text())]
+    (last,) = {name for kind, name in said if kind == "revision"} - {name for kind, name in said if kind != "revision"}
+    return last
+
+
 async def upgrade(engine: AsyncEngine) -> None:
     """All or nothing: the migrations run in one transaction."""
+    async with engine.connect() as connection:
+        if await connection.run_sync(_current) == newest():
+            return
+    from alembic import command
+
     async with engine.execution_options(callplane_write=True).begin() as connection:
         await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+
+
+def _current(connection: Connection) -> str | None:
+    """None for a database that has no schema yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version

@@ -7,8 +7,8 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-readopt bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate simulate-day
-.PHONY: bench-vault fuzz-acd fuzz-callbacks fuzz-esl clean
+.PHONY: bench-readopt bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
+.PHONY: simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-ari: rootfs prompts ## ARI requests a second, over Asterisk's own websocke
 
 bench-readopt: rootfs prompts ## Time until a restarted controller has taken up 500 live calls (as root; ARGS="--calls N")
 	@$(PY) -m tests.bench.readopt $(ARGS)
+
+bench-start: rootfs prompts ## Time from the start of a process until it works (as root; ARGS="--rounds N")
+	@$(PY) -m tests.bench.start $(ARGS)
 
 bench-match: venv ## Time and memory of a match decision and their growth (ARGS="--small --svg OUT")
 	@$(PY) -m tests.bench.match $(ARGS)

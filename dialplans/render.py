@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel
 
 from dialplans import freeswitch
 from dialplans.numbering import E164, NumberRefused, check_did, forms, premium_regex
 from dialplans.pack import CountryPack
 from dialplans.schema import Engine, Pop
+
+if TYPE_CHECKING:
+    from jinja2 import Environment  # the centre checks trunks without it
 
 TEMPLATES_DIR = Path(__file__).parent / "templates"
 
@@ -93,6 +96,8 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     # Configuration, not HTML: values that could break a line are refused by check(). FreeSWITCH's is XML besides.
     return Environment(
         autoescape=lambda name: name is not None and name.startswith("freeswitch/"),  # noqa: S701

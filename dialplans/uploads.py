@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
-
-from dialplans import synth
+# What reads sound is imported when there is some: programs that only may be sent some start without it.
+if TYPE_CHECKING:
+    from dialplans import synth
 
 RAW = {"audio/pcma": "ALAW", "audio/pcmu": "ULAW"}
 """G.711 without a header, by the kind of RFC 4856."""
@@ -17,7 +17,8 @@ WAV = ("audio/wav", "audio/x-wav", "audio/vnd.wave")
 KINDS = (*WAV, *RAW)
 MOST_BYTES = 16 << 20
 LEAST_S, MOST_S = 0.1, 300.0
-RATES_HZ = (8000, 48000)
+RATE_HZ = 8000
+RATES_HZ = (RATE_HZ, 48000)
 
 
 class NoSound(ValueError):
@@ -32,7 +33,7 @@ class Recorded:
 
     @property
     def duration_ms(self) -> int:
-        return len(self.alaw) * 1000 // synth.RATE_HZ
+        return len(self.alaw) * 1000 // RATE_HZ
 
 
 def read(content: bytes, kind: str) -> Recorded:
@@ -41,7 +42,7 @@ def read(content: bytes, kind: str) -> Recorded:
         alaw = content if RAW[kind] == "ALAW" else _alaw(_raw(content, RAW[kind]))
     else:
         alaw = _alaw(_wav(content))
-    seconds = len(alaw) / synth.RATE_HZ
+    seconds = len(alaw) / RATE_HZ
     if not LEAST_S <= seconds <= MOST_S:
         raise NoSound(f"lasts {seconds:.1f} s; a prompt lasts {LEAST_S:g} to {MOST_S:g} s")
     return Recorded(alaw, hashlib.sha256(alaw).hexdigest())
@@ -49,29 +50,42 @@ def read(content: bytes, kind: str) -> Recorded:
 
 def files(alaw: bytes) -> dict[str, bytes]:
     """File suffix -> bytes, as ``synth.encode`` gives them."""
+    from dialplans import synth
+
     return {**synth.encode(_raw(alaw, "ALAW")), "alaw": alaw}
 
 
 def wav(alaw: bytes) -> bytes:
     """For those who listen on a computer: 16 bit linear."""
+    import soundfile
+
     out = io.BytesIO()
-    soundfile.write(out, _raw(alaw, "ALAW"), synth.RATE_HZ, format="WAV", subtype="PCM_16")
+    soundfile.write(out, _raw(alaw, "ALAW"), RATE_HZ, format="WAV", subtype="PCM_16")
     return out.getvalue()
 
 
 def _alaw(sound: synth.Sound) -> bytes:
+    from dialplans import synth
+
     return synth.encode(sound)["alaw"]
 
 
 def _raw(content: bytes, subtype: str) -> synth.Sound:
+    import soundfile
+
     sound: synth.Sound
     sound, _ = soundfile.read(
-        io.BytesIO(content), format="RAW", subtype=subtype, samplerate=synth.RATE_HZ, channels=1, dtype="float64"
+        io.BytesIO(content), format="RAW", subtype=subtype, samplerate=RATE_HZ, channels=1, dtype="float64"
     )
     return sound
 
 
 def _wav(content: bytes) -> synth.Sound:
+    import numpy as np
+    import soundfile
+
+    from dialplans import synth
+
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             if file.format not in ("WAV", "WAVEX"):

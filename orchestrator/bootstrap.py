@@ -20,7 +20,6 @@ from orchestrator.adapters.bus.server import EmbeddedServer
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.adapters.db.models import PopRow
-from orchestrator.adapters.oidc import Provider
 from orchestrator.api import watching
 from orchestrator.api.app import make_app
 from orchestrator.api.watching import HttpCounts
@@ -43,6 +42,9 @@ from telemetry.server import WatchServer
 
 if TYPE_CHECKING:
     from telemetry.traces import Traces
+
+if TYPE_CHECKING:
+    from orchestrator.adapters.oidc import Provider
 
 log = logging.getLogger(__name__)
 
@@ -215,6 +217,8 @@ class Centre:
 def _provider(settings: CentreSettings) -> Provider | None:
     if not settings.oidc_issuer:
         return None
+    from orchestrator.adapters.oidc import Provider
+
     return Provider(
         settings.oidc_issuer,
         settings.oidc_client_id,

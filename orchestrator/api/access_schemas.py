@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from orchestrator.adapters.db.access_models import AuditRow, UnitRow, UserRow
 from orchestrator.adapters.db.models import TokenRow
+from orchestrator.api.answer import Answer
 from orchestrator.api.schemas import At
 from orchestrator.domain.access_resources import GrantSpec
 from orchestrator.domain.grants import Caller
@@ -23,7 +22,7 @@ def unit_of(row: UnitRow) -> Unit:
     return Unit.model_validate({name: getattr(row, name) for name in Unit.model_fields})
 
 
-class User(BaseModel):
+class User(Answer):
     user_id: str
     login: str
     """Of a provider's user ``oidc:`` and a hash."""
@@ -37,13 +36,13 @@ def user_of(row: UserRow) -> User:
     return User.model_validate({name: getattr(row, name) for name in User.model_fields})
 
 
-class Session(BaseModel):
+class Session(Answer):
     token: str
     """A bearer token, shown this once."""
     expires_at: At
 
 
-class Me(BaseModel):
+class Me(Answer):
     name: str
     user_id: str | None
     """null: the token is a program's."""
@@ -56,7 +55,7 @@ def me_of(caller: Caller) -> Me:
     )
 
 
-class Token(BaseModel):
+class Token(Answer):
     token_id: str
     name: str
     role: str
@@ -77,7 +76,7 @@ def token_fields(row: TokenRow) -> dict[str, Any]:
     return {**{name: getattr(row, name) for name in Token.model_fields}, "grants": grants}
 
 
-class AuditEntry(BaseModel):
+class AuditEntry(Answer):
     seq: int
     at: At
     caller_id: str

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import Field
 
 from orchestrator.adapters.db.models import CallRow
+from orchestrator.api.answer import Answer
 from orchestrator.api.schemas import At
 from pbx.wire.messages import CommandReply
 
 
-class Offer(BaseModel):
+class Offer(Answer):
     offer_id: str
     agent_id: str
     offered_at: At
@@ -18,7 +19,7 @@ class Offer(BaseModel):
     ended_at: At | None
 
 
-class Consent(BaseModel):
+class Consent(Answer):
     """Evidence: which prompt, how much of it was really played, what was pressed."""
 
     granted: bool
@@ -33,7 +34,7 @@ class Consent(BaseModel):
     digit: str | None
 
 
-class CallRecording(BaseModel):
+class CallRecording(Answer):
     recording_id: str
     started_at: At
     region: str | None
@@ -47,7 +48,7 @@ class CallRecording(BaseModel):
     """How often the agent had it paused; there is silence in it meanwhile."""
 
 
-class LeftMessage(BaseModel):
+class LeftMessage(Answer):
     """A message and its evidence: what was played before the tone, and which key cut it short."""
 
     mailbox: str
@@ -68,7 +69,7 @@ class LeftMessage(BaseModel):
     """``prohibited``, ``prompt_cut``, ``not_recorded``, ``not_stored``, ``too_short``."""
 
 
-class SurveyAnswer(BaseModel):
+class SurveyAnswer(Answer):
     node: str
     question: str
     digit: str
@@ -77,7 +78,7 @@ class SurveyAnswer(BaseModel):
     """Who talked to the caller last."""
 
 
-class Talk(BaseModel):
+class Talk(Answer):
     """One agent's part of the conversation."""
 
     agent_id: str
@@ -89,7 +90,7 @@ class Talk(BaseModel):
     flow; null: with the call, or not yet."""
 
 
-class SupervisionRecord(BaseModel):
+class SupervisionRecord(Answer):
     agent_id: str
     modes: list[str]
     """In the order in which they were taken; empty when the supervisor did not answer."""
@@ -98,7 +99,7 @@ class SupervisionRecord(BaseModel):
     ended: str | None
 
 
-class ConsultationRecord(BaseModel):
+class ConsultationRecord(Answer):
     agent_id: str | None
     """Null where nobody of the queue answered, and for a number."""
     queue_id: str | None = None
@@ -114,7 +115,7 @@ class ConsultationRecord(BaseModel):
     ``engine_failed``."""
 
 
-class Forward(BaseModel):
+class Forward(Answer):
     """An outside number that was rung for the caller, or refused."""
 
     why: str
@@ -133,7 +134,7 @@ class Forward(BaseModel):
     """Why it was refused."""
 
 
-class Park(BaseModel):
+class Park(Answer):
     slot: int
     parked_by: str
     """The agent's id."""
@@ -144,12 +145,12 @@ class Park(BaseModel):
     retrieved_by: str | None
 
 
-class ParkedIn(BaseModel):
+class ParkedIn(Answer):
     slot: int
     """What agents dial ``*7`` and this number for."""
 
 
-class Call(BaseModel):
+class Call(Answer):
     """The call detail record, derived from the call's events. A call without ``ended_at`` is live."""
 
     call_id: str
@@ -184,22 +185,22 @@ class Call(BaseModel):
     offers: list[Offer]
     consents: list[Consent]
     recordings: list[CallRecording]
-    talks: list[Talk] = []
+    talks: list[Talk] = Field(default_factory=list)
     """One for each agent who had the caller; ``agent_id`` is the last of them."""
-    supervisions: list[SupervisionRecord] = []
-    consultations: list[ConsultationRecord] = []
-    forwards: list[Forward] = []
+    supervisions: list[SupervisionRecord] = Field(default_factory=list)
+    consultations: list[ConsultationRecord] = Field(default_factory=list)
+    forwards: list[Forward] = Field(default_factory=list)
     """Outside numbers, in the order in which they were rung."""
-    parks: list[Park] = []
-    voicemails: list[LeftMessage] = []
-    survey: list[SurveyAnswer] = []
+    parks: list[Park] = Field(default_factory=list)
+    voicemails: list[LeftMessage] = Field(default_factory=list)
+    survey: list[SurveyAnswer] = Field(default_factory=list)
 
 
 def call_of(row: CallRow) -> Call:
     return Call.model_validate({"pop_id": row.pop_id, **row.cdr})
 
 
-class WaitReason(BaseModel):
+class WaitReason(Answer):
     because: str
     """``no_agent``, ``not_logged_in``, ``on_call``, ``wrap_up``, ``being_offered``, ``not_ready``, ``unreachable``,
     ``held``, ``engaged``, ``lacks_skill``, ``off_shift``, ``other_site``, ``other_pop``, ``earlier_calls``,
@@ -213,7 +214,7 @@ class WaitReason(BaseModel):
     agent_id: str | None
 
 
-class WaitGroup(BaseModel):
+class WaitGroup(Answer):
     requirement: dict[str, int] | None
     """Skill -> least proficiency; null: the one agent the call waits for."""
     classes: list[str]
@@ -221,7 +222,7 @@ class WaitGroup(BaseModel):
     reasons: list[WaitReason]
 
 
-class WaitEstimate(BaseModel):
+class WaitEstimate(Answer):
     """Seconds from now until an agent is rung for the call, from measured handling times."""
 
     mean_s: float
@@ -232,7 +233,7 @@ class WaitEstimate(BaseModel):
     """Who could take the call."""
 
 
-class Wait(BaseModel):
+class Wait(Answer):
     """A call's wait: those who may take it, in groups by what they must be able to do, and what keeps each."""
 
     queue_id: str
@@ -250,7 +251,7 @@ class Wait(BaseModel):
     """Why the agent asked for has not been offered the call; null when none was asked for."""
 
 
-class AgentChosen(BaseModel):
+class AgentChosen(Answer):
     """An offer, and why it went to this agent."""
 
     offer_id: str
@@ -270,7 +271,7 @@ class AgentChosen(BaseModel):
     """The number of the agent's offer before this one, over all agents; 0: none."""
 
 
-class Choices(BaseModel):
+class Choices(Answer):
     items: list[AgentChosen]
 
 

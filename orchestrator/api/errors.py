@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import ClientConnectionResetError, web
-from pydantic import BaseModel
+from pydantic import Field
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from orchestrator.api.answer import Answer
 from orchestrator.domain import problems
 from orchestrator.domain.problems import FieldError, Problem
 
@@ -54,21 +55,21 @@ TITLES = {
 }
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Answer):
     field: str
     reason: str
     row: int | None = None
     """Of an import: the line of the file, from 1; of CSV the first one holds the names."""
 
 
-class ProblemBody(BaseModel):
+class ProblemBody(Answer):
     type: str = "about:blank"
     title: str
     status: int
     error_id: str
     """Stable; programs may rely on it."""
     detail: str
-    errors: list[FieldProblem] = []
+    errors: list[FieldProblem] = Field(default_factory=list)
 
 
 class NotJson(Problem):
@@ -132,4 +133,6 @@ async def middleware(
 
 def _is_connection(error: DBAPIError) -> bool:
     kinds = ("OperationalError", "InterfaceError")
-    return error.connection_invalidated or type(error).__name__ in kinds
+    # PostgreSQL's classes 08 (connection) and 57P (going down, starting up), and 53300: all connections are taken.
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or type(error).__name__ in kinds or state.startswith(("08", "57P", "53300"))

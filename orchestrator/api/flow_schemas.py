@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
-
 from orchestrator.adapters.db.models import FlowDraftRow, FlowVersionRow
+from orchestrator.api.answer import Answer
 from orchestrator.api.schemas import At
 from pbx.domain.flow_check import Problem
 
 
-class FlowVersion(BaseModel):
+class FlowVersion(Answer):
     flow_id: str
     version: int
     published_at: At
@@ -46,7 +45,7 @@ def _published(row: FlowVersionRow) -> dict[str, Any]:
     }
 
 
-class FlowProblem(BaseModel):
+class FlowProblem(Answer):
     place: str
     """``graph.nodes.menu.choices.1``"""
     reason: str
@@ -54,7 +53,7 @@ class FlowProblem(BaseModel):
     """What to do about it; empty when the reason says it."""
 
 
-class FlowCheck(BaseModel):
+class FlowCheck(Answer):
     problems: list[FlowProblem]
     """Empty: the graph can be published."""
 
@@ -63,7 +62,7 @@ def flow_problems(problems: list[Problem]) -> list[FlowProblem]:
     return [FlowProblem(place=p.place, reason=p.reason, advice=p.advice) for p in problems]
 
 
-class DraftSummary(BaseModel):
+class DraftSummary(Answer):
     flow_id: str
     draft_revision: int
     base_version: int

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from dialplans.pack import CountryPack
 from orchestrator.adapters.db.models import RegionRow, ScheduleRow, SkillRow, TrunkRow, WebhookRow
+from orchestrator.api.answer import Answer
 from orchestrator.api.schemas import At
 from orchestrator.domain.named import (
     HolidaysSpec,
@@ -51,7 +50,7 @@ def schedule_fields(row: ScheduleRow) -> dict[str, Any]:
     return {f"{row.kind}_id": row.schedule_id, "created_at": row.created_at, **row.config}
 
 
-class Trunk(BaseModel):
+class Trunk(Answer):
     pop_id: str
     name: str
     addresses: list[str]
@@ -67,7 +66,7 @@ def trunk_of(row: TrunkRow) -> Trunk:
     return Trunk.model_validate({**row.config, **own, "created_at": row.created_at})
 
 
-class TrunkSettings(BaseModel):
+class TrunkSettings(Answer):
     """One trunk as ``callplane render`` reads it."""
 
     name: str
@@ -78,7 +77,7 @@ class TrunkSettings(BaseModel):
     codecs: list[str]
 
 
-class DialplanSettings(BaseModel):
+class DialplanSettings(Answer):
     """What the centre knows of the settings that a POP's media server files are made from."""
 
     pop_id: str
@@ -100,7 +99,7 @@ def webhook_fields(row: WebhookRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in Webhook.model_fields}
 
 
-class CountrySummary(BaseModel):
+class CountrySummary(Answer):
     country: str
     """ISO 3166-1 alpha-2."""
     name: str
@@ -130,7 +129,7 @@ def country_fields(pack: CountryPack) -> dict[str, Any]:
     }
 
 
-class WaitingCall(BaseModel):
+class WaitingCall(Answer):
     call_id: str
     pop_id: str
     queue_id: str
@@ -145,7 +144,7 @@ class WaitingCall(BaseModel):
     """Where it says why it still waits."""
 
 
-class WaitingCalls(BaseModel):
+class WaitingCalls(Answer):
     items: list[WaitingCall]
     """Those who have waited longest first."""
     not_heard: list[str]

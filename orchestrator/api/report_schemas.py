@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, Field
 
+from orchestrator.api.answer import Answer
 from orchestrator.api.schemas import At
 from orchestrator.domain.local_time import HOUR_S, local_day, midnight, weekday_of_hour
 from orchestrator.domain.problems import one
@@ -102,7 +104,7 @@ class IntervalsQuery(Strict):
         return asked.period(ZoneInfo(self.time_zone), now)
 
 
-class Interval(BaseModel):
+class Interval(Answer):
     """An agent's time between two changes. Its ends may lie outside of the period asked for."""
 
     began_at: At
@@ -118,7 +120,7 @@ class Interval(BaseModel):
     queue_id: str | None
 
 
-class Intervals(BaseModel):
+class Intervals(Answer):
     agent_id: str
     items: list[Interval]
     truncated: bool
@@ -128,7 +130,7 @@ class Intervals(BaseModel):
 Share = Annotated[float | None, Field(ge=0, le=1)]
 
 
-class Kpis(BaseModel):
+class Kpis(Answer):
     """The usual figures; what they mean is written in ``pbx/domain/service_level.py`` and
     ``orchestrator/domain/report_facts.py``. Shares are from 0 to 1, and null where there is nothing to take them of."""
 
@@ -156,7 +158,8 @@ class Kpis(BaseModel):
     csat: Share
     """4 or 5 of 5."""
     ready_s: float | None
-    """Of agents; null, like the other three, where figures are by queue, DID or country."""
+    """Of agents; of a queue what led to its conversations. Null, like the other three, where figures are by DID or
+    country, or where two filters meet."""
     busy_s: float | None
     not_ready_s: float | None
     occupancy: Share
@@ -169,7 +172,7 @@ class Figures(Kpis):
     until: datetime
 
 
-class Report(BaseModel):
+class Report(Answer):
     since: datetime
     until: datetime
     """Excluded."""
@@ -187,7 +190,7 @@ class Cell(Kpis):
     hour: int = Field(ge=0, le=23)
 
 
-class HeatMap(BaseModel):
+class HeatMap(Answer):
     since: datetime
     until: datetime
     time_zone: str
@@ -221,7 +224,7 @@ def report_of(asked: Asked, found: dict[Key, Measured], total: Measured) -> Repo
         until=_moment(asked.end, asked.zone),
         time_zone=asked.zone.key,
         by=asked.by,
-        total=Kpis(**reports.kpis(total, of_agents=asked.limits.nothing and set(asked.filters) <= {"agent_id"})),
+        total=Kpis(**reports.kpis(total, of_agents=reports.has_agents(replace(asked, by=By.NOTHING)))),
         items=items,
         truncated=len(items) < len(keys),
     )

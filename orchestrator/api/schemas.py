@@ -18,6 +18,7 @@ from orchestrator.adapters.db.models import (
     RecordingRow,
     VoicemailRow,
 )
+from orchestrator.api.answer import Answer
 from orchestrator.domain.access import SIP_REALM
 from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.callbacks import CallbackState
@@ -43,7 +44,7 @@ class PageQuery(Strict):
         return PageRequest(self.limit, self.cursor)
 
 
-class PageOf(BaseModel, Generic[Item]):
+class PageOf(Answer, Generic[Item]):
     items: list[Item]
     next_cursor: str | None
     """Give it as ``cursor`` for the next page; null on the last one."""
@@ -154,7 +155,7 @@ class Agent(AgentSpec):
     created_at: At
 
 
-class SipAccount(BaseModel):
+class SipAccount(Answer):
     phone_id: str
     realm: str
     password: str
@@ -174,7 +175,7 @@ def agent_created(row: AgentRow, password: str) -> AgentCreated:
     return AgentCreated.model_validate({**agent_fields(row), "sip": sip})
 
 
-class Callback(BaseModel):
+class Callback(Answer):
     """A promise to call back. ``state``: ``waiting`` for its turn or hour, ``calling``, ``reached``, and at the end
     ``done``, ``failed`` or ``cancelled``."""
 
@@ -203,13 +204,13 @@ def callback_of(row: CallbackRow) -> Callback:
     return Callback.model_validate(row, from_attributes=True)
 
 
-class CallbackScheduled(BaseModel):
+class CallbackScheduled(Answer):
     callback_id: str
     existing: bool
     """The number had an open callback in this queue, which stands as it was."""
 
 
-class Recording(BaseModel):
+class Recording(Answer):
     recording_id: str
     call_id: str
     pop_id: str
@@ -222,13 +223,13 @@ class Recording(BaseModel):
     kind: str
 
 
-class RecordingLink(BaseModel):
+class RecordingLink(Answer):
     url: str
     """Path and query on this server; it says whose it is and why, sealed."""
     expires_at: At
 
 
-class Voicemail(BaseModel):
+class Voicemail(Answer):
     voicemail_id: str
     """Its recording's id, too."""
     call_id: str
@@ -253,7 +254,7 @@ def recording_of(row: RecordingRow) -> Recording:
     return Recording.model_validate({name: getattr(row, name) for name in Recording.model_fields})
 
 
-class Event(BaseModel):
+class Event(Answer):
     id: int
     """Cursor of the live stream."""
     pop_id: str
@@ -276,13 +277,13 @@ def event_of(row: EventRow, data: dict[str, Any]) -> Event:
     )
 
 
-class Ready(BaseModel):
+class Ready(Answer):
     status: str
     parts: dict[str, str]
     """``database``, ``migrations``, ``bus``, ``ingest``: each ``ok``."""
 
 
-class Health(BaseModel):
+class Health(Answer):
     status: str
     """``ok`` or ``degraded``: the API works, but POPs are not heard."""
     bus: bool

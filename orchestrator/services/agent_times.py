@@ -1,5 +1,8 @@
 """Agents' intervals: from the changes that POPs report, one fold per agent in the order of its journal.
 
+Time ready, and time that rang, belongs to the queue of the conversation to which it led: an agent is ready for several
+queues at once, and only then it is known for which. What led to none (the agent left) belongs to no queue.
+
 A controller that was killed says nothing at that moment: what its agents did last counts until their next change.
 """
 
@@ -17,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orchestrator.adapters.db import bulk
 from orchestrator.adapters.db.models import AgentNowRow, AgentStateRow
 from orchestrator.domain.report_facts import LONGEST_INTERVAL_S, by_quarter, time_measures
-from orchestrator.services.report_sums import Deltas
+from orchestrator.services.report_sums import ALL, Deltas
 from pbx.domain import events as ev
+from pbx.domain.service_level import BUSY
 from pbx.wire.codec import decode_event
 
 log = logging.getLogger(__name__)
@@ -26,9 +30,13 @@ log = logging.getLogger(__name__)
 NOW = cast(Table, AgentNowRow.__table__)
 STATES = cast(Table, AgentStateRow.__table__)
 KINDS = frozenset((ev.AgentChanged.__name__, ev.TalkStarted.__name__))
+STAFFED = frozenset(("ready_ms", "busy_ms"))
+_UNCLAIMED = msgspec.json.Decoder(list[dict[str, Any]])
 WITH_CALL = frozenset(("ON_CALL", "WRAP_UP"))
 MAX_AGENT_ID, MAX_REASON = 26, 200
 MOST_INTERVALS = 5000
+MOST_UNCLAIMED = 50
+"""Intervals in a row that led to no conversation yet; of more the oldest belong to no queue."""
 
 Now = dict[str, Any]
 
@@ -39,6 +47,8 @@ class Fold:
 
     now: dict[str, Now] = field(default_factory=dict)
     ended: list[dict[str, Any]] = field(default_factory=list)
+    claimed: list[dict[str, Any]] = field(default_factory=list)
+    """Intervals that ended before, in ``ended`` or earlier, with the queue that is known by now."""
 
     def take(self, row: Mapping[str, Any], event: ev.AgentChanged | ev.TalkStarted) -> None:
         """``row`` is the event's in the table of events. What has been taken already is passed over."""
@@ -54,9 +64,22 @@ class Fold:
             now.update(call_id=row["call_id"], queue_id=event.queue_id)
             return
         if now["since"] is not None and event.at > now["since"]:
-            self.ended.append(self._interval(now, event.at))
+            self.ended.append(interval := self._interval(now, event.at))
+            self._claim(now, interval)
+        if event.status != "AVAILABLE" and event.state not in BUSY:
+            now["unclaimed"] = None
         reason = None if event.reason is None else event.reason[:MAX_REASON]
         now.update(since=event.at, status=event.status, state=event.state, reason=reason)
+
+    def _claim(self, now: Now, interval: dict[str, Any]) -> None:
+        before = now["unclaimed"]
+        if interval["state"] in WITH_CALL:
+            if before is not None and interval["queue_id"] is not None:
+                self.claimed += ({**one, "queue_id": interval["queue_id"]} for one in _UNCLAIMED.decode(before))
+                now["unclaimed"] = None
+        elif STAFFED.intersection(time_measures(interval["status"], interval["state"])):
+            rows = [] if before is None else _UNCLAIMED.decode(before)
+            now["unclaimed"] = msgspec.json.encode([*rows, interval][-MOST_UNCLAIMED:]).decode()
 
     @staticmethod
     def _interval(now: Now, at: float) -> dict[str, Any]:
@@ -103,16 +126,23 @@ async def project(session: AsyncSession, rows: Iterable[Mapping[str, Any]], delt
 async def store(session: AsyncSession, fold: Fold, deltas: Deltas) -> set[str]:
     await bulk.put(session, NOW, list(fold.now.values()))
     await bulk.put(session, STATES, fold.ended)
+    await bulk.put(session, STATES, fold.claimed)
     for interval in fold.ended:
         count(interval, deltas)
+    for interval in fold.claimed:
+        count(interval, deltas, of_queue=True)
     return {one["call_id"] for one in fold.ended if one["state"] == "WRAP_UP" and one["call_id"] is not None}
 
 
-def count(interval: Mapping[str, Any], deltas: Deltas) -> None:
+def count(interval: Mapping[str, Any], deltas: Deltas, *, of_queue: bool = False) -> None:
+    """``of_queue``: for its queue only, the rest was counted when it ended."""
     measures = time_measures(interval["status"], interval["state"])
     if measures and interval["ended_at"] - interval["began_at"] <= LONGEST_INTERVAL_S:
+        values = [] if of_queue else [(ALL, ""), ("agent_id", interval["agent_id"])]
+        if interval["queue_id"] is not None:
+            values.append(("queue_id", interval["queue_id"]))
         for start_at, ms in by_quarter(round(interval["began_at"] * 1000), round(interval["ended_at"] * 1000)):
-            deltas.add_time(interval["agent_id"], start_at, dict.fromkeys(measures, ms))
+            deltas.add_time(values, start_at, dict.fromkeys(measures, ms))
 
 
 async def wraps_of(session: AsyncSession, calls: Iterable[str]) -> dict[str, dict[str, int]]:

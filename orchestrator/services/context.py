@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.oidc import Provider
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.presence import PresenceBoard
@@ -15,6 +15,9 @@ from orchestrator.services.recent import Recent
 from orchestrator.services.secret_box import SecretBox
 from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
+
+if TYPE_CHECKING:
+    from orchestrator.adapters.oidc import Provider  # imported where there is one
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,6 @@ dl{font-size:13px;color:#46535f;columns:2;column-gap:32px}dt{font-weight:600}dd{
 
 WITHOUT = {
     By.AGENT: {"offered", "abandon_share"},
-    By.QUEUE: {"occupancy"},
     By.DID: {"occupancy"},
     By.COUNTRY: {"occupancy"},
 }
@@ -189,7 +188,7 @@ def _section(title: str, *inner: str) -> str:
 
 
 def _table(by: By, lines: Sequence[Line], month: Month) -> str:
-    columns = [column for column in COLUMNS if column[0] not in WITHOUT[by]]
+    columns = [column for column in COLUMNS if column[0] not in WITHOUT.get(by, ())]
     more = month.left_out[by]
     rows = [(line.name, line.kpis) for line in lines]
     rest = f'<tr class="rest"><td colspan="{len(columns) + 1}">and {more} more</td></tr>' if more else ""

@@ -62,6 +62,7 @@ async def _agents(session: AsyncSession, done: Rebuilt) -> None:
         done.intervals += len(fold.ended)
         await agent_times.store(session, fold, unused)
         fold.ended.clear()
+        fold.claimed.clear()
         unused.sums.clear()
     done.agents = len(fold.now)
 

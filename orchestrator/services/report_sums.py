@@ -34,9 +34,9 @@ class Deltas:
             values = [(name, fact[name]) for name in DIMENSIONS if fact[name] is not None]
             self._add([(ALL, ""), *values], fact["start_at"], changes)
 
-    def add_time(self, agent_id: str, start_at: int, measures: Mapping[str, int]) -> None:
-        changes = [(_PLACE[name], value) for name, value in measures.items()]
-        self._add([(ALL, ""), ("agent_id", agent_id)], start_at, changes)
+    def add_time(self, values: Iterable[tuple[str, str]], start_at: int, measures: Mapping[str, int]) -> None:
+        """Of an agent; ``values``: (dimension, value) that it is for."""
+        self._add(values, start_at, [(_PLACE[name], value) for name, value in measures.items()])
 
     def change(self, fact: Mapping[str, Any], changes: Mapping[str, int]) -> None:
         """The fact's measures are to be more by ``changes``."""

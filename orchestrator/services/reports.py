@@ -26,7 +26,7 @@ from orchestrator.domain.report_facts import (
 from orchestrator.domain.report_facts import (
     DIMENSIONS as DIMENSIONS,
 )
-from orchestrator.services.agent_times import NOW
+from orchestrator.services.agent_times import NOW, WITH_CALL
 from orchestrator.services.report_sums import ALL, COLUMNS
 from pbx.domain import service_level
 from pbx.domain.service_level import Tally
@@ -133,10 +133,14 @@ def no_kpis(*, of_agents: bool) -> dict[str, Any]:
 
 
 def has_agents(asked: Asked) -> bool:
-    """Agents' time is known by agent and in whole, not by queue or number: an agent is ready for several."""
-    return (
-        asked.limits.nothing and set(asked.filters) <= {"agent_id"} and asked.by not in (By.QUEUE, By.DID, By.COUNTRY)
-    )
+    """Agents' time is known in whole, by agent and by queue, one of these at a time."""
+    return asked.limits.pops is None and len(found := involved(asked)) <= 1 and found <= {"agent_id", "queue_id"}
+
+
+def involved(asked: Asked) -> set[str]:
+    """The dimensions that the answer depends on."""
+    grouped, queues = OF_DIMENSION.get(asked.by), asked.limits.queues is not None
+    return {*asked.filters, *((grouped,) if grouped else ()), *(("queue_id",) if queues else ())}
 
 
 def adds_up(asked: Asked) -> bool:
@@ -199,10 +203,10 @@ def _statement(asked: Asked, grouped: str | None) -> tuple[TextClause, dict[str,
     if asked.by in _KEYS:
         changes = tuple(stretches(asked.zone, asked.start, asked.end))
     filters, limits = tuple(asked.filters), asked.limits
-    involved = {*filters, *((grouped,) if grouped else ()), *(("queue_id",) if limits.queues is not None else ())}
+    dimensions = involved(asked)
     given.update((name, sorted(some)) for name in _LIMITS if (some := getattr(limits, name)) is not None)
     limited = tuple(name for name in _LIMITS if name in given)
-    if len(involved) > 1 or limits.pops is not None:
+    if len(dimensions) > 1 or limits.pops is not None:
         given.update((f"f_{name}", value) for name, value in asked.filters.items())
         return _from_facts(asked.by, grouped, filters, changes, limited), given
     first, last = -(-asked.start // DAY_S) * DAY_S, asked.end // DAY_S * DAY_S
@@ -211,7 +215,7 @@ def _statement(asked: Asked, grouped: str | None) -> tuple[TextClause, dict[str,
         given.update(first=first, last=last)
     if filters:
         given["value"] = asked.filters[filters[0]]
-    dimension = next(iter(involved), ALL)
+    dimension = next(iter(dimensions), ALL)
     return _from_sums(asked.by, dimension, bool(filters), days, changes, limited), given
 
 
@@ -279,22 +283,28 @@ async def _under_way(session: AsyncSession, asked: Asked, found: dict[Key, Measu
     start_ms, end_ms = asked.start * 1000, min(asked.end * 1000, round(now * 1000))
     if end_ms <= start_ms:
         return
-    chosen = select(NOW.c.agent_id, NOW.c.since, NOW.c.status, NOW.c.state).where(NOW.c.since < end_ms / 1000)
-    if "agent_id" in asked.filters:
-        chosen = chosen.where(NOW.c.agent_id == asked.filters["agent_id"])
+    columns = [NOW.c[name] for name in ("agent_id", "queue_id", "since", "status", "state")]
+    chosen = select(*columns).where(NOW.c.since < end_ms / 1000)
+    for name, value in asked.filters.items():
+        chosen = chosen.where(NOW.c[name] == value)
+    if "queue_id" in involved(asked):
+        chosen = chosen.where(NOW.c.state.in_(WITH_CALL), NOW.c.queue_id.is_not(None))
+    if asked.limits.queues is not None:
+        chosen = chosen.where(NOW.c.queue_id.in_(asked.limits.queues))
     parts: dict[Key, list[int]] = {}
-    for agent_id, since, status, state in await session.execute(chosen):
+    for agent_id, queue_id, since, status, state in await session.execute(chosen):
         measures = time_measures(status, state)
         if not measures or now - since > LONGEST_INTERVAL_S:
             continue
         began_ms = max(round(since * 1000), start_ms)
-        cut = by_quarter(began_ms, end_ms) if asked.by not in (By.NOTHING, By.AGENT) else [(0, end_ms - began_ms)]
-        for at, ms in cut:
-            values = parts.setdefault(agent_id if asked.by is By.AGENT else at, [0] * len(COLUMNS))
+        whole = {By.NOTHING: 0, By.AGENT: agent_id, By.QUEUE: queue_id}
+        cut = [(whole[asked.by], end_ms - began_ms)] if asked.by in whole else by_quarter(began_ms, end_ms)
+        for place, ms in cut:
+            values = parts.setdefault(place, [0] * len(COLUMNS))
             for name in measures:
                 values[_PLACE[name]] += ms
     for place, values in parts.items():
-        key = place if asked.by is By.AGENT else local_key(asked, place)
+        key = place if asked.by in (By.AGENT, By.QUEUE) else local_key(asked, place)
         found.setdefault(key, nothing()).add(values)
 
 

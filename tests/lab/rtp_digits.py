@@ -5,6 +5,7 @@ receiver takes the second digit for a repetition of the first.
 """
 
 import struct
+from collections.abc import Iterable
 
 EVENTS = "0123456789*#ABCD"
 PAYLOAD_TYPE = 101
@@ -23,7 +24,7 @@ def capture(digit: str, index: int) -> bytes:
     """
     if len(digit) != 1 or digit not in EVENTS:
         raise ValueError(f"{digit!r} is no digit: {EVENTS}")
-    out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)  # link type 1: Ethernet
+    packets = []
     timestamp = 8000 * (index + 1)  # one for the whole event, and later than that of the digit before
     for number in range(PACKETS):
         ended = number >= PRESS_PACKETS
@@ -31,8 +32,16 @@ def capture(digit: str, index: int) -> bytes:
         event = struct.pack("!BBH", EVENTS.index(digit), (0x80 if ended else 0) | 10, samples)
         marker = 0x80 if number == 0 else 0
         rtp = struct.pack("!BBHII", 0x80, marker | PAYLOAD_TYPE, 1 + index * PACKETS + number, timestamp, SSRC)
-        frame = _frame(rtp + event)
-        out += struct.pack("<IIII", 1, number * PACKET_MS * 1000, len(frame), len(frame)) + frame
+        packets.append(rtp + event)
+    return pcap(packets)
+
+
+def pcap(packets: Iterable[bytes]) -> bytes:
+    """A capture file of these RTP packets, `PACKET_MS` apart."""
+    out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)  # link type 1: Ethernet
+    for number, packet in enumerate(packets):
+        frame, (s, ms) = _frame(packet), divmod(number * PACKET_MS, 1000)
+        out += struct.pack("<IIII", 1 + s, ms * 1000, len(frame), len(frame)) + frame
     return out
 
 

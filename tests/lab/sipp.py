@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tests.lab import rtp_digits
+from tests.lab import rtp_digits, rtp_sound
 from tests.lab.errors import LabError, log_tail, wait_until
 from tests.lab.host import Host
 from tests.lab.process import Process
@@ -23,6 +23,7 @@ LIMIT_S = 600  # no run goes on for longer, whatever happens to this process
 HOLD = '<recv request="BYE" timeout="{ms}" ontimeout="bye" next="byed"/>\n  <label id="bye"/>'
 WAIT = '<recv request="BYE" next="byed"/>'
 PAUSE = '<pause milliseconds="{ms}"/>'
+SOUND = '<nop><action><exec play_pcap_audio="sound.pcap"/></action></nop>'
 DIGIT = '<nop><action><exec play_pcap_audio="digit-{index}.pcap"/></action></nop>'
 
 
@@ -139,17 +140,18 @@ class Sipp:
         port: int = 5080,
         echo: bool = False,
         trace: bool = False,
+        sound_ms: int = 0,
     ) -> Iterator[Self]:
         """Agents that answer on one port, whatever user is called, until the block ends.
 
-        With `talk_ms` None they never hang up themselves.
+        With `talk_ms` None they never hang up themselves. For `sound_ms` after the answer they send a tone.
         """
-        scenario = _scenario(
-            "agent",
-            {"RING_MS": str(max(1, ring_ms)), "TALK_MS": str(LIMIT_S * 1000 if talk_ms is None else talk_ms)},
-        )
+        values = {"RING_MS": str(max(1, ring_ms)), "TALK_MS": str(LIMIT_S * 1000 if talk_ms is None else talk_ms)}
+        values["<!-- MEDIA -->"] = SOUND if sound_ms else ""
+        scenario = _scenario("agent", values)
+        files = {"sound.pcap": rtp_sound.capture(600, sound_ms)} if sound_ms else {}
         options = [*(["-rtp_echo"] if echo else []), *(["-trace_msg"] if trace else [])]
-        running = cls(host, "agent", scenario, options, port=port)
+        running = cls(host, "agent", scenario, options, port=port, files=files)
         try:
             running.wait_listening()
             yield running

@@ -5,40 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
-import secrets
 import sqlite3
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 from dialplans import prompts
 from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Engine, Pop, Trunk
-from pbx.recording import region_keys
 from tests.lab.api import Api, ApiProblem
 from tests.lab.errors import LabError, log_tail, wait_until
 from tests.lab.flows import FLOW
 from tests.lab.host import Host
-from tests.lab.lab import ROOT, Lab
+from tests.lab.lab import Lab
 from tests.lab.media_server import START, MediaServer
 from tests.lab.phone import Phone
+from tests.lab.postgres import PostgresServer
 from tests.lab.process import Process
+from tests.lab.programs import API_PORT as API_PORT
+from tests.lab.programs import CRM_PORT as CRM_PORT
+from tests.lab.programs import METRICS_PORT as METRICS_PORT
+from tests.lab.programs import OVERFLOW as OVERFLOW
+from tests.lab.programs import POP_ID as POP_ID
+from tests.lab.programs import first_token, start_centre, start_controller, uploaded_prompts
+from tests.lab.programs import pop_settings as pop_settings
 from tests.lab.sipp import Sipp
 
-POP_ID = "de-ber-1"
 DID = "+49305550100"
-OVERFLOW = "+49305550999"
-API_PORT = 8080
-BUS_PORT = 4222
-METRICS_PORT = 9464
-CRM_PORT = 8090
-"""Of an HTTP service on the centre's host that flows may ask."""
 
 
 @dataclass(slots=True)
@@ -85,6 +81,7 @@ class Stack:
     pop_key: str
     controller: Process
     orchestrator: Process
+    postgres: PostgresServer | None
     controller_env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the controller besides the usual ones."""
     agents: dict[str, Agent] = field(default_factory=dict)
@@ -99,11 +96,12 @@ class Stack:
         more_trunks: Sequence[Trunk] = (),
         starting: Callable[[str], None] = lambda part: None,
         engine: Engine = "asterisk",
+        postgres: bool = False,
         watched: Watched | None = None,
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
-        ``starting`` is told which part is being started; ``engine`` is the POP's media server. ``watched``: centre and
-        controller are."""
+        ``starting`` is told which part is being started; ``engine`` is the POP's media server; with ``postgres`` the
+        centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -113,8 +111,9 @@ class Stack:
         centre, pop, carrier, phones = hosts
         starting("centre")
         watched = watched or Watched()
-        orchestrator = start_centre(centre, watched.settings("CENTRE", centre, centre))
-        token = wait_until(lambda: _token(orchestrator), 20, "the centre's token", orchestrator.log_text)
+        database = PostgresServer(centre) if postgres else None
+        orchestrator = start_centre(centre, {**_of_centre(database), **watched.settings("CENTRE", centre, centre)})
+        token = wait_until(lambda: first_token(orchestrator), 20, "the centre's token", orchestrator.log_text)
         async with Api.open(f"http://{centre.address}:{API_PORT}", token) as api:
             await api.wait_up()
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
@@ -128,10 +127,11 @@ class Stack:
             if engine == "asterisk" and lab.asterisk is None:
                 pop.run(["chown", "asterisk:asterisk", recordings])
             starting("controller")
+            key = created["key"]
             env = watched.settings("POP", pop, centre)
-            controller = start_controller(pop, centre, settings, created["key"], env)
+            controller = start_controller(pop, centre, settings, key, env)
             stack = cls(
-                lab, pop, centre, carrier, phones, settings, server, api, created["key"], controller, orchestrator, env
+                lab, pop, centre, carrier, phones, settings, server, api, key, controller, orchestrator, database, env
             )
             try:
                 starting("configuration")
@@ -173,6 +173,8 @@ class Stack:
                 process.stop()
         if self.server.process.poll() is None:
             self.server.stop()
+        if self.postgres is not None:
+            self.postgres.stop()
 
     # --- parts that are killed and started again --------------------------------------------------------------------
 
@@ -180,6 +182,12 @@ class Stack:
         if self.controller.poll() is None:
             self.controller.stop()
         self.controller = start_controller(self.pop, self.centre, self.settings, self.pop_key, self.controller_env)
+
+    def restart_centre(self) -> None:
+        """With the former one's state directory and database; it may still be starting when this returns."""
+        if self.orchestrator.poll() is None:
+            self.orchestrator.stop()
+        self.orchestrator = start_centre(self.centre, _of_centre(self.postgres))
 
     # --- agents and callers -----------------------------------------------------------------------------------------
 
@@ -230,7 +238,7 @@ class Stack:
 
     @contextlib.asynccontextmanager
     async def sipp_agents(
-        self, count: int, *, ring_ms: int = 200, talk_ms: int | None = 2000, wait_s: float = 60
+        self, count: int, *, ring_ms: int = 200, talk_ms: int | None = 2000, wait_s: float = 60, sound_ms: int = 0
     ) -> AsyncIterator[Sipp]:
         """``count`` agents on one sipp, registered and AVAILABLE."""
         limit = asyncio.Semaphore(16)
@@ -248,7 +256,7 @@ class Stack:
             wait_until, lambda: self.server.accounts() >= before + count, wait_s, f"{count} accounts"
         )
         target = f"{self.pop.address}"
-        with Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms) as answering:
+        with Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=sound_ms) as answering:
             users = {name: self.agents[name].password for name in names}
             register = Sipp.register(self.phones, target, users, contact_port=answering.port)
             (await asyncio.to_thread(register.finish, wait_s)).require_success(count)
@@ -357,87 +365,12 @@ class Stack:
         return log_tail(self.controller.log_path) + self.server.logs()
 
 
-def _token(orchestrator: Process) -> str | None:
-    orchestrator.require_running()
-    found = re.search(r"admin token \(shown only this once\): (\S+)", orchestrator.log_text())
-    return found[1] if found else None
+def _of_centre(database: PostgresServer | None) -> dict[str, str]:
+    return {} if database is None else {"CALLPLANE_CENTRE_DATABASE_URL": database.url}
 
 
 def _is_synced(pop: dict[str, Any]) -> bool:
     return bool(pop["engine_up"]) and pop["revision_lag"] == 0
-
-
-def start_centre(centre: Host, more: Mapping[str, str] = MappingProxyType({})) -> Process:
-    env = {
-        "CALLPLANE_CENTRE_STATE_DIR": str(centre.state_dir / "centre"),
-        "CALLPLANE_CENTRE_API_HOST": centre.address,
-        "CALLPLANE_CENTRE_API_PORT": str(API_PORT),
-        "CALLPLANE_CENTRE_ALLOW_PLAIN_HTTP": "true",
-        "CALLPLANE_CENTRE_BUS_HOST": centre.address,
-        "CALLPLANE_CENTRE_BUS_PORT": str(BUS_PORT),
-        "PYTHONUNBUFFERED": "1",
-        **more,
-    }
-    return centre.spawn([sys.executable, "-m", "orchestrator", "run"], name="centre", env=env, cwd=ROOT)
-
-
-def pop_settings(pop: Host, carrier: Host, more_trunks: Sequence[Trunk] = (), engine: Engine = "asterisk") -> Pop:
-    return Pop(
-        pop_id=POP_ID,
-        engine=engine,
-        country="DE",
-        area_code="30",
-        sip_address=pop.address,
-        trunks=[Trunk(name="carrier", addresses=[carrier.address], host=f"{carrier.address}:5060"), *more_trunks],
-        overflow_number=OVERFLOW,
-        ari_password=secrets.token_urlsafe(24),
-        ami_password=secrets.token_urlsafe(24),
-        esl_password=secrets.token_urlsafe(24),
-        phone_dir=str(pop.shm / "phones"),
-        prompt_dir=str(prompts.default_dir()),
-        recording_dir=str(pop.shm / "recordings"),
-    )
-
-
-def start_controller(
-    pop: Host, centre: Host | None, settings: Pop, key: str, more: Mapping[str, str] = MappingProxyType({})
-) -> Process:
-    env = {
-        "CALLPLANE_POP_ID": settings.pop_id,
-        "CALLPLANE_POP_COUNTRY": settings.country,
-        "CALLPLANE_POP_STATE_DIR": str(pop.state_dir / "controller"),
-        "CALLPLANE_POP_PROMPT_DIR": settings.prompt_dir,
-        "CALLPLANE_POP_UPLOADED_PROMPT_DIR": str(uploaded_prompts(pop)),
-        "CALLPLANE_POP_RECORDING_DIR": settings.recording_dir,
-        "CALLPLANE_POP_ENGINE": settings.engine,
-        "CALLPLANE_POP_ESL_PASSWORD": settings.esl_password,
-        "CALLPLANE_POP_PHONE_DIR": settings.phone_dir,
-        "CALLPLANE_POP_ARI_PASSWORD": settings.ari_password,
-        "CALLPLANE_POP_AMI_PASSWORD": settings.ami_password,
-        # sipp registers from another port than the one on which its agents answer.
-        "CALLPLANE_POP_PHONES_BEHIND_NAT": "false",
-        "CALLPLANE_POP_KEYED_CODES": "true",
-        # Tests run at any hour.
-        "CALLPLANE_POP_CALLBACK_HOURS": "00:00-24:00",
-        "PYTHONUNBUFFERED": "1",
-    }
-    if centre is not None:
-        env |= {"CALLPLANE_POP_BUS_URL": f"nats://{centre.address}:{BUS_PORT}", "CALLPLANE_POP_KEY": key}
-        env["CALLPLANE_POP_LOOKUP_ORIGINS"] = json.dumps([f"http://{centre.address}:{CRM_PORT}"])
-    make_vault_key(pop)
-    env |= more
-    return pop.spawn([sys.executable, "-m", "pbx", "run"], name="controller", env=env, cwd=ROOT)
-
-
-def make_vault_key(pop: Host) -> None:
-    """As whoever provisions a POP does once."""
-    path = pop.state_dir / "controller" / "vault.keys"
-    if not path.exists():
-        region_keys.add(path, "eu")
-
-
-def uploaded_prompts(pop: Host) -> Path:
-    return pop.shm / "prompts"
 
 
 def recordings_on_disk(pop: Host) -> list[Path]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import migrations
 
+# Alembic is imported when there is something to migrate: most starts find the newest schema and do without.
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_REVISION = re.compile(r'^(revision|down_revision)\b.*= "(\w+)"', re.MULTILINE)
+
 
 def alembic_config(connection: Connection | None = None) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("path_separator", "os")
@@ -24,8 +30,27 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
+def _said() -> list[tuple[str, str]]:
+    """``("revision", name)`` and ``("down_revision", name)`` of every migration."""
+    files = (Path(migrations.__file__).parent / "versions").glob("[0-9]*.py")
+    return [found for file in files for found in _REVISION.findall(file.read_text())]
+
+
+def newest() -> str:
+    """The revision that no other one follows."""
+    said = _said()
+    (last,) = {name for kind, name in said if kind == "revision"} - {name for kind, name in said if kind != "revision"}
+    return last
+
+
 async def upgrade(engine: AsyncEngine) -> None:
     """All or nothing: the migrations run in one transaction."""
+    async with engine.connect() as connection:
+        if await connection.run_sync(_current) == newest():
+            return
+    from alembic import command
+
     async with engine.execution_options(callplane_write=True).begin() as connection:
         await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
 
@@ -34,13 +59,13 @@ async def is_behind(engine: AsyncEngine) -> bool:
     """Whether migrations of this version are still to be done. A schema that only a newer version knows is not behind:
     it was made so that this one goes on working."""
     async with engine.connect() as connection:
-        found = frozenset(await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_heads()))
-    head, known = _revisions()
-    return not found or (head not in found and found <= known)
+        found = await connection.run_sync(_current)
+    return found is None or (found != newest() and found in {name for kind, name in _said() if kind == "revision"})
 
 
-@cache
-def _revisions() -> tuple[str | None, frozenset[str]]:
-    """The head, and all."""
-    script = ScriptDirectory.from_config(alembic_config())
-    return script.get_current_head(), frozenset(one.revision for one in script.walk_revisions())
+def _current(connection: Connection) -> str | None:
+    """None for a database that has no schema yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version

@@ -5,7 +5,7 @@ Durations are whole milliseconds: sums of them do not depend on the order in whi
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, String, Table, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orchestrator.adapters.db.base import Base
@@ -29,6 +29,8 @@ class AgentNowRow(Base):
     call_id: Mapped[str | None] = mapped_column(String(26))
     """Of the last conversation that began; so is ``queue_id``."""
     queue_id: Mapped[str | None] = mapped_column(String(63))
+    unclaimed: Mapped[str | None] = mapped_column(Text)
+    """Intervals, ready or ringing, that have led to no conversation yet: rows of ``agent_states`` as JSON."""
 
 
 class AgentStateRow(Base):
@@ -49,6 +51,7 @@ class AgentStateRow(Base):
     call_id: Mapped[str | None] = mapped_column(String(26))
     """Of a conversation (ON_CALL) or the wrap-up after it."""
     queue_id: Mapped[str | None] = mapped_column(String(63))
+    """Of a conversation, the wrap-up after it, and the time ready or ringing that led to it."""
 
 
 def _measures(names: tuple[str, ...], kind: type[Integer] | type[BigInteger]) -> list[Column[int]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from aiohttp import web
-from pydantic import BaseModel
 
 from orchestrator.api.access import ENGINEERS
+from orchestrator.api.answer import Answer
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import AgentCreated, Did, agent_created, did_of
 from orchestrator.domain import rows
@@ -24,7 +24,7 @@ class ImportQuery(Strict):
     """Only say what is wrong; nothing is written."""
 
 
-class Imported(BaseModel):
+class Imported(Answer):
     dry_run: bool
     rows: int
 

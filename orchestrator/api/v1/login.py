@@ -7,7 +7,6 @@ import hmac
 from aiohttp import web
 from pydantic import Field
 
-from orchestrator.adapters import oidc
 from orchestrator.api.access import EVERYBODY
 from orchestrator.api.access_schemas import Me, Session, me_of
 from orchestrator.api.registry import Registry
@@ -42,6 +41,8 @@ async def log_out(services: Services) -> None:
 
 async def begin_oidc(services: Services, request: web.Request) -> web.StreamResponse:
     """Send the browser to the OpenID Connect provider (authorization code, PKCE). 404 when none is configured."""
+    from orchestrator.adapters import oidc
+
     provider = oidc.configured(services.provider)
     callback = provider.callback(str(request.url.origin()))
     began = await provider.begin(callback)
@@ -72,6 +73,8 @@ class OidcAnswer(Strict):
 async def end_oidc(services: Services, request: web.Request, query: OidcAnswer) -> web.StreamResponse:
     """Where the provider sends the browser back. The answer is that of ``POST /login``. 401: the provider refused, or
     this browser did not begin the login; 403: its claims are mapped to no role."""
+    from orchestrator.adapters import oidc
+
     provider = oidc.configured(services.provider)
     secret = request.cookies.get(COOKIE, "")
     if not hmac.compare_digest(oidc.state_of(secret), query.state) or not secret:

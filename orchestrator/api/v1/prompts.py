@@ -6,13 +6,14 @@ import asyncio
 import re
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import defer
 
 from dialplans import uploads
 from orchestrator.adapters.db.models import PromptRow, PromptVersionRow
 from orchestrator.api.access import ENGINEERS, STAFF
+from orchestrator.api.answer import Answer
 from orchestrator.api.auth import who
 from orchestrator.api.filters import Id, narrowed
 from orchestrator.api.registry import Registry
@@ -27,7 +28,7 @@ from orchestrator.services.paging import page
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
-class PromptVersion(BaseModel):
+class PromptVersion(Answer):
     language: str
     prompt_id: str
     version: int
@@ -45,12 +46,12 @@ class Prompt(PromptVersion):
     """The version in force."""
 
 
-class CatalogueLanguage(BaseModel):
+class CatalogueLanguage(Answer):
     language: str
     prompt_ids: list[str]
 
 
-class Catalogue(BaseModel):
+class Catalogue(Answer):
     """All prompts that flows and queues may name: the package's and those that were uploaded."""
 
     languages: list[CatalogueLanguage]

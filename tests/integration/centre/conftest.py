@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -17,27 +18,24 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from orchestrator.adapters.db.engine import Database
+from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
 from tests.integration.centre.support import PROMPTS, Api, free_port
 from tests.integration.centre.terminal import Terminal
-
-
-def _postgres_bin() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
-    if not found:
-        pytest.fail("PostgreSQL is not installed: apt install postgresql")
-    return found[-1].parent
+from tests.support.postgres import binaries
 
 
 class Postgres:
     """A PostgreSQL of our own, on a loopback port, in a directory that goes away with it."""
 
     def __init__(self, options: str = "-c fsync=off") -> None:
-        self.binaries, self.port, self._options = _postgres_bin(), free_port(), options
+        self.binaries, self.port, self._options = binaries(), free_port(), options
         self.directory = Path(tempfile.mkdtemp(prefix="callplane-pg-"))
         user = pwd.getpwnam("postgres")
         os.chown(self.directory, user.pw_uid, user.pw_gid)
+        self._migrated = ""
         self._run("initdb", "-A", "trust", "-U", "postgres", "-N")
         self.start()
 
@@ -61,12 +59,21 @@ class Postgres:
     def remove(self) -> None:
         shutil.rmtree(self.directory)
 
-    async def new_database(self) -> str:
+    async def new_database(self, template: str = "template1") -> str:
+        """An empty one, or a copy of ``template``."""
         name = "t" + os.urandom(6).hex()
         connection = await asyncpg.connect(self.prefix + "postgres")
-        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         await connection.close()
         return self.prefix + name
+
+    async def migrated_database(self) -> str:
+        """One with the newest schema: the migrations run once for all."""
+        if not self._migrated:
+            url = await self.new_database()
+            await _migrate(url)
+            self._migrated = url.removeprefix(self.prefix)
+        return await self.new_database(self._migrated)
 
     def _run(self, program: str, *words: str) -> None:
         become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
@@ -82,13 +89,36 @@ def postgres() -> Iterator[Postgres]:
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the newest schema, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "centre.db"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> str:
+    """A database with the newest schema and nothing in it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'test.db')}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return await server.migrated_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
     server: Postgres = request.getfixturevalue("postgres")
     return await server.new_database()
+
+
+async def _migrate(url: str) -> None:
+    settings = CentreSettings(state_dir=Path(), database_url=SecretStr(url))
+    database = Database(settings.sqlalchemy_url())
+    await upgrade(database.engine)
+    await database.close()
 
 
 @asynccontextmanager

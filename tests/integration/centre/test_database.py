@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.db.migrate import upgrade
+from orchestrator.adapters.db.migrate import alembic_config, newest, upgrade
 from orchestrator.adapters.db.models import Base, DidRow
 from orchestrator.config import CentreSettings
 
 
 @pytest.fixture
-def url(database_url: str, tmp_path: Path) -> str:
-    return CentreSettings(state_dir=tmp_path, database_url=SecretStr(database_url)).sqlalchemy_url()
+def url(empty_database_url: str, tmp_path: Path) -> str:
+    return CentreSettings(state_dir=tmp_path, database_url=SecretStr(empty_database_url)).sqlalchemy_url()
 
 
 async def test_migrations_and_models_agree(url: str) -> None:
@@ -35,6 +36,10 @@ async def test_migrations_and_models_agree(url: str) -> None:
     async with database.engine.connect() as connection:
         assert await connection.run_sync(difference) == []
     await database.close()
+
+
+def test_the_newest_revision_is_found_without_alembic() -> None:
+    assert newest() == ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
 async def test_a_failed_block_writes_nothing_and_references_are_held(url: str) -> None:

@@ -42,8 +42,8 @@ DROPPED: dict[str, set[str]] = {}
 
 
 @pytest.fixture
-def database(database_url: str, tmp_path: Path) -> Database:
-    return Database(CentreSettings(state_dir=tmp_path, database_url=SecretStr(database_url)).sqlalchemy_url())
+def database(empty_database_url: str, tmp_path: Path) -> Database:
+    return Database(CentreSettings(state_dir=tmp_path, database_url=SecretStr(empty_database_url)).sqlalchemy_url())
 
 
 def value_of(column: Column[Any], *, changed: bool = False) -> Any:

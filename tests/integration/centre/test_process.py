@@ -165,8 +165,8 @@ async def test_tokens_from_the_command_line(tmp_path: Path) -> None:
     assert out.strip() not in str(stored)
 
 
-async def test_centres_that_start_at_once_take_turns_at_the_schema(tmp_path: Path, database_url: str) -> None:
-    environments = [_environment(tmp_path / name, database_url=database_url) for name in ("one", "two", "three")]
+async def test_centres_that_start_at_once_take_turns_at_the_schema(tmp_path: Path, empty_database_url: str) -> None:
+    environments = [_environment(tmp_path / name, database_url=empty_database_url) for name in ("one", "two", "three")]
     made = await asyncio.gather(*(_command(e, "centre", "token", "create", "x") for e in environments))
     assert [code for code, _, _ in made] == [0, 0, 0], made
 

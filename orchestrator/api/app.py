@@ -37,8 +37,10 @@ from orchestrator.api.v1 import (
     users,
     voicemails,
     waiting_calls,
+    webhook_deliveries,
     webhooks,
 )
+from orchestrator.api.webhook_payloads import DESCRIBED
 from orchestrator.services.context import Services
 
 OPENAPI_PATH = "/api/v1/openapi.json"
@@ -67,6 +69,7 @@ def registry() -> Registry:
         events,
         reports,
         webhooks,
+        webhook_deliveries,
         tokens,
         units,
         users,
@@ -89,7 +92,7 @@ def make_app(services: Services) -> web.Application:
 
     @cache
     def document() -> bytes:
-        return orjson.dumps(openapi(routes, "Callplane", metadata.version("callplane")))
+        return orjson.dumps(openapi(routes, "Callplane", metadata.version("callplane"), DESCRIBED))
 
     async def describe(_request: web.Request) -> web.Response:
         """Made when it is first asked for: the centre starts without it."""

@@ -1,4 +1,4 @@
-"""What the API answers about resources that others refer to by name, trunks, webhooks and countries."""
+"""What the API answers about resources that others refer to by name, trunks and countries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dialplans.pack import CountryPack
-from orchestrator.adapters.db.models import RegionRow, ScheduleRow, SkillRow, TrunkRow, WebhookRow
+from orchestrator.adapters.db.models import RegionRow, ScheduleRow, SkillRow, TrunkRow
 from orchestrator.api.schemas import At
 from orchestrator.domain.named import (
     HolidaysSpec,
@@ -15,7 +15,6 @@ from orchestrator.domain.named import (
     RegionSpec,
     ShiftsSpec,
     SkillSpec,
-    WebhookChange,
 )
 
 
@@ -84,20 +83,6 @@ class DialplanSettings(BaseModel):
     pop_id: str
     country: str
     trunks: list[TrunkSettings]
-
-
-class Webhook(WebhookChange):
-    webhook_id: str
-    created_at: At
-
-
-class WebhookCreated(Webhook):
-    secret: str
-    """Shown this once."""
-
-
-def webhook_fields(row: WebhookRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in Webhook.model_fields}
 
 
 class CountrySummary(BaseModel):

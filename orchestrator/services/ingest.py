@@ -17,22 +17,27 @@ from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import EventRow, RejectedBatchRow
 from orchestrator.services import agent_times, callbacks, records
 from orchestrator.services.report_sums import Deltas
+from orchestrator.services.webhook_queue import WebhookQueue
 from pbx.wire import subjects
 from pbx.wire.messages import EventBatch
 
 log = logging.getLogger(__name__)
 
 EVENTS = cast(Table, EventRow.__table__)
+IDENTITY = ("pop_id", "journal_id", "seq")
 CHUNK = 500
 RETRY_S = 1.0
 
 
 class Ingest:
-    def __init__(self, database: Database, bus: Bus, stored: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, bus: Bus, stored: Callable[[], None], webhooks: WebhookQueue | None = None
+    ) -> None:
         self._database = database
         self._bus = bus
         self._stored = stored
         """Called after a commit that brought new events."""
+        self._webhooks = webhooks
         self._decoder = msgspec.json.Decoder(EventBatch)
 
     async def run(self) -> None:
@@ -69,22 +74,27 @@ class Ingest:
                         subject=message.subject, reason=str(error), payload=message.data, received_at=time.time()
                     )
                 )
-        new, touched = 0, set[tuple[str, str]]()
+        new: list[dict[str, Any]] = []
+        touched, queued = set[tuple[str, str]](), False
         async with self._database.write(projections=True) as session:
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
-                stored = await self._database.insert_new(session, EVENTS, chunk, ("pop_id", "call_id"))
-                new += len(stored)
-                touched.update((pop_id, call_id) for pop_id, call_id in stored if call_id is not None)
+                stored = set(map(tuple, await self._database.insert_new(session, EVENTS, chunk, IDENTITY)))
+                new += _taken(chunk, stored)
+            touched.update((row["pop_id"], row["call_id"]) for row in new if row["call_id"] is not None)
             session.add_all(rejected)
             deltas = Deltas()
             wrapped_up = await agent_times.project(session, rows, deltas)
             await records.project(session, touched, wrapped_up, deltas)
             await callbacks.project(session, rows)
             await deltas.store(session)
+            if self._webhooks is not None and new:
+                queued = await self._webhooks.put(session, new)
         if new:
             self._stored()
-        return new
+        if queued and self._webhooks is not None:
+            self._webhooks.wake()
+        return len(new)
 
     def _rows(self, message: Delivered) -> list[dict[str, Any]]:
         batch = self._decoder.decode(message.data)
@@ -102,3 +112,14 @@ class Ingest:
             }
             for event in batch.events
         ]
+
+
+def _taken(rows: list[dict[str, Any]], stored: set[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Those of ``rows`` that were stored now, each once: a batch may hold one twice."""
+    found = []
+    for row in rows:
+        identity = tuple(row[name] for name in IDENTITY)
+        if identity in stored:
+            stored.remove(identity)
+            found.append(row)
+    return found

@@ -18,7 +18,9 @@ WRONG = "wrong horse battery"
 
 async def test_no_secret_and_no_number_is_logged(tmp_path: Path) -> None:
     bus = free_port()
-    environment = _environment(tmp_path / "centre", bus_port=str(bus), log_level="DEBUG")
+    environment = _environment(
+        tmp_path / "centre", bus_port=str(bus), log_level="DEBUG", webhook_networks='["127.0.0.0/8"]'
+    )
     secrets: list[str] = [PASSWORD, WRONG, "+49305550100", "305550100", "+49306667788", "Grace Hopper"]
     code, token, err = await _command(environment, "centre", "token", "create", "lab", "--role", "admin")
     assert code == 0
@@ -31,6 +33,9 @@ async def test_no_secret_and_no_number_is_logged(tmp_path: Path) -> None:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{running.port()}", headers=headers) as session:
             api = Api(session)
             key = await api.new_pop()
+            nobody = f"http://127.0.0.1:{free_port()}/a-token-in-the-address"
+            hook = await api.made("/webhooks", {"url": nobody, "events": ["*"]})
+            secrets += [hook["secret"], "a-token-in-the-address"]
             await api.made("/queues", {"queue_id": "sales", "name": "Sales"})
             await api.made("/flows", {"flow_id": "main", "graph": {**graph(), "nodes": {"hello": {"type": "hang_up"}}}})
             await api.made("/dids", did())
@@ -59,6 +64,11 @@ async def test_no_secret_and_no_number_is_logged(tmp_path: Path) -> None:
                     return (await api.get(f"/calls/{call}")).status == 200
 
                 await until(there)
+
+                async def failed() -> bool:
+                    return bool((await api.get(f"/webhooks/{hook['webhook_id']}/backlog")).body["last_error"])
+
+                await until(failed)
         running.process.terminate()
         log = err + "".join(said.decode() for said in await asyncio.wait_for(asyncio.gather(*reading), 15))
     assert "API at" in log

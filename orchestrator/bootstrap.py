@@ -20,12 +20,14 @@ from orchestrator.adapters.bus.server import EmbeddedServer
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.adapters.db.models import PopRow
+from orchestrator.adapters.webhook_target import Targets
 from orchestrator.api import watching
 from orchestrator.api.app import make_app
 from orchestrator.api.watching import HttpCounts
+from orchestrator.api.webhook_payloads import payload
 from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
-from orchestrator.services import erasures, idempotency, prompts, secret_box, tokens
+from orchestrator.services import erasures, idempotency, prompts, secret_box, tokens, webhook_sender, webhooks
 from orchestrator.services.context import Services
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
@@ -34,6 +36,8 @@ from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.sync import ConfigPublisher
 from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
+from orchestrator.services.webhook_queue import WebhookQueue
+from orchestrator.services.webhook_sender import WebhookSender
 from orchestrator.services.write_watch import WriteWatch
 from orchestrator.watch import INGEST, CentreWatch, Watched
 from telemetry.lag import LoopLag
@@ -137,10 +141,17 @@ class Centre:
         feed = EventFeed(database)
         self._loop.keep("bus", bus.run)
         self._loop.keep("configuration to the POPs", publisher.run)
-        ingest = Ingest(database, bus, feed.wake, self._traces)
+        box = secret_box.load(self.settings.secrets_key or self.settings.state_dir / "secrets.key")
+        networks = tuple(self.settings.webhook_networks)
+        sender = WebhookSender(database, box, Targets(networks, webhook_sender.AT_ONCE, webhook_sender.DEADLINE_S))
+        queue = WebhookQueue(database, payload, sender.wake)
+        self._loop.keep("webhooks", sender.run)
+        ingest = Ingest(database, bus, feed.wake, queue, self._traces)
         self._loop.keep(INGEST, ingest.run)
         self._loop.keep("presence", presence.run)
         self._loop.keep("old idempotency keys", lambda: idempotency.purge(database))
+        delivered_s, dead_s = 86_400 * self.settings.webhook_delivered_days, 86_400 * self.settings.webhook_dead_days
+        self._loop.keep("old deliveries to webhooks", lambda: webhooks.purge(database, delivered_s, dead_s))
         gate, http = Gate(), HttpCounts()
         watch = CentreWatch(
             Watched(database, bus, ingest, presence, self._loop, gate, http, self._lag, self._log_counts)
@@ -152,7 +163,9 @@ class Centre:
             feed=feed,
             presence=presence,
             prompts=self._prompts,
-            secrets=secret_box.load(self.settings.secrets_key or self.settings.state_dir / "secrets.key"),
+            secrets=box,
+            webhooks=sender,
+            webhook_networks=networks,
             logins_changed=self._set_logins,
             ready=watch.ready,
             gate=gate,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, IPvAnyAddress, SecretStr, ValidationError, model_validator
+from pydantic import Field, IPvAnyAddress, IPvAnyNetwork, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.domain.access_resources import ClaimRule
@@ -39,6 +39,12 @@ class CentreSettings(WatchSettings, BaseSettings):
     secrets_key: Path | None = None
     """File of the key under which carriers' passwords and webhooks' secrets are sealed in the database; made when it
     is not there. Without one ``secrets.key`` in the state directory. Centres of one database share one."""
+    webhook_networks: list[IPvAnyNetwork] = []
+    """Networks that webhooks may reach although they are not public, and without TLS, as a JSON list."""
+    webhook_delivered_days: float = Field(default=3.0, ge=0, le=365)
+    """How long what was delivered to webhooks is kept; it may be sent again meanwhile."""
+    webhook_dead_days: float = Field(default=30.0, ge=1, le=365)
+    """The same of dead letters."""
     log_level: str = "INFO"
     session_s: float = Field(default=3600.0, ge=60, le=86_400)
     """How long a user's session lasts."""

@@ -38,8 +38,10 @@ from orchestrator.api.v1 import (
     users,
     voicemails,
     waiting_calls,
+    webhook_deliveries,
     webhooks,
 )
+from orchestrator.api.webhook_payloads import DESCRIBED
 from orchestrator.services.context import Services
 
 OPENAPI_PATH = "/api/v1/openapi.json"
@@ -68,6 +70,7 @@ def registry() -> Registry:
         events,
         reports,
         webhooks,
+        webhook_deliveries,
         tokens,
         units,
         users,
@@ -91,7 +94,7 @@ def make_app(services: Services, watch: Middleware) -> web.Application:
 
     @cache
     def document() -> bytes:
-        return orjson.dumps(openapi(routes, "Callplane", metadata.version("callplane")))
+        return orjson.dumps(openapi(routes, "Callplane", metadata.version("callplane"), DESCRIBED))
 
     async def describe(_request: web.Request) -> web.Response:
         """Made when it is first asked for: the centre starts without it."""

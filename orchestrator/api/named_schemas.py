@@ -1,11 +1,11 @@
-"""What the API answers about resources that others refer to by name, trunks, webhooks and countries."""
+"""What the API answers about resources that others refer to by name, trunks and countries."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dialplans.pack import CountryPack
-from orchestrator.adapters.db.models import RegionRow, ScheduleRow, SkillRow, TrunkRow, WebhookRow
+from orchestrator.adapters.db.models import RegionRow, ScheduleRow, SkillRow, TrunkRow
 from orchestrator.api.answer import Answer
 from orchestrator.api.schemas import At
 from orchestrator.domain.named import (
@@ -14,7 +14,6 @@ from orchestrator.domain.named import (
     RegionSpec,
     ShiftsSpec,
     SkillSpec,
-    WebhookChange,
 )
 
 
@@ -83,20 +82,6 @@ class DialplanSettings(Answer):
     pop_id: str
     country: str
     trunks: list[TrunkSettings]
-
-
-class Webhook(WebhookChange):
-    webhook_id: str
-    created_at: At
-
-
-class WebhookCreated(Webhook):
-    secret: str
-    """Shown this once."""
-
-
-def webhook_fields(row: WebhookRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in Webhook.model_fields}
 
 
 class CountrySummary(Answer):

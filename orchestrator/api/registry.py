@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 from urllib.parse import quote
@@ -261,10 +261,14 @@ def _validate(model: type[BaseModel], value: Any) -> BaseModel:
         raise Invalid(errors_of(error)) from None
 
 
-def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
-    """The document of all routes; every model lies once under ``components``."""
+def openapi(
+    registry: Registry, title: str, version: str, messages: Mapping[str, tuple[str, type[BaseModel]]]
+) -> dict[str, Any]:
+    """The document of all routes, and of the ``messages`` that are sent (name -> what it says, its model); every model
+    lies once under ``components``."""
     inputs = {m for r in registry.routes for m in (r.body, r.query) if m is not None}
     outputs = {r.response for r in registry.routes if r.response is not None} | {errors.ProblemBody}
+    outputs |= {model for _, model in messages.values()}
     wanted: list[Any] = [(m, "validation") for m in inputs] + [(m, "serialization") for m in outputs]
     wanted.sort(key=lambda pair: (pair[0].__name__, pair[1]))
     refs, schema = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
@@ -278,6 +282,7 @@ def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
         "paths": paths,
+        "webhooks": {name: _message(name, said, refs[(m, "serialization")]) for name, (said, m) in messages.items()},
         "components": {
             "schemas": schema.get("$defs", {}),
             "securitySchemes": {
@@ -287,6 +292,12 @@ def openapi(registry: Registry, title: str, version: str) -> dict[str, Any]:
         },
         "security": [{"token": []}],
     }
+
+
+def _message(name: str, said: str, model: Any) -> dict[str, Any]:
+    schema = {"allOf": [model, {"properties": {"type": {"const": name}}}]}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"post": {"summary": said, "requestBody": body, "responses": {"2XX": {"description": "Taken"}}}}
 
 
 def _operation(route: Route, resource: Route | None, refs: Any, definitions: dict[str, Any]) -> dict[str, Any]:

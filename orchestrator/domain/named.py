@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from orchestrator.domain.hours import OpeningHours, Shifts
-from orchestrator.domain.resources import Name, SkillName, Slug
+from orchestrator.domain.resources import Name, SkillName, Slug, UnitId
 from orchestrator.domain.strict import Strict
-from pbx.domain.events import BY_NAME
+from orchestrator.domain.webhook_kinds import ALL, KINDS
+from orchestrator.domain.webhook_signature import key_of
 
 Description = Annotated[str, StringConstraints(max_length=1000)]
 
@@ -98,8 +99,16 @@ def _url(value: str) -> str:
 
 def _kinds(value: list[str]) -> list[str]:
     for kind in value:
-        if kind != "*" and kind not in BY_NAME:
-            raise PydanticCustomError("kind", "names {kind}, which is no kind of event", {"kind": kind})
+        if kind != ALL and kind not in KINDS:
+            raise PydanticCustomError("kind", "names {kind}, which is not sent to webhooks", {"kind": kind})
+    return value
+
+
+def _secret(value: str) -> str:
+    try:
+        key_of(value)
+    except ValueError:
+        raise PydanticCustomError("secret", "is not whsec_ and the base64 of 24 to 64 random bytes") from None
     return value
 
 
@@ -110,9 +119,13 @@ class WebhookChange(Strict):
         Field(min_length=1, max_length=200),
         AfterValidator(_kinds),
     ]
-    """Names of kinds as in ``GET /events``: ``CallEnded``; ``*``: all."""
+    """Names of kinds, as under ``webhooks`` in this document: ``CallEnded``; ``*``: all that you may see. Those of
+    recordings and voicemails are for roles that may listen to them."""
     description: Description = ""
     active: bool = True
+    """Inactive ones get nothing that happens meanwhile; what waits already waits on, up to a day."""
+    unit_id: UnitId = None
+    """Whose events it gets; null: everybody's, which takes a grant for all units."""
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -122,5 +135,10 @@ class WebhookChange(Strict):
 
 
 class WebhookSpec(WebhookChange):
-    secret: Annotated[str, StringConstraints(min_length=16, max_length=200)] | None = None
-    """Deliveries are signed with it; made here when it is left out."""
+    secret: Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)] | None = None
+    """``whsec_`` and base64; deliveries are signed with it. Made here when it is left out."""
+
+
+class SecretRenewal(Strict):
+    keep_former_s: float = Field(default=86_400.0, ge=0, le=30 * 86_400)
+    """So long deliveries are signed with the former secret, too; 0 where it has become known to others."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.engine import Database
+from orchestrator.adapters.webhook_target import Network
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.presence import PresenceBoard
@@ -15,6 +16,7 @@ from orchestrator.services.recent import Recent
 from orchestrator.services.secret_box import SecretBox
 from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
+from orchestrator.services.webhook_sender import WebhookSender
 
 if TYPE_CHECKING:
     from orchestrator.adapters.oidc import Provider  # imported where there is one
@@ -29,6 +31,9 @@ class Services:
     presence: PresenceBoard
     prompts: PromptCatalogue
     secrets: SecretBox
+    webhooks: WebhookSender
+    webhook_networks: tuple[Network, ...]
+    """Which webhooks may reach although they are not public."""
     logins_changed: Callable[[], Awaitable[None]]
     """Makes the bus know the POPs that are in the database now."""
     ready: Callable[[], Awaitable[Mapping[str, str | None]]]

@@ -19,6 +19,7 @@ from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import EventRow, RejectedBatchRow
 from orchestrator.services import agent_times, callbacks, ingest_spans, records
 from orchestrator.services.report_sums import Deltas
+from orchestrator.services.webhook_queue import WebhookQueue
 from pbx.wire import subjects
 from pbx.wire.messages import EventBatch
 from telemetry.counts import Histogram
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVENTS = cast(Table, EventRow.__table__)
+IDENTITY = ("pop_id", "journal_id", "seq")
 CHUNK = 500
 RETRY_S = 1.0
 
@@ -48,13 +50,21 @@ class IngestMeter:
 
 
 class Ingest:
-    def __init__(self, database: Database, bus: Bus, stored: Callable[[], None], traces: Traces | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        stored: Callable[[], None],
+        webhooks: WebhookQueue | None = None,
+        traces: Traces | None = None,
+    ) -> None:
         self.meter = IngestMeter()
         self._traces = traces
         self._database = database
         self._bus = bus
         self._stored = stored
         """Called after a commit that brought new events."""
+        self._webhooks = webhooks
         self._decoder = msgspec.json.Decoder(EventBatch)
 
     async def run(self) -> None:
@@ -98,32 +108,37 @@ class Ingest:
                         subject=message.subject, reason=str(error), payload=message.data, received_at=time.time()
                     )
                 )
-        new: Counter[tuple[str, str | None]] = Counter()
+        new: list[dict[str, Any]] = []
+        queued = False
         async with self._database.write(projections=True) as session:
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
-                stored = await self._database.insert_new(session, EVENTS, chunk, ("pop_id", "call_id"))
-                new.update((pop_id, call_id) for pop_id, call_id in stored)
+                stored = set(map(tuple, await self._database.insert_new(session, EVENTS, chunk, IDENTITY)))
+                new += _taken(chunk, stored)
             session.add_all(rejected)
             deltas = Deltas()
             wrapped_up = await agent_times.project(session, rows, deltas)
-            touched = {(pop_id, call_id): count for (pop_id, call_id), count in new.items() if call_id is not None}
+            touched = Counter((row["pop_id"], row["call_id"]) for row in new if row["call_id"] is not None)
             projecting = time.time()
             await records.project(session, touched.keys(), wrapped_up, deltas)
             projected = time.time()
             await callbacks.project(session, rows)
             await deltas.store(session)
+            if self._webhooks is not None and new:
+                queued = await self._webhooks.put(session, new)
         if new:
             self._stored()
+        if queued and self._webhooks is not None:
+            self._webhooks.wake()
         self._count(rows, new, len(rejected), time.time() - began)
         if self._traces is not None:
             ingest_spans.send(self._traces, touched, (began, time.time()), (projecting, projected))
-        return new.total()
+        return len(new)
 
-    def _count(self, rows: list[dict[str, Any]], new: Counter[tuple[str, str | None]], rejected: int, s: float) -> None:
+    def _count(self, rows: list[dict[str, Any]], new: list[dict[str, Any]], rejected: int, s: float) -> None:
         meter, now = self.meter, time.time()
-        for (pop_id, _), count in new.items():
-            meter.events[pop_id] += count
+        for row in new:
+            meter.events[row["pop_id"]] += 1
         newest: dict[str, float] = {}
         for row in rows:
             newest[row["pop_id"]] = max(row["at"], newest.get(row["pop_id"], 0.0))
@@ -147,3 +162,14 @@ class Ingest:
             }
             for event in batch.events
         ]
+
+
+def _taken(rows: list[dict[str, Any]], stored: set[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Those of ``rows`` that were stored now, each once: a batch may hold one twice."""
+    found = []
+    for row in rows:
+        identity = tuple(row[name] for name in IDENTITY)
+        if identity in stored:
+            stored.remove(identity)
+            found.append(row)
+    return found

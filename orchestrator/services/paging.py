@@ -56,10 +56,13 @@ async def page(
     return Page(rows, cursor(getattr(rows[-1], key.key)) if more else None)
 
 
-async def newest_versions(session: AsyncSession, statement: Select[Row], version: Any, asked: PageRequest) -> Page[Row]:
-    """Rows of ``statement`` by the number in the column ``version``, the highest first."""
+async def newest_versions(
+    session: AsyncSession, statement: Select[Row], version: Any, asked: PageRequest, digits: int = 9
+) -> Page[Row]:
+    """Rows of ``statement`` by the number in the column ``version``, of so many ``digits`` at most, the highest
+    first."""
     if (after := asked.after) is not None:
-        if not (after.isascii() and after.isdecimal() and len(after) < 10):
+        if not (after.isascii() and after.isdecimal() and len(after) <= digits):
             raise one("cursor", NO_CURSOR)
         statement = statement.where(version < int(after))
     rows = list((await session.scalars(statement.order_by(version.desc()).limit(asked.limit + 1))).all())

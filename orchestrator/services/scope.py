@@ -19,6 +19,7 @@ from orchestrator.adapters.db.models import (
     AgentRow,
     CallbackRow,
     CallRow,
+    DeliveryRow,
     DidRow,
     EventRow,
     FlowDraftRow,
@@ -33,6 +34,7 @@ from orchestrator.adapters.db.models import (
     SkillRow,
     TrunkRow,
     VoicemailRow,
+    WebhookRow,
 )
 from orchestrator.domain.grants import Grant, current
 
@@ -85,6 +87,11 @@ def _callback(grant: Grant) -> Condition:
     return and_(units, _regions(CallbackRow.pop_id, grant))
 
 
+def _webhook(grant: Grant) -> Condition:
+    """What is sent is of every region."""
+    return _units(WebhookRow.unit_id, grant) if grant.regions is None else false()
+
+
 def _shared(_grant: Grant) -> Condition:
     """Of nouns that units and regions have in common: whoever configures may name them."""
     return true()
@@ -109,6 +116,8 @@ _WITHIN: dict[type[Any], Callable[[Grant], Condition]] = {
     SkillRow: _shared,
     ScheduleRow: _shared,
     PromptVersionRow: _shared,
+    WebhookRow: _webhook,
+    DeliveryRow: lambda grant: DeliveryRow.webhook_id.in_(select(WebhookRow.webhook_id).where(_webhook(grant))),
 }
 _OWN: dict[type[Any], Callable[[str], Condition]] = {
     AgentRow: lambda agent_id: AgentRow.agent_id == agent_id,

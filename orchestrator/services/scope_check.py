@@ -16,11 +16,22 @@ from orchestrator.adapters.db.models import (
     FlowVersionRow,
     PopRow,
     QueueRow,
+    WebhookRow,
 )
 from orchestrator.domain.grants import Caller, Grant, current
 from orchestrator.domain.problems import Forbidden, one
 
-_FREE = frozenset({"config_outbox", "pop_revisions", "voicemails", "idempotent_requests", "audit_log", "audit_head"})
+_FREE = frozenset(
+    {
+        "config_outbox",
+        "pop_revisions",
+        "voicemails",
+        "webhook_deliveries",
+        "idempotent_requests",
+        "audit_log",
+        "audit_head",
+    }
+)
 """Written on the way, or found by a look-up that asked for the scope."""
 
 
@@ -44,7 +55,7 @@ def _check(session: Session, caller: Caller, row: Any) -> None:
     match row:
         case PopRow():
             _require(caller, {None}, _values(row, "region"), everything="unit")
-        case QueueRow() | FlowRow() | FlowDraftRow():
+        case QueueRow() | FlowRow() | FlowDraftRow() | WebhookRow():
             _require(caller, _values(row, "unit_id"), set(), everything="region")
         case FlowVersionRow():
             unit = session.scalar(select(FlowRow.unit_id).where(FlowRow.flow_id == row.flow_id))

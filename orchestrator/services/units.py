@@ -1,4 +1,4 @@
-"""Business units: what queues, agents, DIDs and flows belong to, and which one a call belongs to."""
+"""Business units: what queues, agents, DIDs, flows and webhooks belong to, and which one a call belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.access_models import CallUnitRow, UnitRow
-from orchestrator.adapters.db.models import AgentRow, DidRow, FlowDraftRow, FlowRow, QueueRow
+from orchestrator.adapters.db.models import AgentRow, DidRow, FlowDraftRow, FlowRow, QueueRow, WebhookRow
 from orchestrator.domain.problems import Exists, InUse, NotFound, one
 from orchestrator.domain.resources import UnitChange, UnitSpec
 from orchestrator.services import scope
@@ -52,6 +52,7 @@ async def delete(unit: UnitOfWork, unit_id: str) -> None:
         ("DID", DidRow.number, DidRow.unit_id),
         ("flow", FlowRow.flow_id, FlowRow.unit_id),
         ("draft", FlowDraftRow.flow_id, FlowDraftRow.unit_id),
+        ("webhook", WebhookRow.webhook_id, WebhookRow.unit_id),
     )
     users = [
         f"{noun} {key}"

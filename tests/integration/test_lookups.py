@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pbx.adapters.http.lookups import MAX_ANSWER, HttpLookups, is_public
+from pbx.adapters.http.lookups import MAX_ANSWER, HttpLookups
 from pbx.domain.commands import Lookup
 from pbx.domain.errors import BadValue, LookupFailed
+from pbx.domain.public_address import is_public
 from pbx.ports.lookups import Answer
 
 

@@ -28,6 +28,8 @@ from orchestrator.adapters.db.base import SERIAL
 from orchestrator.adapters.db.base import Base as Base
 from orchestrator.adapters.db.report_models import AgentNowRow as AgentNowRow
 from orchestrator.adapters.db.report_models import AgentStateRow as AgentStateRow
+from orchestrator.adapters.db.webhook_models import DeliveryRow as DeliveryRow
+from orchestrator.adapters.db.webhook_models import WebhookRow as WebhookRow
 
 
 class PopRow(Base):
@@ -187,20 +189,6 @@ class TrunkRow(Base):
     """The fields of ``dialplans.schema.Trunk`` but for name and password."""
     password: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Sealed under the centre's key: the media server's files need it as it is."""
-    created_at: Mapped[float] = mapped_column(Double)
-
-
-class WebhookRow(Base):
-    __tablename__ = "webhooks"
-
-    webhook_id: Mapped[str] = mapped_column(String(26), primary_key=True)
-    url: Mapped[str] = mapped_column(String(2000))
-    events: Mapped[list[str]] = mapped_column(JSON)
-    """Names of kinds; ``*``: all."""
-    description: Mapped[str] = mapped_column(String(1000))
-    active: Mapped[bool] = mapped_column()
-    secret: Mapped[bytes] = mapped_column(LargeBinary)
-    """Sealed under the centre's key: deliveries are signed with it."""
     created_at: Mapped[float] = mapped_column(Double)
 
 

@@ -8,7 +8,6 @@ to a moment ago.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Iterable
 from typing import Any
@@ -19,11 +18,10 @@ from yarl import URL
 
 from pbx.domain.commands import Lookup
 from pbx.domain.errors import BadValue, LookupFailed
+from pbx.domain.public_address import is_public
 from pbx.ports.lookups import Answer
 
 MAX_ANSWER = 64 * 1024
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 Origin = tuple[str, str, int]
 AddrInfo = tuple[Any, ...]
@@ -32,19 +30,6 @@ AddrInfo = tuple[Any, ...]
 
 class _Forbidden(OSError):
     """The address is not one that flows may reach."""
-
-
-def is_public(text: str) -> bool:
-    """Whether the address is on the public Internet, and does not stand for one that is not."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if address.is_multicast or not address.is_global:
-        return False
-    if isinstance(address, ipaddress.IPv4Address):
-        return True
-    inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        inside.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return not address.is_site_local and all(is_public(str(one)) for one in inside if one is not None)
 
 
 def _public_socket(info: AddrInfo) -> socket.socket:

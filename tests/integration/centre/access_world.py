@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.adapters.db.models import EventRow
+from orchestrator.adapters.db.models import DeliveryRow, EventRow
 from orchestrator.bootstrap import Centre
 from orchestrator.services import callbacks, records
 from orchestrator.services.report_sums import Deltas
+from orchestrator.services.webhook_queue import delivery
 from pbx.domain import callback_events as cb
 from pbx.domain import events as ev
 from pbx.domain.e164 import E164, cli_of
@@ -54,6 +55,8 @@ SCOPES = {
 PLACES: list[tuple[str | None, str]] = [("sales", "eu"), ("billing", "eu"), ("sales", "us"), (None, "eu")]
 BY_UNIT = frozenset({"unit_id", "queue_id", "flow_id", "version"})
 """Nouns that are in every region."""
+OF_EVERY_REGION = frozenset({"webhook_id", "delivery_id"})
+"""Nouns of a unit that tell of every region: seen and changed only with a grant for all of those."""
 BY_REGION = frozenset({"pop_id"})
 """Nouns that are for every unit."""
 SHARED = {
@@ -108,16 +111,32 @@ async def make_world(api: Api, centre: Centre) -> World:
             f"/pops/{pop_id}/trunks", {"name": "carrier", "host": "203.0.113.5", "addresses": ["203.0.113.5"]}
         )
     whose: tuple[str | None, ...] = ("sales", "billing", None)
+    hooks = dict[str | None, dict[str, str]]()
     for unit in whose:
         name = unit or "none"
         await api.made("/queues", {**QUEUE, "queue_id": f"q-{name}", "unit_id": unit})
         await api.made("/flows", {"flow_id": f"f-{name}", "unit_id": unit, "graph": flow_of(unit)})
+        hook = {"url": "https://crm.example.org", "events": ["*"], "active": False, "unit_id": unit}
+        hooks[unit] = await _hook(centre, (await api.made("/webhooks", hook))["webhook_id"])
         saved = await api.put(f"/flows/f-{name}/draft", {"graph": flow_of(unit)})
         assert saved.status == 200, saved.body
     places: dict[tuple[str | None, str], Place] = {}
     for at, (of, region) in enumerate(PLACES):
-        places[of, region] = await _place(api, centre, of, region, f"+4930555010{at}")
+        place = await _place(api, centre, of, region, f"+4930555010{at}")
+        place.ids.update(hooks[of])
+        places[of, region] = place
     return World(api, centre, places)
+
+
+async def _hook(centre: Centre, webhook_id: str) -> dict[str, str]:
+    """With a dead letter."""
+    assert centre.database is not None
+    values = delivery(webhook_id, derive(START, "message", webhook_id), "CallEnded", "nobody", START, "{}", START)
+    row = DeliveryRow(**{**values, "state": "dead", "next_at": None, "ended_at": START + 4e8})
+    async with centre.database.write() as session:
+        session.add(row)
+        await session.flush()
+    return {"webhook_id": webhook_id, "delivery_id": str(row.id)}
 
 
 async def _shared(api: Api) -> None:

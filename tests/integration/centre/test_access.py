@@ -18,6 +18,7 @@ from orchestrator.domain.grants import Role
 from tests.integration.centre.access_world import (
     BY_REGION,
     BY_UNIT,
+    OF_EVERY_REGION,
     PLACES,
     SCOPES,
     SHARED,
@@ -32,7 +33,7 @@ from tests.integration.centre.support import Api, agent, did
 
 ROUTES = [route for route in registry().routes if not route.public]
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-NO_PLACE = frozenset({"token_id", "user_id", "webhook_id"})
+NO_PLACE = frozenset({"token_id", "user_id"})
 """Of nouns that belong to no unit: only who may do everything reaches them."""
 ANY_PLACE = {"month": "2026-10", **SHARED}
 """Of what is there for everybody. What each may see of a month: test_reports.py."""
@@ -83,6 +84,8 @@ def bodies(place: Place) -> dict[str, Any]:
         "RetrievalSpec": {"agent_id": ids["agent_id"]},
         "TrunkChange": {"host": "203.0.113.9", "addresses": ["203.0.113.9"]},
         "TrunkSpec": {"name": "more", "host": "203.0.113.9", "addresses": ["203.0.113.9"]},
+        "WebhookChange": {"url": "https://crm.example.org", "events": ["CallEnded"], "unit_id": unit},
+        "SecretRenewal": {},
         "RegionChange": {"name": "Renamed"},
         "SkillChange": {"name": "Renamed"},
         "HoursChange": {**WEEK, "name": "Renamed"},
@@ -118,6 +121,8 @@ def reach(route: Route, scope: Scope, place: Place) -> str:
     noun = route.parameters[0]
     if noun in ANY_PLACE:
         return "inside"
+    if noun in OF_EVERY_REGION:
+        return "inside" if scope.unit(place) and scope.regions is None else "outside"
     if noun in BY_REGION:
         return "outside" if not scope.region(place) else "fixed" if scope.units is not None else "inside"
     if noun in BY_UNIT:
@@ -213,6 +218,8 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "recording_id": "/recordings",
     "voicemail_id": "/voicemails",
     "callback_id": "/callbacks",
+    "webhook_id": "/webhooks",
+    "delivery_id": "/webhook-deliveries",
     "region_id": "/regions",
     "skill_id": "/skills",
     "hours_id": "/hours",
@@ -226,6 +233,8 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
 def _visible(noun: str, scope: Scope, place: Place) -> bool:
     if noun in ANY_PLACE:
         return True
+    if noun in OF_EVERY_REGION:
+        return scope.unit(place) and scope.regions is None
     if noun in BY_REGION:
         return scope.region(place)
     if noun in BY_UNIT:

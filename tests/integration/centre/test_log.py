@@ -21,7 +21,13 @@ WRONG = "wrong horse battery"
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_no_secret_and_no_number_is_logged(tmp_path: Path, form: str) -> None:
     bus = free_port()
-    environment = _environment(tmp_path / "centre", bus_port=str(bus), log_level="DEBUG", log_format=form)
+    environment = _environment(
+        tmp_path / "centre",
+        bus_port=str(bus),
+        log_level="DEBUG",
+        log_format=form,
+        webhook_networks='["127.0.0.0/8"]',
+    )
     secrets: list[str] = [PASSWORD, WRONG, "+49305550100", "305550100", "+49306667788", "Grace Hopper"]
     code, token, err = await _command(environment, "centre", "token", "create", "lab", "--role", "admin")
     assert code == 0
@@ -34,6 +40,9 @@ async def test_no_secret_and_no_number_is_logged(tmp_path: Path, form: str) -> N
         async with aiohttp.ClientSession(f"http://127.0.0.1:{running.port()}", headers=headers) as session:
             api = Api(session)
             key = await api.new_pop()
+            nobody = f"http://127.0.0.1:{free_port()}/a-token-in-the-address"
+            hook = await api.made("/webhooks", {"url": nobody, "events": ["*"]})
+            secrets += [hook["secret"], "a-token-in-the-address"]
             await api.made("/queues", {"queue_id": "sales", "name": "Sales"})
             await api.made("/flows", {"flow_id": "main", "graph": {**graph(), "nodes": {"hello": {"type": "hang_up"}}}})
             await api.made("/dids", did())
@@ -62,6 +71,11 @@ async def test_no_secret_and_no_number_is_logged(tmp_path: Path, form: str) -> N
                     return (await api.get(f"/calls/{call}")).status == 200
 
                 await until(there)
+
+                async def failed() -> bool:
+                    return bool((await api.get(f"/webhooks/{hook['webhook_id']}/backlog")).body["last_error"])
+
+                await until(failed)
         running.process.terminate()
         log = err + "".join(said.decode() for said in await asyncio.wait_for(asyncio.gather(*reading), 15))
     assert "API at" in log

@@ -13,6 +13,7 @@ from dialplans.cli import render as dialplan_command
 from orchestrator.adapters.db.models import TrunkRow, WebhookRow
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
+from orchestrator.domain.webhook_signature import new_secret
 from orchestrator.services import secret_box, webhooks
 from orchestrator.services.unit_of_work import UnitOfWork
 from pbx.wire.messages import AgentConfig, CommandReply, ListWaiting, QueueConfig, WaitingCall
@@ -225,8 +226,8 @@ async def test_webhooks_have_a_secret_that_is_shown_once(
         assert webhooks.secret_of(row, box) == made["secret"]
     renewed = await api.post(f"{path}/secret")
     assert renewed.body["secret"] != made["secret"]
-    own = await api.made("/webhooks", {**spec, "secret": "a secret of my own"})
-    assert own["secret"] == "a secret of my own"
+    mine = new_secret()
+    assert (await api.made("/webhooks", {**spec, "secret": mine}))["secret"] == mine
     assert (await api.put(path, {**spec, "active": False})).body["active"] is False
     assert [one["webhook_id"] for one in (await api.get("/webhooks?active=false")).body["items"]] == [
         made["webhook_id"]
@@ -245,7 +246,11 @@ async def test_webhooks_have_a_secret_that_is_shown_once(
         ({"events": []}, "events"),
         ({"events": ["CallExploded"]}, "events"),
         ({"events": ["*", "*"]}, "events"),
-        ({"secret": "short"}, "secret"),
+        ({"events": ["NodeEntered"]}, "events"),
+        ({"secret": "a secret of my own"}, "secret"),
+        ({"unit_id": "nobodys"}, "unit_id"),
+        ({"url": "http://crm.example.org"}, "url"),
+        ({"url": "https://169.254.169.254/latest"}, "url"),
     ],
 )
 async def test_a_bad_webhook_is_refused(api: Api, change: dict[str, Any], field: str) -> None:

@@ -29,7 +29,7 @@ def test_a_route_that_says_nothing_or_both_keeps_the_centre_from_starting(declar
 
 
 def test_the_document_names_the_roles() -> None:
-    document = openapi(registry(), "Callplane", "1")
+    document = openapi(registry(), "Callplane", "1", {})
     roles = set(Role)
     public = set()
     for path, operations in document["paths"].items():

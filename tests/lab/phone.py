@@ -23,7 +23,7 @@ from tests.lab.baresip_control import Control, PhoneEvent
 from tests.lab.errors import POLL_S, LabError, LabTimeoutError, log_tail
 from tests.lab.host import Host
 
-START_S = 10
+START_S = 30
 MODULES = ("g711", "ausine", "aubridge", "sndfile")
 APPLICATIONS = ("account", "menu", "ctrl_tcp")
 

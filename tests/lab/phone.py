@@ -23,7 +23,7 @@ from tests.lab.baresip_control import Control, PhoneEvent
 from tests.lab.errors import POLL_S, LabError, LabTimeoutError, log_tail
 from tests.lab.host import Host
 
-START_S = 10
+START_S = 30
 MODULES = ("g711", "ausine", "aubridge", "sndfile")
 APPLICATIONS = ("account", "menu", "ctrl_tcp")
 
@@ -217,8 +217,11 @@ class Phone:
             last = "nothing" if level is None else f"{level:.0f} dB"
             raise LabTimeoutError(
                 f"{self.name} does not hear {freq_hz:g} Hz within {deadline_s:g} s: {last} in the last"
-                f" {heard_s:.1f} s\n{self.log_tail()}"
+                f" {heard_s:.1f} s; recorded: {self._recorded()}\n{self.log_tail()}"
             ) from error
+
+    def _recorded(self) -> str:
+        return ", ".join(f"{path.name} {path.stat().st_size} bytes" for path in self.recordings()) or "no call"
 
     async def close(self) -> None:
         """End the phone (it unregisters and hangs up) and its control connection."""

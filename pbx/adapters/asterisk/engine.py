@@ -126,6 +126,7 @@ class AsteriskEngine:
         self._tones = Tones(self._ari, ringing)
         self._conversations = Conversations(self._ari, self._tracker, self._supervisions, self._tones)
         self._prompt_dir, self._uploaded, self._clock = prompt_dir, uploaded, clock
+        self._codecs = tuple(codecs)
         self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat)
         self._listener: EngineListener | None = None
         self._version = ""
@@ -251,8 +252,11 @@ class AsteriskEngine:
             ("timeout", str(max(1, math.ceil(leg.timeout_s)))),
             ("callerId", _caller_id(leg.cli)),
         )
+        # Without either the server offers codecs in an order of its own, and begins to send another than the first.
         if leg.peer_leg_id is not None:
             query = (*query, ("originator", leg.peer_leg_id))
+        else:
+            query = (*query, ("formats", ",".join(self._codecs)))
         self._tracker.originating(leg.leg_id)
         try:
             response = await self._ari.send("POST", f"channels/{leg.leg_id}", query)

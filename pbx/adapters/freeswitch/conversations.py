@@ -19,13 +19,6 @@ from pbx.domain.errors import EngineRefused, LegGone
 from pbx.domain.ids import BridgeId, LegId
 from pbx.ports.media_engine import Supervision
 
-VARIABLES = {
-    "park_after_bridge": "true",
-    "hangup_after_bridge": "false",
-    "uuid_bridge_park_on_cancel": "true",
-    "eavesdrop_enable_dtmf": "false",
-}
-"""On every leg in control: it stays when the other side leaves, and a supervisor's digits steer nothing."""
 _STEER = {Supervision.LISTEN: "0", Supervision.WHISPER: "2", Supervision.BARGE: "3"}
 _START = {
     Supervision.LISTEN: ("false", "false"),
@@ -50,6 +43,7 @@ class Conversations:
         if not all(leg.answered and leg.taken for leg in legs) or leg_ids[0] == leg_ids[1]:
             raise EngineRefused("a bridge takes two answered legs")
         commands = []
+        held = [leg.held for leg in legs]
         for leg_id, leg in zip(leg_ids, legs, strict=True):
             if leg.bridge is not None:
                 commands += self._leave(leg.bridge, leg_ids)
@@ -59,7 +53,12 @@ class Conversations:
             leg.held = False
             leg.bridge = bridge_id
         tracker.bridges[bridge_id] = Bridge(leg_ids, joined=True)
-        commands += [f"api uuid_setvar_multi {leg} callplane_bridge={bridge_id};callplane_held=" for leg in leg_ids]
+        commands += [
+            f"api uuid_setvar_multi {leg_id} callplane_bridge={bridge_id};callplane_held="
+            if was_held
+            else f"api uuid_setvar {leg_id} callplane_bridge {bridge_id}"
+            for leg_id, was_held in zip(leg_ids, held, strict=True)
+        ]
         commands.append(f"api uuid_bridge {leg_ids[0]} {leg_ids[1]}")
         try:
             await self._all(commands)

@@ -19,8 +19,10 @@ from pbx.domain.ids import LegId, RecordingId
 
 CLOSE_S = 5.0
 """A leg that hangs up takes its recording with it, in its own time; longer than this it never took."""
-VARIABLES = {"RECORD_STEREO": "true", "RECORD_MIN_SEC": "0", "record_sample_rate": "8000"}
-"""On every leg in control: both sides, however short, always 8000 Hz."""
+HOW = "{RECORD_STEREO=true,RECORD_MIN_SEC=0,record_sample_rate=8000,enable_file_write_buffering=8192}"
+"""Both sides, however short, always 8000 Hz; written every 0.25 s, where the server would keep 4 s to itself, which
+are lost when it is killed."""
+NO_LIMIT = 0
 _PATH = re.compile(r"/[A-Za-z0-9._/+-]*\.raw")
 """The command ends a path at a space, and takes brackets and braces for options."""
 
@@ -58,7 +60,7 @@ class Recorder:
             raise EngineRefused("the file of the recording exists already; nothing is written over")
         self._recordings[recording_id] = _Recording(leg_id, str(path))
         try:
-            await self._link.api(f"uuid_record {leg_id} start {path}")
+            await self._link.api(f"uuid_record {leg_id} start {path} {NO_LIMIT} {HOW}")
         except (LegGone, EngineRefused):
             del self._recordings[recording_id]
             raise

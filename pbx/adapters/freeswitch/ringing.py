@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
-from pbx.adapters.freeswitch import conversations, phones, recorder, sounds
+from pbx.adapters.freeswitch import phones
 from pbx.adapters.freeswitch.causes import NAMES, cause_named, status_to_force
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.snapshot import OUTBOUND
@@ -26,8 +26,6 @@ NO_CHANNEL_S = 0.3
 """A leg that could not be rung may have had a channel, which says more about the cause and a moment later."""
 CANCEL_S = 5.0
 CANCEL_EVERY_S = 0.02
-VARIABLES = sounds.VARIABLES | conversations.VARIABLES | recorder.VARIABLES
-"""On every leg in control."""
 
 
 class Ringing:
@@ -53,7 +51,6 @@ class Ringing:
             "originate_timeout": str(timeout_s),
             "ignore_early_media": "true",
             "callplane_leg": OUTBOUND,
-            **VARIABLES,
         }
         if isinstance(leg.to, ToPhone):
             target = phones.dial_string(leg.to.phone_id)
@@ -64,7 +61,8 @@ class Ringing:
         else:
             target = f"user/{word(leg.to.trunk, 'trunk')}@trunks"
             variables["callplane_number"] = str(leg.to.number)
-        line = f"originate {{{joined(variables, ',')}}}{target} &park()"
+        told = ",".join(f"{name}={value}" for name, value in variables.items())
+        line = f"originate {{{told}}}{target} &park()"
         self._tracker.originating(leg.leg_id)
         try:
             job = await self._link.start_job(line, timeout_s + 10.0)
@@ -121,10 +119,6 @@ class Ringing:
             except EngineError as error:
                 log.info("a leg that was to be cancelled is settled by snapshot: %s", error)
             return
-
-
-def joined(variables: Mapping[str, str], separator: str) -> str:
-    return separator.join(f"{name}={value}" for name, value in variables.items())
 
 
 def _caller_id(cli: Cli) -> str:

@@ -121,6 +121,9 @@ def adopt(tracker: Tracker, found: Sequence[ServerEvent]) -> tuple[set[str], lis
             leg.answered, leg.codec = answered, channel.read_codec
             leg.ringing = not answered
             leg.music_on = channel.current_application == "playback"
+        elif answered:
+            # While nobody listened.
+            leg.answered = leg.taken = True
         leg.held = bool(channel.held)
         leg.bridge = None
     tracker.bridges.clear()

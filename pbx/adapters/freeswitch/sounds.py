@@ -24,9 +24,8 @@ from pbx.ports.media_engine import Clock
 
 STOP_S = 1.0
 """A prompt that was stopped before it began ends without a word from the server; it is waited for no longer."""
-VARIABLES = {"playback_terminators": "none", "send_silence_when_idle": "-1"}
-"""On every leg in control. Otherwise ``*`` ends a prompt; and a parked leg to which nothing is sent is recorded too
-short: the recorder counts by what goes both ways."""
+MUSIC = "callplane-music"
+"""What the server calls the playing of music, which no event is wanted of."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DIRECTORY = re.compile(r"/[A-Za-z0-9._/+-]*")
 
@@ -130,7 +129,7 @@ class Sounds:
         if leg.music_on and leg.play is None:
             self._break(leg_id)
         leg.music_on, leg.music_unwanted = True, False
-        error = error_of(await self._execute(leg_id, file, loops="-1"))
+        error = error_of(await self._execute(leg_id, file, loops="-1", event_uuid=MUSIC))
         if error is not None:
             raise error
 

@@ -101,7 +101,6 @@ class Tracker:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._handlers: dict[str, Callable[[ServerEvent], None]] = {
             "CHANNEL_PARK": self._parked,
-            "CHANNEL_ANSWER": self._answered,
             "CHANNEL_PROGRESS": self._progress,
             "CHANNEL_PROGRESS_MEDIA": self._progress,
             "CHANNEL_BRIDGE": self._bridged,
@@ -163,6 +162,13 @@ class Tracker:
         )
         if play.leg_id in self.legs:
             self._quiet(play.leg_id)
+
+    def answered(self, leg_id: str, at: float) -> None:
+        """The server has answered the inbound leg, as it was told. The second time nothing happens."""
+        leg = self.legs.get(leg_id)
+        if leg is not None and not leg.answered:
+            leg.answered = True
+            self._emit(LegAnswered(at=at, leg_id=LegId(leg_id)))
 
     def end_bridge(self, bridge_id: str) -> None:
         """The conversation is over; who was held in it stays held, for the time being, in none."""
@@ -243,12 +249,6 @@ class Tracker:
             leg.codec = event.read_codec
             leg.ringing_job = False
             self._emit(LegAnswered(at=event.at, leg_id=LegId(leg_id)))
-
-    def _answered(self, event: ServerEvent) -> None:
-        leg = self.legs.get(event.uuid)
-        if leg is not None and leg.inbound and not leg.answered:
-            leg.answered, leg.codec = True, event.read_codec or leg.codec
-            self._emit(LegAnswered(at=event.at, leg_id=LegId(event.uuid)))
 
     def _progress(self, event: ServerEvent) -> None:
         leg = self.legs.get(event.uuid)

@@ -21,6 +21,8 @@ from pbx.domain.events import (
 )
 from pbx.domain.hangup_cause import HangupCause
 
+AT = 1795253422.123456
+
 
 class Core:
     def __init__(self) -> None:
@@ -53,7 +55,7 @@ def core() -> Core:
 @pytest.fixture
 def leg(core: Core) -> Core:
     core.offered()
-    core.say("CHANNEL_ANSWER")
+    core.tracker.answered("L1", AT)
     core.events.clear()
     return core
 
@@ -61,13 +63,13 @@ def leg(core: Core) -> Core:
 def test_offered_once_answered_once(core: Core) -> None:
     core.offered()
     core.offered()
-    core.say("CHANNEL_ANSWER")
-    core.say("CHANNEL_ANSWER")
+    core.tracker.answered("L1", AT)
+    core.tracker.answered("L1", AT)
     assert core.kinds() == [LegOffered, LegAnswered]
     offered = core.events[0]
     assert isinstance(offered, LegOffered)
     assert (offered.did, offered.cli.kind, offered.trunk) == ("+49305550100", CliKind.NUMBER, "carrier")
-    assert offered.at == 1795253422.123456
+    assert offered.at == AT
     assert core.taken == ["L1"]
 
 
@@ -85,7 +87,6 @@ def test_outbound_leg_is_answered_when_it_is_parked(core: Core) -> None:
     core.tracker.originating("L1")
     core.say("CHANNEL_PROGRESS")
     core.say("CHANNEL_PROGRESS_MEDIA")
-    core.say("CHANNEL_ANSWER")
     assert core.kinds() == [LegRinging]
     core.say("CHANNEL_PARK")
     core.say("CHANNEL_PARK")
@@ -124,7 +125,7 @@ def test_late_events_of_an_ended_leg(leg: Core) -> None:
     leg.say("CHANNEL_HANGUP_COMPLETE", cause="NORMAL_CLEARING")
     leg.offered()
     leg.say("DTMF", digit="1")
-    leg.say("CHANNEL_ANSWER")
+    leg.tracker.answered("L1", AT)
     assert leg.kinds() == [LegEnded]
 
 

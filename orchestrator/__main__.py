@@ -17,11 +17,11 @@ from orchestrator.config import CentreSettings, load_settings
 from orchestrator.domain.access_resources import GrantSpec
 from orchestrator.domain.grants import EVERYTHING, Caller, Grant, Role, calling
 from orchestrator.domain.problems import Problem
-from telemetry import call_place, logs
+from pbx.wire.telemetry import call_place, logs
 
 if TYPE_CHECKING:
-    from telemetry.logs import LogCounts
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.logs import LogCounts
+    from pbx.wire.telemetry.traces import Traces
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -40,12 +40,12 @@ from orchestrator.services.webhook_queue import WebhookQueue
 from orchestrator.services.webhook_sender import WebhookSender
 from orchestrator.services.write_watch import WriteWatch
 from orchestrator.watch import INGEST, CentreWatch, Watched
-from telemetry.lag import LoopLag
-from telemetry.logs import LogCounts
-from telemetry.server import WatchServer
+from pbx.wire.telemetry.lag import LoopLag
+from pbx.wire.telemetry.logs import LogCounts
+from pbx.wire.telemetry.server import WatchServer
 
 if TYPE_CHECKING:
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
 if TYPE_CHECKING:
     from orchestrator.adapters.oidc import Provider
@@ -73,7 +73,7 @@ def build_traces(settings: CentreSettings) -> Traces | None:
     """Nothing of it is even imported where nobody wants traces."""
     if not settings.traces_url:
         return None
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
     return Traces(settings.traces_url, "callplane-centre", settings.traces_ratio)
 

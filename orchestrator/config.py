@@ -12,7 +12,7 @@ from pydantic import Field, IPvAnyAddress, IPvAnyNetwork, SecretStr, ValidationE
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.domain.access_resources import ClaimRule
-from telemetry.settings import WatchSettings
+from pbx.wire.telemetry.settings import WatchSettings
 
 
 class CentreSettings(WatchSettings, BaseSettings):

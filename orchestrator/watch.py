@@ -19,10 +19,10 @@ from orchestrator.control_loop import ControlLoop
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.throttle import Gate
-from telemetry.lag import LoopLag
-from telemetry.logs import LogCounts
-from telemetry.page import Page
-from telemetry.server import Readiness
+from pbx.wire.telemetry.lag import LoopLag
+from pbx.wire.telemetry.logs import LogCounts
+from pbx.wire.telemetry.page import Page
+from pbx.wire.telemetry.server import Readiness
 
 log = logging.getLogger(__name__)
 

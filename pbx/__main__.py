@@ -17,7 +17,7 @@ from pbx import bootstrap, huge_pages
 from pbx.config import PopSettings
 from pbx.domain.errors import CallplaneError
 from pbx.recording import keeper
-from telemetry import call_place, logs
+from pbx.wire.telemetry import call_place, logs
 
 log = logging.getLogger("pbx")
 

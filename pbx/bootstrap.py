@@ -49,12 +49,12 @@ from pbx.ports.media_engine import MediaEngine
 from pbx.recording import region_keys
 from pbx.recording.recorder import Recorder
 from pbx.recording.region_keys import KeyFile
-from telemetry.lag import LoopLag
-from telemetry.logs import LogCounts
-from telemetry.server import WatchServer
+from pbx.wire.telemetry.lag import LoopLag
+from pbx.wire.telemetry.logs import LogCounts
+from pbx.wire.telemetry.server import WatchServer
 
 if TYPE_CHECKING:
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
 KEY_STORE, RECORDINGS = "keys.sqlite", "recordings"
 """Below ``state_dir``."""
@@ -226,7 +226,7 @@ def build_traces(settings: PopSettings) -> Traces | None:
     """Nothing of it is even imported where nobody wants traces."""
     if not settings.traces_url:
         return None
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
     return Traces(settings.traces_url, "callplane-pop", settings.traces_ratio, **{"pop.id": settings.id})
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from telemetry.settings import WatchSettings
+from pbx.wire.telemetry.settings import WatchSettings
+
 
 class VaultSettings(BaseSettings):
     """Where recordings rest; what ``callplane vault`` needs of the POP's settings."""

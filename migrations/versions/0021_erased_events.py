@@ -1,7 +1,7 @@
 """what was erased at a POP, for the POP to ask
 
 Revision ID: 0021
-Revises: 0015
+Revises: 0020
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0021"
-down_revision = "0015"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, cast
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from telemetry.call_place import place_of
-from telemetry.counts import Histogram
+from pbx.wire.telemetry.call_place import place_of
+from pbx.wire.telemetry.counts import Histogram
 
 if TYPE_CHECKING:
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -22,10 +22,10 @@ from orchestrator.services.report_sums import Deltas
 from orchestrator.services.webhook_queue import WebhookQueue
 from pbx.wire import subjects
 from pbx.wire.messages import EventBatch
-from telemetry.counts import Histogram
+from pbx.wire.telemetry.counts import Histogram
 
 if TYPE_CHECKING:
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ from pbx.ports.journal import Journal
 from pbx.ports.lookups import Lookups
 from pbx.ports.media_engine import Clock, MediaEngine
 from pbx.recording.recorder import Recorder
-from telemetry.logs import enter_call
+from pbx.wire.telemetry.logs import enter_call
 
 log = logging.getLogger(__name__)
 

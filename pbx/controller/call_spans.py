@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from pbx.domain.call_trace import Span
 from pbx.domain.ids import CallId
 from pbx.wire.messages import CommandReply, CommandRequest
-from telemetry.call_place import place_of, trace_of
+from pbx.wire.telemetry.call_place import place_of, trace_of
 
 if TYPE_CHECKING:
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
 
 class CallSpans:

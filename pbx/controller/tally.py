@@ -9,7 +9,7 @@ from typing import Any
 
 from pbx.domain import events as ev
 from pbx.domain.ids import CallId, QueueId
-from telemetry.counts import WAIT_S, Histogram
+from pbx.wire.telemetry.counts import WAIT_S, Histogram
 
 _NO_QUEUE = QueueId("")
 

@@ -9,10 +9,10 @@ from pbx.controller.pop import Pop
 from pbx.domain.agent import State, Status
 from pbx.ports.link import Link
 from pbx.recording.recorder import Recorder
-from telemetry.lag import LoopLag
-from telemetry.logs import LogCounts
-from telemetry.page import Page
-from telemetry.server import Readiness
+from pbx.wire.telemetry.lag import LoopLag
+from pbx.wire.telemetry.logs import LogCounts
+from pbx.wire.telemetry.page import Page
+from pbx.wire.telemetry.server import Readiness
 
 
 class PopWatch:

@@ -10,7 +10,7 @@ from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import CallId, RecordingId
 from pbx.wire.messages import ConfigEntry, EventEnvelope
-from telemetry.counts import Histogram
+from pbx.wire.telemetry.counts import Histogram
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from pbx.domain.errors import BadValue
 from pbx.domain.events import Event, Supervision
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
-from telemetry.counts import Histogram
+from pbx.wire.telemetry.counts import Histogram
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from dialplans.schema import Engine
-from telemetry.call_place import place_of
+from pbx.wire.telemetry.call_place import place_of
 from tests.lab.lab import ROOT, Lab
 from tests.lab.stack import METRICS_PORT, POP_ID, Stack, Watched
 from tests.support import metrics, otlp

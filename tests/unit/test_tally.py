@@ -15,8 +15,8 @@ from pbx.domain.call_trace import Span
 from pbx.domain.cdr import Cdr
 from pbx.domain.ids import CallId
 from pbx.wire import messages as wire
-from telemetry.lag import LoopLag
-from telemetry.logs import LogCounts
+from pbx.wire.telemetry.lag import LoopLag
+from pbx.wire.telemetry.logs import LogCounts
 from tests.support.metrics import PERSONAL, Scrape
 from tests.support.world import CALLER, DID, SHORT_FLOW, World
 

@@ -10,11 +10,11 @@ import sys
 from prometheus_client.parser import text_string_to_metric_families
 
 from pbx.domain.ids import derive, ulid
-from telemetry import call_place, logs
-from telemetry.call_place import Place, ids_of, place_of, trace_of
-from telemetry.counts import Histogram
-from telemetry.page import Page
-from telemetry.traces import Traces
+from pbx.wire.telemetry import call_place, logs
+from pbx.wire.telemetry.call_place import Place, ids_of, place_of, trace_of
+from pbx.wire.telemetry.counts import Histogram
+from pbx.wire.telemetry.page import Page
+from pbx.wire.telemetry.traces import Traces
 
 CALL = derive(1_790_000_000.0, "call")
 

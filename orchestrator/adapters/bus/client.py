@@ -37,7 +37,7 @@ from pbx.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from telemetry.traces import Traces
+    from pbx.wire.telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from pbx.wire.messages import CommandReply
-from telemetry.call_place import place_of
+from pbx.wire.telemetry.call_place import place_of
 from tests.integration.centre.conftest import Postgres
 from tests.integration.centre.support import Api, agent, did, free_port, graph, pop, until
 from tests.integration.centre.test_calls import a_call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from telemetry.counts import FAST_S, Histogram
+from pbx.wire.telemetry.counts import FAST_S, Histogram
 
 EVERY_S = 0.25
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from telemetry.page import Page
+from pbx.wire.telemetry.page import Page
 
 log = logging.getLogger(__name__)
 

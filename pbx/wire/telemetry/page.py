@@ -11,9 +11,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 
-from telemetry.counts import Histogram
-from telemetry.lag import LoopLag
-from telemetry.logs import LogCounts
+from pbx.wire.telemetry.counts import Histogram
+from pbx.wire.telemetry.lag import LoopLag
+from pbx.wire.telemetry.logs import LogCounts
 
 _Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily, HistogramMetricFamily)
 

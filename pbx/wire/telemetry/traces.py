@@ -20,7 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from telemetry.call_place import Place
+from pbx.wire.telemetry.call_place import Place
 
 Value = str | int | float | bool
 Kind = Literal["internal", "server", "client", "consumer"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from telemetry.logs import LogFormat
+from pbx.wire.telemetry.logs import LogFormat
 
 
 class WatchSettings(BaseSettings):

@@ -13,7 +13,7 @@ from orchestrator.command_line.document import Document
 from orchestrator.command_line.noun import FLAGS, Noun, parameters
 from orchestrator.command_line.nouns import NOUNS
 
-OPENAPI = openapi(registry(), "Callplane", "1")
+OPENAPI = openapi(registry(), "Callplane", "1", {})
 DOCUMENT = Document(OPENAPI)
 PATHS: dict[str, Any] = {path.removeprefix("/api/v1"): methods for path, methods in OPENAPI["paths"].items()}
 ELSEWHERE = {

@@ -70,6 +70,8 @@ class Client:
         if self._purpose is not None:
             headers["X-Purpose"] = self._purpose
         self._session = aiohttp.ClientSession(connector=connector, headers=headers)
+        # aiohttp would ask PUT and DELETE again by itself: what was done the first time would be told as stale or gone.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import flag_modified
 
 from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow, TrunkRow
 from orchestrator.domain.problems import Exists, InUse, NotFound, one
@@ -66,7 +67,7 @@ async def change(unit: UnitOfWork, pop_id: str, spec: PopChange) -> PopRow:
 
 async def drain(unit: UnitOfWork, pop_id: str) -> PopRow:
     """From now on it takes no new calls and places none. One that drains already goes on."""
-    row = await get(unit.session, pop_id)
+    row = await _to_change(unit, pop_id)
     if row.draining_since is None:
         row.draining_since = unit.now
         await unit.publish(PopConfig(draining=True), [pop_id])
@@ -75,11 +76,19 @@ async def drain(unit: UnitOfWork, pop_id: str) -> PopRow:
 
 
 async def undrain(unit: UnitOfWork, pop_id: str) -> PopRow:
-    row = await get(unit.session, pop_id)
+    row = await _to_change(unit, pop_id)
     if row.draining_since is not None:
         row.draining_since = None
         await unit.withdraw(POP_KEY, [pop_id])
         await unit.session.refresh(row)
+    return row
+
+
+async def _to_change(unit: UnitOfWork, pop_id: str) -> PopRow:
+    """Also where it is as asked already, who may not change it is refused."""
+    row = await get(unit.session, pop_id)
+    flag_modified(row, "draining_since")
+    await unit.session.flush()
     return row
 
 

@@ -103,9 +103,9 @@ async def test_resources_are_made_changed_and_deleted(api: Api, terminal: Termin
         ("shifts", {"shifts_id": "early", "name": "Early", **WEEK}),
         ("holidays", {"holidays_id": "bridge", "name": "Bridge days", "days": ["2026-12-24"]}),
     ):
-        named = str(next(iter(spec.values())))
+        name = str(next(iter(spec.values())))
         await terminal.done(noun, "create", "--file", "-", stdin=json.dumps(spec))
-        await terminal.done(noun, "update", named, "--set", "name=Another")
+        await terminal.done(noun, "update", name, "--set", "name=Another")
         assert "Another" in (await terminal.done(noun)).out
     await terminal.done("units", "delete", "sales")
     fields = (await terminal.done("queues", "fields")).out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -71,6 +72,10 @@ def _loop() -> Callable[[Coroutine[Any, Any, int]], int]:
     return uvloop.run
 
 
+GARBAGE_AFTER = 20_000
+"""New objects that make Python look for cycles; a page of calls makes thousands that need no looking for."""
+
+
 async def _serve(settings: CentreSettings) -> int:
     from orchestrator.bootstrap import Centre
 
@@ -80,6 +85,10 @@ async def _serve(settings: CentreSettings) -> int:
     centre = Centre(settings)
     try:
         await centre.start()
+        # What is there now stays: looking through it again and again would only hold up requests.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER, 20, 20)
         await stop.wait()
     finally:
         await centre.stop()

@@ -38,8 +38,8 @@ lint: venv ## Check style, types and import rules
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-unit: venv ## Tests that need no server
-	.venv/bin/pytest tests/unit $(ARGS)
+unit: venv ## Tests that need no server, but for long random walks
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile -m "not long" tests/unit $(ARGS)
 
 test: lint rootfs prompts provider ## All checks and all tests (as root; ARGS go to pytest)
 	.venv/bin/pytest -n $(WORKERS) --dist loadfile $(ARGS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -164,13 +164,20 @@ class Media(Strict):
     tone_note: str | None = None
 
 
+class StateRule(Known[LegalRegime]):
+    """The rule of a state or province."""
+
+    area_codes: list[Digits] = Field(default=[])
+    """National numbers that begin so are the state's. Needed where the state is stricter than its country."""
+
+
 class Recording(Strict):
     regime: Known[LegalRegime]
     """What the law says, read plainly."""
     engine_default: LegalRegime
     """What the program applies: the strictest workable reading."""
     criminal: Fact[Text] | None = None
-    subdivisions: dict[Annotated[str, Field(pattern=r"^[A-Z]{2,3}$")], Known[LegalRegime]] = Field(default={})
+    subdivisions: dict[Annotated[str, Field(pattern=r"^[A-Z]{2,3}$")], StateRule] = Field(default={})
     announce_required: Known[bool]
     opt_out_required: Known[bool]
     retention_limit_days: Fact[int]
@@ -205,6 +212,16 @@ class CountryPack(Strict):
     recording: Recording
     data_protection: DataProtection
     outbound: Outbound
+
+    @model_validator(mode="after")
+    def _no_state_is_stricter_unseen(self) -> CountryPack:
+        ranks = list(get_args(RegimeWord))
+        for state, rule in self.recording.subdivisions.items():
+            if ranks.index(self.regime_in(state)) > ranks.index(self.regime) and not rule.area_codes:
+                raise ValueError(
+                    f"recording.subdivisions.{state}: stricter than the country, and no area_codes tell its callers"
+                )
+        return self
 
     @property
     def regime(self) -> RegimeWord:
@@ -268,8 +285,3 @@ def countries() -> tuple[str, ...]:
 def packs() -> dict[str, CountryPack]:
     """Every pack by country. Raises PackError for the first one at fault."""
     return {iso2: load_pack(iso2) for iso2 in countries()}
-
-
-def regime_words() -> dict[str, str]:
-    """Recording regime per country, in the words of the consent core (``none, notice, opt_out, opt_in``)."""
-    return {iso2: pack.regime for iso2, pack in packs().items()}

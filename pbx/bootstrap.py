@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from dialplans import calling, days_off, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
+from dialplans.regimes import regimes_by_place, states_by_prefix
 from dialplans.tones import ringing_tone
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
@@ -52,8 +53,9 @@ def prompt_index(directory: Path) -> dict[tuple[str, str], str]:
 
 
 def regimes() -> RegimeTable:
-    """The regime of every country there is a pack for; any other place counts as the strictest that asks."""
-    return RegimeTable({country: regime_of(word) for country, word in pack.regime_words().items()})
+    """The regime of every place there is a rule for; any other place counts as the strictest that asks."""
+    words = regimes_by_place()
+    return RegimeTable({place: regime_of(words[place]) for place in words}, by_prefix=states_by_prefix())
 
 
 def holidays_of(place: str) -> Container[date]:

@@ -46,6 +46,8 @@ class CallRecording(BaseModel):
     discarded: bool
     kind: str = "conversation"
     """Or ``voicemail``."""
+    pauses: int = 0
+    """How often the agent had it paused; there is silence in it meanwhile."""
 
 
 class LeftMessage(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import get_args
@@ -28,6 +28,7 @@ from pbx.domain.events import (
     LookupEnded,
     OfferMade,
     OfferOutcome,
+    RecordingErased,
     RecordingSilent,
     RecordingStarted,
     TimerFired,
@@ -68,6 +69,9 @@ _SUBJECTS = {
     cmd.PlayPrompts: "play_id",
     cmd.BridgeLegs: "bridge_id",
     cmd.StartRecording: "recording_id",
+    cmd.PauseRecording: "recording_id",
+    cmd.ResumeRecording: "recording_id",
+    cmd.EraseRecording: "recording_id",
     cmd.HoldLeg: "leg_id",
     cmd.ResumeLeg: "leg_id",
     cmd.MuteLeg: "leg_id",
@@ -75,7 +79,17 @@ _SUBJECTS = {
 }
 """Commands whose failure the core must know, and the field that says what they were about."""
 
-_ANSWERED = frozenset((cmd.OriginateLeg, cmd.HoldLeg, cmd.ResumeLeg, cmd.MuteLeg, cmd.SuperviseLeg))
+_ANSWERED = frozenset(
+    (
+        cmd.OriginateLeg,
+        cmd.HoldLeg,
+        cmd.ResumeLeg,
+        cmd.MuteLeg,
+        cmd.SuperviseLeg,
+        cmd.PauseRecording,
+        cmd.ResumeRecording,
+    )
+)
 """Commands without which a request that is answered after them was not carried out."""
 
 _INSIDE = frozenset(
@@ -256,9 +270,9 @@ class CallActor:
             case cmd.RequestCallback():
                 self._services.request_callback(self.call.call_id, command)
             case cmd.StopRecording():
-                task = asyncio.get_running_loop().create_task(self._stop_recording(command))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
+                self._in_background(self._stop_recording(command))
+            case cmd.EraseRecording():
+                self._in_background(self._erase_recording(command))
             case cmd.Lookup():
                 lookup = asyncio.get_running_loop().create_task(self._look_up(command))
                 self._lookups.add(lookup)
@@ -275,6 +289,11 @@ class CallActor:
                         log.warning("call %s: %s failed: %s", self.call.call_id, type(command).__name__, error)
                     return False
         return True
+
+    def _in_background(self, job: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _failure(self, command: cmd.Command, error: str, unknown: bool) -> CommandFailed:
         name = type(command).__name__
@@ -309,6 +328,10 @@ class CallActor:
                 await self._services.recorder.start(recording_id, leg_id, command.grant, command.region)
                 self.post(RecordingStarted(at=self._services.clock(), recording_id=recording_id, leg_id=leg_id))
                 self._watch(command)
+            case cmd.PauseRecording(recording_id=recording_id, leg_id=leg_id):
+                await engine.pause_recording(recording_id, leg_id)
+            case cmd.ResumeRecording(recording_id=recording_id, leg_id=leg_id):
+                await engine.resume_recording(recording_id, leg_id)
             case cmd.HoldLeg(leg_id=leg_id, music_class=music_class):
                 await engine.hold(leg_id, music_class)
             case cmd.ResumeLeg(leg_id=leg_id):
@@ -331,6 +354,16 @@ class CallActor:
 
     async def _stop_recording(self, command: cmd.StopRecording) -> None:
         self.post(await self._services.recorder.stop(command.recording_id, command.leg_id, command.discard))
+
+    async def _erase_recording(self, command: cmd.EraseRecording) -> None:
+        recording_id = command.recording_id
+        try:
+            await self._services.recorder.erase(recording_id)
+        except OSError as error:
+            log.error("ALARM recording %s, of a caller who withdrew, could not be destroyed: %s", recording_id, error)
+            self.post(self._failure(command, type(error).__name__, unknown=False))
+        else:
+            self.post(RecordingErased(at=self._services.clock(), recording_id=recording_id))
 
     async def _look_up(self, lookup: cmd.Lookup) -> None:
         status, error, values = 0, "", {}

@@ -61,6 +61,9 @@ class Expected:
     captured: set[RecordingId] = field(default_factory=set)
     """Of these the media server has said that they began."""
     stopping: dict[RecordingId, cmd.StopRecording] = field(default_factory=dict)
+    pausing: dict[RecordingId, cmd.PauseRecording | cmd.ResumeRecording] = field(default_factory=dict)
+    """What was asked last of those that are not over."""
+    erasing: dict[RecordingId, cmd.EraseRecording] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     """When each is due."""
     agents: dict[AgentId, Kept] = field(default_factory=dict)
@@ -85,6 +88,8 @@ class Expected:
                 self.captured.add(recording_id)
             case ev.RecordingEnded(recording_id=recording_id):
                 self._placed(recording_id)
+            case ev.RecordingErased(recording_id=recording_id):
+                self.erasing.pop(recording_id, None)
             case ev.TimerFired(timer=timer):
                 self.timers.pop(timer, None)
             case ev.CommandFailed():
@@ -137,6 +142,7 @@ class Expected:
     def _placed(self, recording_id: RecordingId) -> None:
         self.recordings.pop(recording_id, None)
         self.stopping.pop(recording_id, None)
+        self.pausing.pop(recording_id, None)
         self.captured.discard(recording_id)
 
     def _failed(self, event: ev.CommandFailed) -> None:
@@ -147,6 +153,10 @@ class Expected:
                 self.bridges.pop(BridgeId(subject), None)
             case "StartRecording":
                 self._placed(RecordingId(subject))
+            case "PauseRecording" | "ResumeRecording":
+                self.pausing.pop(RecordingId(subject), None)
+            case "EraseRecording":
+                self.erasing.pop(RecordingId(subject), None)
             case "OriginateLeg" if not event.unknown:
                 self._gone(LegId(subject))
             case "HoldLeg":
@@ -191,6 +201,10 @@ class Expected:
                 self.recordings[recording_id] = command
             case cmd.StopRecording(recording_id=recording_id):
                 self.stopping[recording_id] = command
+            case cmd.PauseRecording(recording_id=recording_id) | cmd.ResumeRecording(recording_id=recording_id):
+                self.pausing[recording_id] = command
+            case cmd.EraseRecording(recording_id=recording_id):
+                self.erasing[recording_id] = command
             case _:
                 self._asks_router(command, now)
 

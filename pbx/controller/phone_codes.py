@@ -43,7 +43,7 @@ class PhoneCodes:
             take_over=dialled.feature is Feature.TAKE_OVER,
         )
 
-    def pressed(self, call: Call, event: DigitPressed) -> wire.TalkCommand | None:
+    def pressed(self, call: Call, event: DigitPressed) -> wire.TalkCommand | wire.StopCallRecording | None:
         """What the agent of the conversation wants, once the code is complete; other legs' keys mean nothing."""
         talk = call.talk
         if not self._in_conversation or talk is None or talk.seat.leg != event.leg_id:
@@ -54,6 +54,10 @@ class PhoneCodes:
         call_id = call.call_id
         if keyed.act is Act.HOLD:
             return wire.ResumeCall(call_id=call_id) if talk.held else wire.HoldCall(call_id=call_id)
+        if keyed.act is Act.RECORDING:
+            return wire.PauseRecording(call_id=call_id, paused=not call.recording.paused)
+        if keyed.act is Act.STOP_RECORDING:
+            return wire.StopCallRecording(call_id=call_id, by="agent")
         if keyed.act in _STEPS:
             return wire.StepConsultation(call_id=call_id, step=_STEPS[keyed.act])
         if keyed.act in (Act.CONSULT_NUMBER, Act.TRANSFER_TO_NUMBER):

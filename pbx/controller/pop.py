@@ -228,10 +228,13 @@ class Pop:
         elif (command := self.codes.pressed(actor.call, event)) is not None:
             self._ask(command)
 
-    def _ask(self, command: wire.TalkCommand) -> None:
+    def _ask(self, command: wire.TalkCommand | wire.StopCallRecording) -> None:
         """Have done what an agent asked at the phone. Nobody waits for the answer."""
         actor = self.calls.get(CallId(command.call_id))
         if actor is None:
+            return
+        if isinstance(command, wire.StopCallRecording):
+            actor.post(ev.RecordingStopAsked(at=self.clock(), by=command.by))
             return
         asked = self._asked(derive(self.clock(), "code", command.call_id), command, actor.call)
         if isinstance(asked, wire.CommandReply):

@@ -146,6 +146,9 @@ def _recordings(
             plan.commands.append(cmd.StopRecording(recording_id, start.leg_id))
         elif not there and start.leg_id in legs:
             plan.commands.append(start)
+        if recording_id in expected.pausing and recording_id not in expected.stopping:
+            plan.commands.append(expected.pausing[recording_id])
+    plan.commands += expected.erasing.values()
 
 
 def _conversations(

@@ -38,6 +38,8 @@ def asked(
             return ev.ResumeAsked(at=now, request=key)
         case wire.MuteAgent(muted=muted):
             return ev.MuteAsked(at=now, request=key, muted=muted)
+        case wire.PauseRecording(paused=paused):
+            return ev.RecordingPauseAsked(at=now, request=key, paused=paused)
         case wire.ConsultAgent():
             return _consult(key, command, now)
         case wire.StepConsultation(step=step):

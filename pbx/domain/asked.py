@@ -11,6 +11,7 @@ Asked = (
     | ev.HoldAsked
     | ev.ResumeAsked
     | ev.MuteAsked
+    | ev.RecordingPauseAsked
     | ev.TransferAsked
     | ev.ConsultAsked
     | ev.ConsultStepAsked

@@ -27,6 +27,7 @@ from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId, RecordingId
+from pbx.domain.keyed_codes import Act, Keys
 from pbx.domain.leaving import GoOn, HandOn, HandOver
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
@@ -87,6 +88,8 @@ class Call:
         """The node after a conversation whose recording is being closed."""
         self.nodes_walked = 0
         self._secrets = has_secrets(config)
+        self._keys = Keys()
+        """What the caller keys in while talking to somebody."""
         self._cut_ms = 0
         self._ended: ev.CallEnded | None = None
 
@@ -105,8 +108,8 @@ class Call:
 
     def for_journal(self, event: ev.Event) -> ev.Event:
         """``event`` without what must not be kept; to be asked before the event is handled."""
-        if isinstance(event, ev.DigitPressed) and self.talk is not None and self.talk.heard_outside:
-            return replace(event, digit=ev.HIDDEN)
+        if isinstance(event, ev.DigitPressed) and self.talk is not None:
+            return replace(event, digit=ev.HIDDEN)  # said to whom the caller talks to: a card's number, perhaps
         return for_journal(event, self.step, self._secrets)
 
     def handle(self, event: ev.Event, now: float) -> list[cmd.Command]:
@@ -126,6 +129,10 @@ class Call:
                 mine = leg_id == self.context.leg_id and not self.context.is_late_key(digit, now)
                 if mine and self.step is not None:
                     self._advance(self.step.digit(digit, now), now)
+                elif mine and self.talk is not None and not self.talk.heard_outside:
+                    keyed = self._keys.press(digit, now)
+                    if keyed is not None and keyed.act is Act.RECORDING:
+                        self.recording.withdraw(self.talk.parties(), now)
             case ev.PlayEnded(play_id=play_id):
                 if play_id == self.context.playing and self.step is not None:
                     self.context.playing = None
@@ -147,11 +154,16 @@ class Call:
                 if self.voicemail is not None and self.voicemail.running == recording_id:
                     self._advance(self.voicemail.stored(event, now), now)
                 else:
-                    self._recording_ended(recording_id, now)
+                    self._recording_ended(recording_id, now, kept=event.size_bytes > 0 and not event.discarded)
+            case ev.RecordingErased(recording_id=recording_id):
+                self.recording.erased(recording_id)
             case ev.RecordingStopAsked(by=by):
                 if self.voicemail is not None:
                     self.voicemail.stop_asked(now)
-                self.recording.stop(discard=by == "caller")
+                if by == "caller":
+                    self.recording.withdraw(self.talk.parties() if self.talk is not None else None, now)
+                else:
+                    self.recording.stop(discard=False)
             case ev.CallReadopted():
                 self._readopted(now)
             case ev.HangUpAsked():
@@ -347,8 +359,8 @@ class Call:
             self.context.do(cmd.ReleaseAgent(seat.agent_id))
             self._advance(ToStep(step), now)
 
-    def _recording_ended(self, recording_id: RecordingId, now: float) -> None:
-        if self.recording.ended(recording_id, now):
+    def _recording_ended(self, recording_id: RecordingId, now: float, *, kept: bool) -> None:
+        if self.recording.ended(recording_id, now, kept=kept):
             if self.talk is not None:
                 self.talk.recording_ended(now)
             self._let_in(now)
@@ -398,7 +410,7 @@ class Call:
     def _close_if_over(self, now: float) -> None:
         if self.phase is not Phase.ENDING or self.legs or self.recording.running is not None or self._ended is None:
             return
-        if self.voicemail is not None and self.voicemail.running is not None:
+        if self.recording.erasing or (self.voicemail is not None and self.voicemail.running is not None):
             return
         self.phase = Phase.ENDED
         self.context.cancel_timers()
@@ -435,7 +447,14 @@ class Call:
                 if self.voicemail is not None and self.voicemail.running == event.subject:
                     self._advance(self.voicemail.not_started(event.unknown, now), now)
                 else:
-                    self._recording_ended(RecordingId(event.subject), now)
+                    self._recording_ended(RecordingId(event.subject), now, kept=False)
+            case "PauseRecording":
+                self.recording.pause_failed(RecordingId(event.subject))
+            case "ResumeRecording":
+                if self.talk is not None:
+                    self.recording.go_on_failed(RecordingId(event.subject), self.talk.parties(), now)
+            case "EraseRecording":
+                self.recording.erased(RecordingId(event.subject))
             case "SuperviseLeg" | "HoldLeg" | "MuteLeg":
                 if self.talk is not None and self.phase is Phase.TALKING:
                     self._talk_outcome(self.talk.failed(event, now), now)

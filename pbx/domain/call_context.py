@@ -83,6 +83,12 @@ class CallContext:
         self._flow = flow
 
     @property
+    def places(self) -> tuple[str | None, str | None]:
+        """Of caller and DID, for what may be recorded; None: nobody knows."""
+        did, placed = self.config.did, self.config.regimes.placed
+        return placed(self.cli.number, self.caller_country), placed(did.number, did.country)
+
+    @property
     def outside_trunk(self) -> str:
         """Over which numbers are called for this caller."""
         return self.config.dialling.trunk or self.trunk

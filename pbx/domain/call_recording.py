@@ -1,5 +1,6 @@
 """What of a call is recorded: parts, one for each agent, and each under a grant of its own.
 
+Agents pause it while somebody says what must not be kept, and a caller's withdrawal destroys every part.
 The regime is evaluated again whenever a party joins and at every new part: the strictest of all parties' places and
 of the queue's floor. It fails closed: a part that may not go on is stopped before the party who forbids it hears
 anything, and a recording that somebody had stopped does not begin again in the same call.
@@ -14,6 +15,7 @@ from pbx.domain import events as ev
 from pbx.domain.call_context import CallContext
 from pbx.domain.consent import RecordingGrant, Regime, grant
 from pbx.domain.ids import RecordingId, derive
+from pbx.domain.leaving import Refusal
 from pbx.domain.queue import Queue
 
 
@@ -34,8 +36,17 @@ class CallRecording:
         self._closing = False
         self._next: Parties | None = None
         """A new part begins for these when the one under way is placed."""
+        self.paused = False
+        """Somebody wants nothing captured for the time being."""
+        self.erasing: set[RecordingId] = set()
+        """Parts that are being destroyed."""
+        self._kept: list[RecordingId] = []
+        """Parts that the recorder has placed."""
         self._stopped_for_good = False
+        self._withdrawn = False
         self._suspended = False
+        self._held_back = False
+        """A part would have begun, but for a pause."""
 
     def begin(self, parties: Parties, now: float) -> None:
         """A conversation begins: a new part, if it is granted. The part before it is closed first."""
@@ -46,6 +57,9 @@ class CallRecording:
             return
         queue = parties.queue
         if queue is None or not queue.recorded or self._stopped_for_good:
+            return
+        if self.paused:
+            self._held_back = True
             return
         regime, permission = self._evaluate(parties, now)
         if permission is None:
@@ -60,13 +74,53 @@ class CallRecording:
 
     def suspend(self) -> None:
         """The caller is left with music: the part under way is closed, and ``resume`` begins another one."""
-        if self.running is not None and (not self._closing or self._next is not None):
-            self._suspended = True
+        self._suspended = self._suspended or self._under_way
         self.finish()
 
     def resume(self, parties: Parties, now: float) -> None:
         """The caller is talked to again. Nothing happens where nothing was suspended."""
         if self._suspended:
+            self.begin(parties, now)
+
+    @property
+    def _under_way(self) -> bool:
+        """Something is captured, or will be as soon as the part before it is placed, or the pause over."""
+        return self._held_back or (self.running is not None and (not self._closing or self._next is not None))
+
+    def pause(self, now: float) -> Refusal | None:
+        """Nothing is captured until ``go_on``; the part under way has silence meanwhile."""
+        if self.paused:
+            return Refusal("already_paused", "the recording is paused")
+        if not (self._under_way or self._suspended):
+            return Refusal("not_recorded", "this conversation is not being recorded")
+        self.paused = True
+        self._context.record(ev.RecordingPaused(at=now, recording_id=self.running))
+        if self.running is not None and not self._closing:
+            self._context.do(cmd.PauseRecording(self.running, self._context.leg_id))
+        return None
+
+    def go_on(self, parties: Parties, now: float) -> Refusal | None:
+        """Captured again, from now on."""
+        if not self.paused:
+            return Refusal("not_paused", "the recording is not paused")
+        self.paused = False
+        self._context.record(ev.RecordingResumed(at=now, recording_id=self.running))
+        if self._held_back:
+            self._held_back = False
+            self.begin(parties, now)
+        elif self.running is not None and not self._closing:
+            self._context.do(cmd.ResumeRecording(self.running, self._context.leg_id))
+        return None
+
+    def pause_failed(self, recording_id: RecordingId) -> None:
+        """The media server did not pause it: the part ends, and another one begins after the pause."""
+        if recording_id == self.running and self.paused and not self._closing:
+            self._held_back = True
+            self._close(discard=False)
+
+    def go_on_failed(self, recording_id: RecordingId, parties: Parties, now: float) -> None:
+        """The media server left it paused: another part begins."""
+        if recording_id == self.running and not self.paused and not self._closing:
             self.begin(parties, now)
 
     def joins(self, parties: Parties, now: float, reason: str = "supervisor_jurisdiction") -> bool:
@@ -91,7 +145,7 @@ class CallRecording:
         return regime, grant(context.call_id, context.leg_id, regime, context.evidence, now)
 
     def _places(self, parties: Parties) -> tuple[str | None, ...]:
-        return (self._context.caller_country, self._context.config.did.country, *parties.countries)
+        return (*self._context.places, *parties.countries)
 
     def _refused(self, regime: Regime, parties: Parties, reason: str, now: float) -> None:
         places = tuple(place or "unknown" for place in self._places(parties))
@@ -105,20 +159,46 @@ class CallRecording:
 
     def finish(self) -> None:
         """The conversation is over, or the call."""
-        self._next = None
+        self._next, self._held_back = None, False
         self._close(discard=False)
 
     def stop(self, discard: bool) -> None:
-        """Somebody wants it stopped. ``discard``: what this part has captured is destroyed."""
-        self._next = None
+        """Somebody wants it stopped for the rest of the call. ``discard``: what this part has captured is destroyed."""
+        self._next, self._held_back, self._suspended = None, False, False
         self._stopped_for_good = True
         self._close(discard)
 
-    def ended(self, recording_id: RecordingId, now: float) -> bool:
-        """The recorder has placed or destroyed this one, or never began. Whether it was the part under way."""
+    def withdraw(self, parties: Parties | None, now: float) -> None:
+        """The caller agrees no longer: nothing more is captured, and what was is destroyed, parts before included."""
+        if self._withdrawn:
+            return
+        self._withdrawn = True
+        if self.parts:
+            regime, _ = self._evaluate(parties or Parties(None, ()), now)
+            self._refused(regime, parties or Parties(None, ()), "withdrawn", now)
+        self.stop(discard=True)
+        for recording_id in self._kept:
+            self._erase(recording_id)
+
+    def _erase(self, recording_id: RecordingId) -> None:
+        self.erasing.add(recording_id)
+        self._context.do(cmd.EraseRecording(recording_id))
+
+    def erased(self, recording_id: RecordingId) -> None:
+        """It is destroyed, or could not be, which its POP alarms of."""
+        self.erasing.discard(recording_id)
+        if recording_id in self._kept:
+            self._kept.remove(recording_id)
+
+    def ended(self, recording_id: RecordingId, now: float, *, kept: bool) -> bool:
+        """The recorder has placed (``kept``) or destroyed it, or never began. Whether it was the one under way."""
         if recording_id != self.running:
             return False
         self.running, self._closing = None, False
+        if kept:
+            self._kept.append(recording_id)
+            if self._withdrawn:
+                self._erase(recording_id)
         following, self._next = self._next, None
         if following is not None:
             self.begin(following, now)
@@ -127,3 +207,4 @@ class CallRecording:
     def give_up(self) -> None:
         """The call is closed without the recorder's word."""
         self.running = self._next = None
+        self.erasing.clear()

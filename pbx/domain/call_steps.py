@@ -222,7 +222,7 @@ class ConsentStep(BaseStep):
     def __init__(self, context: CallContext, node: AskConsent) -> None:
         super().__init__(context)
         self.node = node
-        self.places = (context.caller_country, context.config.did.country)
+        self.places = context.places
         self.regime = context.config.regimes.strictest(self.places)
         self.told = node.ask_prompt if self.regime is Regime.OPT_IN else node.notice_prompt
         self.stage = "notice"

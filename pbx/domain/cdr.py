@@ -49,6 +49,8 @@ class RecordingRecord:
     discarded: bool = False
     kind: str = "conversation"
     """Or ``voicemail``."""
+    pauses: int = 0
+    """How often an agent had it paused."""
 
 
 @dataclass(slots=True)
@@ -304,6 +306,9 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
                     recording.region, recording.sha256 = event.region, event.sha256
                     recording.duration_ms, recording.size_bytes = event.duration_ms, event.size_bytes
                     recording.discarded = event.discarded
+        case ev.RecordingPaused():
+            for recording in cdr.recordings:
+                recording.pauses += recording.recording_id == event.recording_id
         case ev.RecordingErased():
             for recording in cdr.recordings:
                 recording.discarded = recording.discarded or recording.recording_id == event.recording_id

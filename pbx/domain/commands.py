@@ -161,6 +161,27 @@ class StopRecording:
     """Destroy what was captured: a party refused or withdrew."""
 
 
+@dataclass(frozen=True, slots=True)
+class PauseRecording:
+    """The file goes on, with silence."""
+
+    recording_id: RecordingId
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRecording:
+    recording_id: RecordingId
+    leg_id: LegId
+
+
+@dataclass(frozen=True, slots=True)
+class EraseRecording:
+    """Destroy one that was placed; ``RecordingErased`` tells when it is done."""
+
+    recording_id: RecordingId
+
+
 # --- for the controller --------------------------------------------------------------------------------------------
 
 
@@ -351,6 +372,8 @@ EngineCommand = (
     | DestroyBridge
     | StartRecording
     | StopRecording
+    | PauseRecording
+    | ResumeRecording
     | HoldLeg
     | ResumeLeg
     | MuteLeg
@@ -359,4 +382,6 @@ EngineCommand = (
 RouterCommand = (
     JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent | EngageAgent | FreeAgent | PutOnCall
 )
-Command = EngineCommand | RouterCommand | RequestCallback | Record | SetTimer | CancelTimer | Lookup | Answer
+Command = (
+    EngineCommand | RouterCommand | EraseRecording | RequestCallback | Record | SetTimer | CancelTimer | Lookup | Answer
+)

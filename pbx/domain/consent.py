@@ -42,17 +42,31 @@ def regime_of(word: str, field_name: str = "regime") -> Regime:
 
 @dataclass(frozen=True, slots=True)
 class RegimeTable:
-    """Regime per country (ISO 3166-1 alpha-2). ``unknown`` rules every place that is not in the table."""
+    """Regime per place: a country (ISO 3166-1 alpha-2), or a state with a rule of its own (ISO 3166-2). A state
+    without one has its country's. ``unknown`` rules every place that is not in the table."""
 
-    by_country: Mapping[str, Regime]
+    by_place: Mapping[str, Regime]
     unknown: Regime = Regime.OPT_IN
+    by_prefix: Mapping[str, str] = field(default_factory=dict)
+    """Beginning of an E.164 number -> the state it is of, where that state is stricter than its country."""
 
-    def of(self, country: str | None) -> Regime:
-        return self.unknown if country is None else self.by_country.get(country, self.unknown)
+    def placed(self, number: str | None, country: str | None) -> str | None:
+        """The place of a number of ``country``: a state with a stricter rule, where the number tells it."""
+        if number is not None and country is not None:
+            for prefix, place in self.by_prefix.items():
+                if number.startswith(prefix) and place.startswith(country):
+                    return place
+        return country
 
-    def strictest(self, countries: Iterable[str | None], floor: Regime = Regime.NONE) -> Regime:
-        """The regime that rules a call whose parties are in ``countries``, never weaker than ``floor``."""
-        regimes = [self.of(country) for country in countries]
+    def of(self, place: str | None) -> Regime:
+        if place is None:
+            return self.unknown
+        found = self.by_place.get(place)
+        return found if found is not None else self.by_place.get(place.partition("-")[0], self.unknown)
+
+    def strictest(self, places: Iterable[str | None], floor: Regime = Regime.NONE) -> Regime:
+        """The regime that rules a call whose parties are in ``places``, never weaker than ``floor``."""
+        regimes = [self.of(place) for place in places]
         return max(floor, *(regimes or [self.unknown]))
 
 

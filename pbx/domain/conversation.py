@@ -66,6 +66,12 @@ class Conversation:
     # --- what is asked ----------------------------------------------------------------------------------------------
 
     def asked(self, event: Asked, now: float) -> Outcome:
+        if isinstance(event, ev.RecordingPauseAsked):  # at any time: what must not be kept may be said now
+            refusal = self._recording.pause(now) if event.paused else self._recording.go_on(self.parties(), now)
+            if refusal is not None:
+                return self._refuse(event.request, refusal.error_id, refusal.detail)
+            self._answer(event.request)
+            return None
         if self._take_over is not None:
             return self._refuse(event.request, "take_over_under_way", "the call is being taken over")
         if self.consultation is not None and self.consultation.bars(event):

@@ -24,6 +24,9 @@ class Act(Enum):
     CANCEL = "7"
     CONSULT_NUMBER = "8"
     TRANSFER_TO_NUMBER = "9"
+    RECORDING = "0"
+    """Of an agent: paused, and captured again. Of a caller: stopped and destroyed, the agreement is withdrawn."""
+    STOP_RECORDING = "#"
 
 
 _LONGEST = {

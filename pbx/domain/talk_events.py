@@ -7,7 +7,7 @@ from enum import Enum
 
 from pbx.domain.e164 import E164
 from pbx.domain.event_base import Event
-from pbx.domain.ids import AgentId, PhoneId, QueueId
+from pbx.domain.ids import AgentId, PhoneId, QueueId, RecordingId
 
 __all__ = [
     "AgentEngaged",
@@ -18,6 +18,9 @@ __all__ = [
     "HoldStarted",
     "MuteAsked",
     "MuteChanged",
+    "RecordingPauseAsked",
+    "RecordingPaused",
+    "RecordingResumed",
     "ResumeAsked",
     "Supervision",
     "SupervisionAsked",
@@ -86,6 +89,14 @@ class MuteAsked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPauseAsked(Event):
+    """Nothing is to be captured for a while, or again."""
+
+    request: str
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferAsked(Event):
     """Hand the caller on: to ``queue_id``, back into the present queue with ``agent_id`` before all others, to the
     outside ``number``, or to where the flow goes on ``after`` the conversation."""
@@ -146,6 +157,18 @@ class MuteChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingPaused(Event):
+    """``recording_id``: the part under way, if there is one."""
+
+    recording_id: RecordingId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingResumed(Event):
+    recording_id: RecordingId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallTransferred(Event):
     """The caller waits again: in ``queue_id``, for ``agent_id`` before all others where one is named."""
 
@@ -182,6 +205,7 @@ FACTS: tuple[type[Event], ...] = (
     HoldAsked,
     ResumeAsked,
     MuteAsked,
+    RecordingPauseAsked,
     TransferAsked,
     AgentEngaged,
     AgentNotEngaged,
@@ -191,6 +215,8 @@ FINDINGS: tuple[type[Event], ...] = (
     HoldStarted,
     HoldEnded,
     MuteChanged,
+    RecordingPaused,
+    RecordingResumed,
     CallTransferred,
     SupervisionStarted,
     SupervisionChanged,

@@ -55,13 +55,10 @@ class VoicemailStep(BaseStep):
         """A play that did not complete was cut by the caller's own key."""
         return self.stage is Stage.CUT
 
-    def _places(self) -> tuple[str | None, ...]:
-        return (self.context.caller_country, self.context.config.did.country)
-
     def _regime(self) -> Regime:
         queue = self.context.config.queues.get(QueueId(self.mailbox.name))
         floor = queue.consent_floor if queue is not None else Regime.NONE
-        return self.context.config.regimes.strictest(self._places(), floor)
+        return self.context.config.regimes.strictest(self.context.places, floor)
 
     # --- before the tone is over --------------------------------------------------------------------------------
 
@@ -123,7 +120,7 @@ class VoicemailStep(BaseStep):
                 mailbox=self.mailbox.name,
                 recording_id=recording_id,
                 regime=regime.word,
-                jurisdictions=tuple(place or "unknown" for place in self._places()),
+                jurisdictions=tuple(place or "unknown" for place in self.context.places),
                 prompt_ids=tuple(prompt for prompt, _ in evidence.prompts),
                 prompt_sha256s=tuple(sha256 for _, sha256 in evidence.prompts),
                 language=evidence.language,

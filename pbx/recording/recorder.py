@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,11 @@ class Recorder:
     def destroy(self, recording_id: RecordingId) -> None:
         """What was captured under no grant. Whoever still writes to it writes to nothing."""
         self._raw(recording_id).unlink(missing_ok=True)
+
+    async def erase(self, recording_id: RecordingId) -> None:
+        """Destroy one that was placed; one that is gone already is. Raises OSError."""
+        with contextlib.suppress(KeyError):
+            await asyncio.to_thread(self._vault.erase, recording_id)
 
     def watch(self, recording_id: RecordingId, silence_s: float, silent: Callable[[float], None]) -> None:
         """Calls ``silent`` once, with the seconds that were spoken, when nothing was said for ``silence_s`` seconds of

@@ -57,6 +57,13 @@ class ResumeCall(Wire, frozen=True, tag="resume_call"):
     call_id: str
 
 
+class PauseRecording(Wire, frozen=True, tag="pause_recording"):
+    """Nothing of the conversation is captured for a while; ``paused`` false: captured again."""
+
+    call_id: str
+    paused: bool
+
+
 class MuteAgent(Wire, frozen=True, tag="mute_agent"):
     call_id: str
     muted: bool
@@ -129,6 +136,7 @@ TalkCommand = (
     | HoldCall
     | ResumeCall
     | MuteAgent
+    | PauseRecording
     | TransferCall
     | ConsultAgent
     | StepConsultation

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from phonenumbers import country_code_for_region
 
-from dialplans.pack import COUNTRIES_DIR, PackError, countries, load_pack, packs, parse_pack, regime_words
+from dialplans.pack import COUNTRIES_DIR, PackError, countries, load_pack, packs, parse_pack
 from dialplans.page import html_page, rows
+from dialplans.regimes import regimes_by_place
 from pbx.domain.consent import regime_of
 
 
@@ -28,7 +29,7 @@ def test_all_36_countries_have_a_pack_that_agrees_with_libphonenumber() -> None:
 
 
 def test_regimes_are_words_the_consent_core_knows() -> None:
-    words = regime_words()
+    words = regimes_by_place()
     for word in words.values():
         regime_of(word)
     assert words["DE"] == "opt_in"

@@ -401,4 +401,5 @@ def uploaded_prompts(pop: Host) -> Path:
 def recordings_on_disk(pop: Host) -> list[Path]:
     """Every recording file at the POP, under way or finished, of whatever size."""
     places = (pop.shm / "recordings", pop.state_dir / "controller" / "recordings")
-    return sorted(path for place in places if place.exists() for path in place.rglob("*") if path.is_file())
+    found = (path for place in places if place.exists() for path in place.rglob("*") if path.is_file())
+    return sorted(path for path in found if path.parent.name != "hidden")  # digits of live calls, not sound

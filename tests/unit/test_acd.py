@@ -142,7 +142,7 @@ class AcdMachine(RuleBasedStateMachine):
 AcdMachine.TestCase.settings = settings(
     max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestAcd: Any = AcdMachine.TestCase
+TestAcd: Any = pytest.mark.long(AcdMachine.TestCase)
 
 
 def ready(acd: Acd, name: str, now: float) -> None:

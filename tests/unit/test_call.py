@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pbx.adapters.memory.engine import Answer, Caller
+from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.wire import messages as wire
 from tests.support.world import CALLER, FLOW, SHORT_FLOW, World, sha_of
@@ -127,6 +128,20 @@ async def test_withheld_cli_counts_as_the_strictest(tmp_path: Path) -> None:
         assert [(c.regime, c.jurisdictions, c.reason) for c in cdr.consents] == [
             ("opt_in", ("unknown", "GB"), "hangup")
         ]
+
+
+async def test_a_state_that_is_stricter_than_its_country_is_told_by_the_number(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        words = {"DE": Regime.NONE, "US": Regime.NOTICE, "US-MI": Regime.OPT_IN}
+        world.config.regimes = RegimeTable(words, by_prefix={"+1313": "US-MI"})
+        world.agent("anna")
+        for number, regime, place in (("+13135550123", "opt_in", "US-MI"), ("+12125550123", "notice", "US")):
+            caller = await world.call(cli=number, country="US")
+            await to_consent(world, caller)
+            await world.run(30)
+            caller.hang_up()
+            cdr = await world.ended(caller)
+            assert [(c.regime, c.jurisdictions) for c in cdr.consents] == [(regime, (place, "DE"))]
 
 
 @pytest.mark.parametrize(

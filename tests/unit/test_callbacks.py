@@ -239,6 +239,7 @@ async def test_a_number_that_does_not_answer_is_tried_again_and_then_given_up(
         assert world.journal.callbacks() == []
 
 
+@pytest.mark.long
 async def test_nobody_is_called_at_night_while_live_callers_are_served(tmp_path: Path) -> None:
     async with World(tmp_path, FLOW, **QUEUE) as world:
         await morning(world)

@@ -7,6 +7,7 @@ import pytest
 from tests.fuzz.callbacks import run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_random_steps(seed: int) -> None:
     seen = run(1000, seed)

@@ -136,6 +136,7 @@ minute_of_day = st.integers(0, DAY_MINUTES - 1)
 intervals = st.tuples(minute_of_day, st.integers(0, DAY_MINUTES)).filter(lambda pair: pair[0] != pair[1])
 
 
+@pytest.mark.long
 @given(
     zone=st.sampled_from(ZONES),
     middle=st.sampled_from(CHANGES),

@@ -51,7 +51,8 @@ GRAPH: dict[str, Any] = {
     },
 }  # fmt: skip
 ASKS = ("hold", "resume", "mute", "consult", "swap", "conference", "complete", "cancel", "supervise", "take", "park",
-        "retrieve", "transfer", "out", "stop", "agent leaves", "other leaves", "picks up")  # fmt: skip
+        "retrieve", "transfer", "out", "stop", "pause", "record", "withdraw", "agent leaves", "other leaves",
+        "picks up")  # fmt: skip
 
 
 class Day:
@@ -110,7 +111,10 @@ class Day:
             "retrieve": wire.RetrieveCall(call_id=call_id, agent_id=other),
             "transfer": wire.TransferCall(call_id=call_id, queue_id="support"),
             "out": wire.TransferCall(call_id=call_id, number=NUMBER),
+            "pause": wire.PauseRecording(call_id=call_id, paused=True),
+            "record": wire.PauseRecording(call_id=call_id, paused=False),
             "stop": wire.StopCallRecording(call_id=call_id, by="agent"),
+            "withdraw": wire.StopCallRecording(call_id=call_id, by="caller"),
         }
         steps = ("swap", "conference", "complete", "cancel")
         commands |= {step: wire.StepConsultation(call_id=call_id, step=step) for step in steps}
@@ -182,6 +186,7 @@ async def commits(tmp_path: Path, seed: int) -> int:
 SEEDS = range(int(os.environ.get("CALLPLANE_SEEDS", "12")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("written", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_killed_at_any_commit(tmp_path: Path, seed: int, written: bool) -> None:

@@ -58,6 +58,7 @@ def _change(journal: Path, sql: str, *values: object) -> None:
     db.close()
 
 
+@pytest.mark.long
 async def test_busy_times_with_killed_controllers_replay_to_the_same_decisions(tmp_path: Path) -> None:
     decided: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()

@@ -27,6 +27,8 @@ from tests.support.busy import killed
 from tests.support.world import DID, World
 from tests.unit.test_callbacks import FLOW, morning
 
+pytestmark = pytest.mark.long
+
 OUTSIDE = "+49891234567"
 
 

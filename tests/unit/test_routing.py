@@ -507,6 +507,7 @@ def test_the_idle_come_in_the_strategys_order(strategy: Strategy, seed: int) -> 
         assert len(model) <= len(heap) <= 2 * 12 + 65
 
 
+@pytest.mark.long
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32))
 def test_random_steps(seed: int) -> None:

@@ -54,6 +54,7 @@ def test_erlang_a_with_patience_like_handling_is_a_poisson_number_in_the_system(
     assert figures.service_level == pytest.approx(1 - figures.abandoned, abs=1e-6), "who stays is answered in the end"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("agents", "load", "patience_s"), [(2, 0.5, None), (5, 0.9, 120.0)])
 def test_the_simulated_acd_does_what_theory_says(agents: int, load: float, patience_s: float | None) -> None:
     """With this seed and these few calls 6 % is what chance may do; the full run is ``make simulate``."""

@@ -165,6 +165,7 @@ def test_a_new_line_without_impatience_is_that_of_m_m_n() -> None:
         assert told.median_s < told.mean_s < told.p80_s
 
 
+@pytest.mark.long
 def test_simulated_m_m_n_waits_are_those_estimated() -> None:
     """5 agents, exponential handling times of mean 180 s drawn and measured as the line goes: of callers at place k,
     the mean of the waits is k/(n mu) and so is that of the estimates, each within 4 standard errors of the waits

@@ -28,6 +28,7 @@ from pbx.wire.messages import (
     HangUpCall,
     HoldCall,
     MuteAgent,
+    PauseRecording,
     ResumeCall,
     StepConsultation,
     StopCallRecording,
@@ -92,8 +93,27 @@ async def hang_up(services: Services, call_id: str) -> None:
 
 
 async def stop_recording(services: Services, call_id: str) -> None:
-    """Stop the recording of a live call. Its POP does it."""
+    """Stop the recording of a live call, for the rest of it. Its POP does it."""
     await calls.tell(services, call_id, StopCallRecording(call_id=call_id, by="api"))
+
+
+async def withdraw_consent(services: Services, call_id: str) -> None:
+    """The caller agrees no longer: the recording is stopped, and all that was recorded in this call is destroyed. Its
+    POP does it."""
+    await calls.tell(services, call_id, StopCallRecording(call_id=call_id, by="caller"))
+
+
+async def pause_recording(services: Services, call_id: str) -> None:
+    """Record silence while somebody says what must not be kept, such as the number of a card.
+
+    409 ``not_recorded``: this conversation is not being recorded; ``already_paused``.
+    """
+    await calls.tell(services, call_id, PauseRecording(call_id=call_id, paused=True))
+
+
+async def resume_recording(services: Services, call_id: str) -> None:
+    """Record again. 409 ``not_paused``."""
+    await calls.tell(services, call_id, PauseRecording(call_id=call_id, paused=False))
 
 
 async def supervise(services: Services, call_id: str, body: SupervisionSpec) -> None:
@@ -215,6 +235,13 @@ def routes(registry: Registry) -> None:
     registry.route("POST", one + "/recording/stop", tag="calls", status=204, problems=(409, 504), roles=EVERYBODY)(
         stop_recording
     )
+    registry.route("POST", one + "/recording/withdraw", tag="calls", status=204, problems=(409, 504), roles=EVERYBODY)(
+        withdraw_consent
+    )
+    for name, change in (("pause", pause_recording), ("resume", resume_recording)):
+        registry.route("POST", f"{one}/recording/{name}", tag="calls", status=204, problems=(409, 504), roles=TALKERS)(
+            change
+        )
     supervision = one + "/supervision"
     registry.route("POST", supervision, tag="calls", status=204, problems=(409, 504), roles=SUPERVISORS)(supervise)
     registry.route("DELETE", supervision, tag="calls", status=204, problems=(409, 504), roles=SUPERVISORS)(

@@ -61,6 +61,7 @@ def test_any_bytes_give_frames_or_its_own_error(pieces: list[bytes]) -> None:
     assert fuzz.read(pieces) == whole
 
 
+@pytest.mark.long
 def test_ten_thousand_mutated_streams() -> None:
     for number in range(10_000):
         fuzz.check(random.Random(f"unit:{number}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -79,6 +80,10 @@ def _loop() -> Callable[[Coroutine[Any, Any, int]], int]:
     return uvloop.run
 
 
+GARBAGE_AFTER = 20_000
+"""New objects that make Python look for cycles; a page of calls makes thousands that need no looking for."""
+
+
 async def _serve(settings: CentreSettings, traces: Traces | None, log_counts: LogCounts) -> int:
     from orchestrator.bootstrap import Centre
 
@@ -88,6 +93,10 @@ async def _serve(settings: CentreSettings, traces: Traces | None, log_counts: Lo
     centre = Centre(settings, traces=traces, log_counts=log_counts)
     try:
         await centre.start()
+        # What is there now stays: looking through it again and again would only hold up requests.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER, 20, 20)
         await stop.wait()
     finally:
         await centre.stop()

@@ -32,6 +32,7 @@ from orchestrator.services.context import Services
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.ingest import Ingest
+from orchestrator.services.known_callers import KnownCallers
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.sync import ConfigPublisher
 from orchestrator.services.throttle import Gate
@@ -164,6 +165,7 @@ class Centre:
             presence=presence,
             prompts=self._prompts,
             secrets=box,
+            callers=KnownCallers(database),
             webhooks=sender,
             webhook_networks=networks,
             logins_changed=self._set_logins,

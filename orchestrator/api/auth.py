@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
@@ -80,8 +79,7 @@ def middleware(public_paths: frozenset[str]) -> Middleware:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("a bearer token is needed")
-        async with request.app[SERVICES].database.read() as session:
-            known = await tokens.find(session, token.strip(), time.time())
+        known = await request.app[SERVICES].callers.find(token.strip())
         if known is None:
             request.app[SERVICES].gate.bad_bearer(token.strip(), source)
             raise Unauthorized("the bearer token is not known")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from pydantic import Field
+from sqlalchemy import Row
 
 from orchestrator.adapters.db.models import CallRow
 from orchestrator.api.answer import Answer
@@ -196,7 +199,8 @@ class Call(Answer):
     survey: list[SurveyAnswer] = Field(default_factory=list)
 
 
-def call_of(row: CallRow) -> Call:
+def call_of(row: CallRow | Row[Any]) -> Call:
+    """Of a row of ``services.calls.COLUMNS``, or of the whole."""
     return Call.model_validate({"pop_id": row.pop_id, **row.cdr})
 
 

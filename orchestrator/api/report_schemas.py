@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Annotated, Literal
+from functools import cache, partial
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
+import orjson
 from pydantic import AwareDatetime, Field
 
 from orchestrator.api.answer import Answer
@@ -172,7 +174,15 @@ class Figures(Kpis):
     until: datetime
 
 
-class Report(Answer):
+class Made(Answer):
+    """Of values that are right as they are made: validating and walking through thousands of them a second would only
+    cost, so that its parts may be dicts, and orjson writes them."""
+
+    def model_dump_json(self, **_options: Any) -> str:
+        return orjson.dumps(self.__dict__, option=orjson.OPT_UTC_Z).decode()
+
+
+class Report(Made):
     since: datetime
     until: datetime
     """Excluded."""
@@ -190,7 +200,7 @@ class Cell(Kpis):
     hour: int = Field(ge=0, le=23)
 
 
-class HeatMap(Answer):
+class HeatMap(Made):
     since: datetime
     until: datetime
     time_zone: str
@@ -209,6 +219,7 @@ def report_of(asked: Asked, found: dict[Key, Measured], total: Measured) -> Repo
     else:
         keys = sorted(found, key=lambda key: (-found[key]["offered"], -found[key]["handled"], str(key)))
     items = []
+    moment = cache(partial(_moment, zone=asked.zone))  # most parts have the same
     for key in keys[: None if asked.by in (By.HOUR, By.DAY) else MAX_VALUES]:
         name, since, until = _named(asked, key)
         measured = found.get(key)
@@ -216,15 +227,14 @@ def report_of(asked: Asked, found: dict[Key, Measured], total: Measured) -> Repo
             values = reports.no_kpis(of_agents=of_agents)
         else:
             values = reports.kpis(measured, of_agents=of_agents)
-        # Made here, of the right types: validating thousands of them a second would only cost.
-        begins, ends = _moment(since, asked.zone), _moment(until, asked.zone)
-        items.append(Figures.model_construct(key=name, since=begins, until=ends, **values))
-    return Report(
-        since=_moment(asked.start, asked.zone),
-        until=_moment(asked.end, asked.zone),
+        begins, ends = moment(since), moment(until)
+        items.append({"key": name, "since": begins, "until": ends, **values})
+    return Report.model_construct(
+        since=moment(asked.start),
+        until=moment(asked.end),
         time_zone=asked.zone.key,
-        by=asked.by,
-        total=Kpis(**reports.kpis(total, of_agents=reports.has_agents(replace(asked, by=By.NOTHING)))),
+        by=asked.by.value,
+        total=reports.kpis(total, of_agents=reports.has_agents(replace(asked, by=By.NOTHING))),
         items=items,
         truncated=len(items) < len(keys),
     )
@@ -256,8 +266,8 @@ def heat_map_of(asked: Asked, found: dict[Key, Measured]) -> HeatMap:
                 if measured is None
                 else reports.kpis(measured, of_agents=of_agents)
             )
-            cells.append(Cell.model_construct(weekday=weekday, hour=hour, **values))
-    return HeatMap(
+            cells.append({"weekday": weekday, "hour": hour, **values})
+    return HeatMap.model_construct(
         since=_moment(asked.start, asked.zone),
         until=_moment(asked.end, asked.zone),
         time_zone=asked.zone.key,

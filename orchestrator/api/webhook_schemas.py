@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -14,7 +14,6 @@ DeliveryState = Literal["waiting", "delivered", "dead"]
 
 
 class Webhook(BaseModel):
-    volatile: ClassVar[frozenset[str]] = frozenset({"former_until"})
     webhook_id: str
     url: str
     events: list[str]

@@ -86,6 +86,8 @@ class Caller:
     """Comes by a sealed link, which says the purpose."""
     user_id: str | None = None
     """Of a user's session."""
+    expires_at: float | None = None
+    """Seconds since the epoch; of a token."""
     recorded: bool = False
     """What this caller changes goes into the audit log."""
     noting: Callable[[str], Awaitable[None]] | None = None

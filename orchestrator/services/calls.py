@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dialplans import dialling
 from dialplans.pack import PackError, load_pack
+from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import AgentRow, CallRow, PopRow, QueueRow
 from orchestrator.domain.problems import Conflict, NotFound, one
 from orchestrator.domain.resources import Consulted, ParkSpec, RetrievalSpec, SupervisionSpec, TransferTarget
@@ -28,6 +32,18 @@ async def get(session: AsyncSession, call_id: str) -> CallRow:
     if row is None:
         raise NotFound("call", call_id)
     return row
+
+
+COLUMNS = CallRow.call_id, CallRow.pop_id, CallRow.cdr
+"""What the record of a call is shown from."""
+
+
+async def read(database: Database, call_id: str) -> Row[Any]:
+    """``COLUMNS`` of a call that the caller sees."""
+    found = await database.rows(scope.limited(select(*COLUMNS).where(CallRow.call_id == call_id)))
+    if not found:
+        raise NotFound("call", call_id)
+    return found[0]
 
 
 async def tell(services: Services, call_id: str, command: PopCommand) -> CommandReply:

@@ -11,6 +11,7 @@ from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.webhook_target import Network
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
+from orchestrator.services.known_callers import KnownCallers
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.recent import Recent
 from orchestrator.services.secret_box import SecretBox
@@ -31,6 +32,7 @@ class Services:
     presence: PresenceBoard
     prompts: PromptCatalogue
     secrets: SecretBox
+    callers: KnownCallers
     webhooks: WebhookSender
     webhook_networks: tuple[Network, ...]
     """Which webhooks may reach although they are not public."""

@@ -4,10 +4,12 @@ request's conditions (``If-Match``, ``Idempotency-Key``) are checked so, without
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
+from sqlalchemy import Row, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.engine import Database
@@ -18,7 +20,14 @@ Hook = Callable[[AsyncSession], Awaitable[None]]
 """Raises a problem, and then the transaction is rolled back."""
 
 
-class _Guarded(Database):
+class _Session(Database):
+    async def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        async with self.read() as session:
+            found: Sequence[Row[Any]] = (await session.execute(statement)).all()
+            return found
+
+
+class _Guarded(_Session):
     def __init__(self, real: Database, first: Hook | None, last: Hook | None) -> None:
         self.url, self.engine, self.hooks = real.url, real.engine, real.hooks
         self._real, self._first, self._last = real, first, last
@@ -64,7 +73,7 @@ def guarded(services: Services, first: Hook | None = None, last: Hook | None = N
     )
 
 
-class _Within(Database):
+class _Within(_Session):
     def __init__(self, real: Database, session: AsyncSession) -> None:
         self.url, self.engine, self.hooks = real.url, real.engine, real.hooks
         self._session = session

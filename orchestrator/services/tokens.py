@@ -105,11 +105,12 @@ async def _caller(session: AsyncSession, row: TokenRow, now: float) -> Caller | 
     if row.expires_at is not None and row.expires_at <= now:
         return None
     if row.user_id is None:
-        return Caller(row.token_id, row.name, grants_of(row))
+        return Caller(row.token_id, row.name, grants_of(row), expires_at=row.expires_at)
     user = await session.get(UserRow, row.user_id)
     if user is None or user.disabled:
         return None
-    return Caller(row.token_id, user.name, tuple(map(Grant.from_json, user.grants)), user_id=user.user_id)
+    grants = tuple(map(Grant.from_json, user.grants))
+    return Caller(row.token_id, user.name, grants, user_id=user.user_id, expires_at=row.expires_at)
 
 
 def grants_of(row: TokenRow) -> tuple[Grant, ...]:

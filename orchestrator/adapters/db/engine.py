@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import orjson
-from sqlalchemy import Connection, Table, event, text
+from sqlalchemy import Connection, Row, Select, Table, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -40,8 +40,11 @@ class Database:
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self.hooks: Hooks | None = None
         # A read sees each statement's own snapshot on PostgreSQL, in a transaction or not: it needs none.
-        reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._readers = async_sessionmaker(reading, expire_on_commit=False)
+        self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = async_sessionmaker(self._reading, expire_on_commit=False)
+        self.changes = 0
+        """Transactions that were written by this process, but for projections: what somebody keeps of the rest of the
+        database may be old when it differs."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -52,21 +55,31 @@ class Database:
         async with self._readers() as session:
             yield session
 
+    async def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """Of a statement that reads columns, without all that a session does for entities: for what is asked hundreds
+        of times a second."""
+        async with self._reading.connect() as connection:
+            found: Sequence[Row[Any]] = (await connection.execute(statement)).all()
+            return found
+
     @asynccontextmanager
     async def write(self, *, config: bool = False, projections: bool = False) -> AsyncIterator[AsyncSession]:
         """``config``: one such transaction at a time over all centres, so that checks against other rows hold
         until the commit and revisions are committed in the order in which they were counted. ``projections``: the
         same for what is made of events."""
-        async with self._sessions() as session, session.begin():
-            if self.hooks is not None:
-                self.hooks.begun(session)
-            await session.connection(execution_options={_WRITE: True})
-            if not self.is_sqlite and (config or projections):
-                key = _CONFIG_LOCK if config else _PROJECTION_LOCK
-                await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
-            yield session
-            if self.hooks is not None:
-                await self.hooks.ending(session)
+        try:
+            async with self._sessions() as session, session.begin():
+                if self.hooks is not None:
+                    self.hooks.begun(session)
+                await session.connection(execution_options={_WRITE: True})
+                if not self.is_sqlite and (config or projections):
+                    key = _CONFIG_LOCK if config else _PROJECTION_LOCK
+                    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+                yield session
+                if self.hooks is not None:
+                    await self.hooks.ending(session)
+        finally:
+            self.changes += not projections
 
     async def insert_new(
         self, session: AsyncSession, table: Table, rows: list[dict[str, Any]], returning: Iterable[str]

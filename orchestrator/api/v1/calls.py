@@ -21,7 +21,7 @@ from orchestrator.domain.resources import (
 )
 from orchestrator.services import calls
 from orchestrator.services.context import Services
-from orchestrator.services.paging import page
+from orchestrator.services.paging import page_of_columns
 from pbx.wire.messages import (
     EndSupervision,
     ExplainChoice,
@@ -50,7 +50,7 @@ class CallQuery(Period):
 async def find(services: Services, query: CallQuery) -> PageOf[Call]:
     """List calls, newest first."""
     statement = narrowed(
-        select(CallRow),
+        select(*calls.COLUMNS),
         query,
         pop_id=CallRow.pop_id,
         queue_id=CallRow.queue_id,
@@ -60,14 +60,13 @@ async def find(services: Services, query: CallQuery) -> PageOf[Call]:
     statement = within(statement, query, CallRow.offered_at)
     if query.live is not None:
         statement = statement.where(CallRow.ended_at.is_(None) if query.live else CallRow.ended_at.is_not(None))
-    async with services.database.read() as session:
-        return page_of(await page(session, statement, CallRow.call_id, query.page(), newest_first=True), call_of)
+    found = await page_of_columns(services.database, statement, CallRow.call_id, query.page(), newest_first=True)
+    return page_of(found, call_of)
 
 
 async def get(services: Services, call_id: str) -> Call:
     """One call's record, with offers, consent evidence and recordings."""
-    async with services.database.read() as session:
-        return call_of(await calls.get(session, call_id))
+    return call_of(await calls.read(services.database, call_id))
 
 
 class WaitQuery(Strict):

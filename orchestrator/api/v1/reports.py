@@ -40,6 +40,16 @@ async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
     return ZoneInfo(query.time_zone or await reports.zone_of(session, query.filters()))
 
 
+async def _recent_zone(services: Services, query: Filters) -> ZoneInfo:
+    """The same, looked up once in a second."""
+
+    async def look_up() -> ZoneInfo:
+        async with services.database.read() as session:
+            return await _zone(session, query)
+
+    return await services.recent.get(("zone", query.time_zone, query.queue_id, query.did), look_up)
+
+
 async def _limits(services: Services) -> Limits:
     """What the caller may see: the queues of the grants' units, at the POPs of the regions that all of them have."""
     caller = current()
@@ -67,9 +77,9 @@ async def figures(services: Services, query: FiguresQuery) -> Report:
 
 
 async def _figures(services: Services, query: FiguresQuery, limits: Limits) -> Report:
+    zone = await _recent_zone(services, query)
+    asked = query.asked(zone, datetime.now(UTC), limits)
     async with services.database.read() as session:
-        zone = await _zone(session, query)
-        asked = query.asked(zone, datetime.now(UTC), limits)
         found = await reports.read(session, asked)
         if asked.by is By.NOTHING:
             total = found.get(None)
@@ -88,10 +98,10 @@ async def heat_map(services: Services, query: PeriodQuery) -> HeatMap:
 
 
 async def _heat_map(services: Services, query: PeriodQuery, limits: Limits) -> HeatMap:
+    zone = await _recent_zone(services, query)
+    start, end = query.period(zone, datetime.now(UTC))
+    asked = Asked(start, end, zone, By.WEEKDAY_HOUR, query.filters(), limits)
     async with services.database.read() as session:
-        zone = await _zone(session, query)
-        start, end = query.period(zone, datetime.now(UTC))
-        asked = Asked(start, end, zone, By.WEEKDAY_HOUR, query.filters(), limits)
         return heat_map_of(asked, await reports.read(session, asked))
 
 

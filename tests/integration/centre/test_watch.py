@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 import sys
 import time
@@ -233,3 +234,15 @@ async def test_the_centres_part_of_a_trace(tmp_path: Path, receiver: tuple[str, 
     assert command.traceparent == f"00-{sent['trace']}-{sent['id']}-01"
     assert not any(span["name"].endswith("/resume") for span in spans), "the caller wants no trace of it"
     assert "+49" not in path.read_text()
+
+
+async def test_a_port_that_is_taken_costs_the_metrics_only(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        async with watched(tmp_path, metrics_port=port) as (running, api, _url, _bus):
+            assert (await api.get("/pops")).status == 200
+            running.process.terminate()
+            _, err = await running.process.communicate()
+    assert "no metrics: metrics_host and metrics_port cannot be had" in err.decode()

@@ -11,6 +11,20 @@ from orchestrator.command_line.prompts import PROMPTS
 
 PERIOD = ("since", "until")
 
+WEBHOOK = (
+    Action(
+        "secret",
+        "a new secret; the former signs too for a while",
+        "POST",
+        "/webhooks/{webhook_id}/secret",
+        (Argument("keep_former_s", "seconds for which the former secret signs too", kind=int),),
+        once="secret",
+    ),
+    Action("test", "send a test event", "POST", "/webhooks/{webhook_id}/test"),
+    Action("resend", "send all dead letters again", "POST", "/webhooks/{webhook_id}/resend"),
+    Action("backlog", "what waits for it, and why", "GET", "/webhooks/{webhook_id}/backlog"),
+)
+
 _ALL = (
     Noun(
         "pops",
@@ -167,7 +181,7 @@ _ALL = (
             *of("discarded"),
         ),
         (*PERIOD, "call_id", "pop_id", "region", "kind", "discarded"),
-        can="show",
+        can="show delete",
         specials=(downloads.of("recording", "/recordings/{recording_id}"),),
     ),
     Noun(
@@ -192,10 +206,41 @@ _ALL = (
         "addresses that events are sent to",
         "/webhooks",
         "/webhooks/{webhook_id}",
-        (Column("webhook", "webhook_id"), *of("url", "events", "active", "description")),
-        ("active",),
+        (
+            Column("webhook", "webhook_id"),
+            *of("url", "events", "active", "unit_id"),
+            at("stopped_at"),
+            *of("stopped_why", "description"),
+        ),
+        ("active", "unit_id"),
         once="secret",
-        actions=(Action("secret", "a new secret", "POST", "/webhooks/{webhook_id}/secret", once="secret"),),
+        actions=WEBHOOK,
+    ),
+    Noun(
+        "deliveries",
+        "what webhooks were sent, wait for or gave up",
+        "/webhook-deliveries",
+        "/webhook-deliveries/{delivery_id}",
+        (
+            Column("delivery", "delivery_id"),
+            Column("webhook", "webhook_id"),
+            *of("kind", "subject", "state"),
+            number("attempts"),
+            number("status"),
+            *of("error"),
+            at("next_attempt_at"),
+        ),
+        (*PERIOD, "webhook_id", "state", "kind", "subject"),
+        can="show",
+        actions=(
+            Action(
+                "resend",
+                "send it again now",
+                "POST",
+                "/webhook-deliveries/{delivery_id}/resend",
+                done="it is sent again",
+            ),
+        ),
     ),
     Noun(
         "tokens",

@@ -44,9 +44,12 @@ BY_API = {
     ("GET", "/login/oidc"),  # for browsers
     ("GET", "/login/oidc/callback"),
     ("GET", "/health"),
+    ("GET", "/ready"),
     ("POST", "/flows"),  # flows are drafted and published
     ("PUT", "/flows/{flow_id}"),
     ("GET", "/prompt-catalogue"),
+    ("POST", "/recordings/{recording_id}/link"),  # for players
+    ("POST", "/voicemails/{voicemail_id}/link"),
 }
 """What ``callplane api`` is for."""
 VERBS = {"show": "GET", "update": "PUT", "delete": "DELETE"}

@@ -42,9 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = load_settings()
     if settings is None:
         return 1
-    from orchestrator.bootstrap import build_traces
-
-    traces = build_traces(settings) if options.verb == "run" else None
+    traces = _traces(settings) if options.verb == "run" else None
     log_counts = logs.set_up(settings.log_level, settings.log_format, {}, call_place.ids_of(traces))
     for library in ("alembic", "aiosqlite"):  # the latter's DEBUG quotes every statement with its values
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -77,6 +75,12 @@ def _loop() -> Callable[[Coroutine[Any, Any, int]], int]:
     except ImportError:  # not made for Windows; asyncio's own loop does as well
         return asyncio.run
     return uvloop.run
+
+
+def _traces(settings: CentreSettings) -> Traces | None:
+    from orchestrator.bootstrap import build_traces
+
+    return build_traces(settings)
 
 
 async def _serve(settings: CentreSettings, traces: Traces | None, log_counts: LogCounts) -> int:

@@ -43,9 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = load_settings()
     if settings is None:
         return 1
-    from orchestrator.bootstrap import build_traces
-
-    traces = build_traces(settings) if options.verb == "run" else None
+    traces = _traces(settings) if options.verb == "run" else None
     log_counts = logs.set_up(settings.log_level, settings.log_format, {}, call_place.ids_of(traces))
     for library in ("alembic", "aiosqlite"):  # the latter's DEBUG quotes every statement with its values
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -82,6 +80,12 @@ def _loop() -> Callable[[Coroutine[Any, Any, int]], int]:
 
 GARBAGE_AFTER = 20_000
 """New objects that make Python look for cycles; a page of calls makes thousands that need no looking for."""
+
+
+def _traces(settings: CentreSettings) -> Traces | None:
+    from orchestrator.bootstrap import build_traces
+
+    return build_traces(settings)
 
 
 async def _serve(settings: CentreSettings, traces: Traces | None, log_counts: LogCounts) -> int:

@@ -85,7 +85,7 @@ class Stack:
         centre, pop, carrier, phones = hosts
         starting("centre")
         orchestrator = start_centre(centre)
-        token = wait_until(lambda: _token(orchestrator), 20, "the centre's token", orchestrator.log_text)
+        token = wait_until(lambda: _token(orchestrator), 60, "the centre's token", orchestrator.log_text)
         async with Api.open(f"http://{centre.address}:{API_PORT}", token) as api:
             await api.wait_up()
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})

@@ -20,7 +20,7 @@ from tests.lab.audio import contains_tone, tone_level_db
 from tests.lab.errors import wait_until
 from tests.lab.lab import Lab
 from tests.lab.phone import Phone
-from tests.lab.stack import Stack, recordings_on_disk
+from tests.lab.stack import DID, Stack, recordings_on_disk
 
 ABSENT_DB = -50.0
 SAVED_S = 3.0
@@ -205,8 +205,10 @@ async def test_people_hang_up_while_there_is_no_controller(stack: Stack) -> None
 
 
 async def test_who_calls_while_there_is_no_controller_is_taken(stack: Stack) -> None:
-    stack.controller.kill()
-    async with stack.caller(tone_hz=CALLER_HZ) as caller:
+    uri = f"sip:+491701234567@{stack.carrier.address}"
+    async with Phone.start(stack.carrier, "caller", tone_hz=CALLER_HZ, uri=uri) as caller:
+        stack.controller.kill()  # its lease runs on for some seconds, less than a phone may take to start
+        await caller.dial(f"sip:{DID}@{stack.pop.address}:{stack.settings.sip_port}")
         await asyncio.to_thread(wait_until, stack.server.leftovers, 5, "the caller's leg")
         stack.restart_controller()
         await caller.wait_for("CALL_ESTABLISHED")

@@ -113,7 +113,7 @@ class Stack:
         watched = watched or Watched()
         database = PostgresServer(centre) if postgres else None
         orchestrator = start_centre(centre, {**_of_centre(database), **watched.settings("CENTRE", centre, centre)})
-        token = wait_until(lambda: first_token(orchestrator), 20, "the centre's token", orchestrator.log_text)
+        token = wait_until(lambda: first_token(orchestrator), 60, "the centre's token", orchestrator.log_text)
         async with Api.open(f"http://{centre.address}:{API_PORT}", token) as api:
             await api.wait_up()
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})

@@ -348,7 +348,7 @@ def _operation(route: Route, resource: Route | None, refs: Any, definitions: dic
     if route.public:
         operation["security"] = []
     else:
-        links: list[dict[str, Any]] = [{"link": []}] if route.media_type == "audio/wav" and route.needs.purpose else []
+        links: list[dict[str, Any]] = [{"link": []}] if route.needs.purpose and route.media_type == "audio/wav" else []
         operation["security"] = [{"token": []}, *links]
         operation["x-roles"] = sorted(route.needs.roles)
     return operation

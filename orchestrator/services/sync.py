@@ -7,6 +7,7 @@ import logging
 from collections import defaultdict
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.adapters.bus.client import Bus, BusDown
 from orchestrator.adapters.db.models import OutboxRow, PopRow
@@ -37,12 +38,17 @@ class ConfigPublisher:
             await self._bus.wait_connected()
             self._wake.clear()
             try:
-                if self._session != self._bus.session:
-                    self._session, self._buckets = self._bus.session, set()
+                if self._session != (session := self._bus.session):
+                    self._buckets = set()
                     await self._check_buckets()
+                    self._session = session  # what was not checked to its end is checked again
                 if await self._publish_page():
                     continue
             except BusDown:
+                await asyncio.sleep(RETRY_S)
+                continue
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("configuration waits: the database cannot be asked (%s)", type(error).__name__)
                 await asyncio.sleep(RETRY_S)
                 continue
             try:

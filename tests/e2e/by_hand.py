@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -106,30 +106,13 @@ def _recordings(begun: list[Event], over: list[Event]) -> list[dict[str, Any]]:
     ends = {event["recording_id"]: event for event in over}
     measured = ("recording_id", "region", "duration_ms", "size_bytes", "sha256", "discarded")
     return [
-        {"started_at": event["at"], "kind": "conversation"}
+        {"started_at": event["at"], "kind": "conversation", "pauses": 0}  # nobody pauses one here
         | {name: ends[event["recording_id"]][name] for name in measured}
         for event in begun
     ]
-
-
-def intervals(found: Iterable[Event]) -> set[tuple[Any, ...]]:
-    """Agents' time that is over: (agent, status, state, began, ended), but for changes that took no time."""
-    last: dict[str, Event] = {}
-    over = set()
-    for event in found:
-        if event["kind"] == "AgentChanged":
-            before = last.get(event["agent_id"])
-            if before is not None and event["at"] > before["at"]:
-                over.add((event["agent_id"], before["status"], before["state"], before["at"], event["at"]))
-            last[event["agent_id"]] = event
-    return over
 
 
 def states(found: Iterable[Event]) -> dict[str, tuple[Any, ...]]:
     """agent -> (status, state, since) of now."""
     changes = (event for event in found if event["kind"] == "AgentChanged")
     return {event["agent_id"]: (event["status"], event["state"], event["at"]) for event in changes}
-
-
-def same(record: Mapping[str, Any], by_hand: Mapping[str, Any]) -> bool:
-    return {name: record[name] for name in by_hand} == by_hand

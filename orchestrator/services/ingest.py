@@ -75,21 +75,26 @@ class Ingest:
                 if not messages:
                     self.meter.stuck = None
                     continue
-                try:
-                    await self.store(messages)
-                    self.meter.stuck = None
-                except (SQLAlchemyError, OSError) as error:
-                    self.meter.stuck = "the database refuses events"
-                    log.error("events wait on the bus: the database refused them (%s)", type(error).__name__)
-                    for message in messages:
-                        await message.nak()
-                    await asyncio.sleep(RETRY_S)
-                    continue
+                await self._store_at_last(messages)
                 for message in messages:
                     await message.ack()
             except BusDown:
                 self.meter.stuck = "the bus is away"
                 await asyncio.sleep(RETRY_S)
+
+    async def _store_at_last(self, messages: list[Delivered]) -> None:
+        """However long the database is away. Given back to the bus, they would come after newer ones."""
+        while True:
+            try:
+                await self.store(messages)
+            except (SQLAlchemyError, OSError) as error:
+                if self.meter.stuck is None:
+                    log.error("events wait: the database refused them (%s)", type(error).__name__)
+                self.meter.stuck = "the database refuses events"
+                await asyncio.sleep(RETRY_S)
+            else:
+                self.meter.stuck = None
+                return
 
     async def store(self, messages: list[Delivered]) -> int:
         """One transaction for all of ``messages``; the number of events that were new."""

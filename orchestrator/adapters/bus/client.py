@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,20 +62,10 @@ class Delivered:
 
     async def ack(self) -> None:
         """Raises BusDown when the connection is gone; the message comes again then."""
-        await self._answer(None)
-
-    async def nak(self) -> None:
-        """Have it delivered again in a second."""
-        await self._answer(1.0)
-
-    async def _answer(self, again_in_s: float | None) -> None:
         if self.message is None:
             return
         try:
-            if again_in_s is None:
-                await self.message.ack()
-            else:
-                await self.message.nak(delay=again_in_s)
+            await self.message.ack()
         except ERRORS as error:
             raise BusDown from error
 
@@ -187,7 +178,11 @@ class Bus:
             await js.stream_info(subjects.EVENT_STREAM)
         except NotFoundError:
             await js.add_stream(stream)
-        # As many unacknowledged as one fetch takes: nothing newer overtakes what has to be delivered again.
+        # Made anew, so that what a connection before this one left unacknowledged comes first and at once: on a work
+        # queue all that is left is delivered in its order. A consumer that is kept would go on with newer events, and
+        # come back to those after ack_wait; agents' times are folded in the order of the journal.
+        with suppress(NotFoundError):
+            await js.delete_consumer(subjects.EVENT_STREAM, "ingest")
         consumer = ConsumerConfig(
             durable_name="ingest", ack_policy=AckPolicy.EXPLICIT, ack_wait=30.0, max_ack_pending=BATCH
         )

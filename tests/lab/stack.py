@@ -220,8 +220,11 @@ class Stack:
         extension: str | None = None,
     ) -> AsyncIterator[Phone]:
         """An agent with a registered phone that sends a tone; AVAILABLE unless told otherwise."""
+        wanted = self.server.accounts() + (not reuse)
         agent = self.agents[name] if reuse else await self.add_agent(name, extension=extension)
         await self.synced()
+        # The controller has the account; its media server may not, and a phone that is refused does not try again soon.
+        await asyncio.to_thread(wait_until, lambda: self.server.accounts() >= wanted, 20, "the agent's account")
         server = f"{self.pop.address}:{self.settings.sip_port}"
         async with Phone.start(
             self.phones,

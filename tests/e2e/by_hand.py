@@ -112,6 +112,19 @@ def _recordings(begun: list[Event], over: list[Event]) -> list[dict[str, Any]]:
     ]
 
 
+def intervals(found: Iterable[Event]) -> set[tuple[Any, ...]]:
+    """Agents' time that is over: (agent, status, state, began, ended), but for changes that took no time."""
+    last: dict[str, Event] = {}
+    over = set()
+    for event in found:
+        if event["kind"] == "AgentChanged":
+            before = last.get(event["agent_id"])
+            if before is not None and event["at"] > before["at"]:
+                over.add((event["agent_id"], before["status"], before["state"], before["at"], event["at"]))
+            last[event["agent_id"]] = event
+    return over
+
+
 def states(found: Iterable[Event]) -> dict[str, tuple[Any, ...]]:
     """agent -> (status, state, since) of now."""
     changes = (event for event in found if event["kind"] == "AgentChanged")

@@ -205,8 +205,11 @@ async def _compared(stack: Stack, postgres: PostgresServer, groups: dict[Group, 
         assert {name: row[name] for name in columns} == {name: wanted[row["call_id"]][name] for name in columns}
     for group, count in groups.items():
         assert Counter(map(_course, _of(group, wanted))) == {_COURSES[group]: count}
-    _recorded(stack, tables["recordings"], wanted, groups[RECORDED])
-    # Agents: what each does now. What they did meanwhile is only right after a rebuild (see the centre's limits).
+    await _recorded(stack, tables["recordings"], wanted, groups[RECORDED])
+    # Agents: what each did, when, and what each does now.
+    spans = {tuple(row[name] for name in _SPAN) for row in tables["agent_states"]}
+    assert len(spans) == len(tables["agent_states"])
+    assert spans == by_hand.intervals(events)
     now = {row["agent_id"]: (row["status"], row["state"], row["since"]) for row in tables["agents_now"]}
     assert now == by_hand.states(events)
     # Reports are of the same calls.
@@ -231,7 +234,8 @@ async def _quiet(stack: Stack, postgres: PostgresServer) -> tuple[list[Any], dic
             return journal, tables
 
 
-_TABLES = ("events", "calls", "recordings", "agents_now", "config_outbox", "rejected_batches")
+_TABLES = ("events", "calls", "recordings", "agent_states", "agents_now", "config_outbox", "rejected_batches")
+_SPAN = ("agent_id", "status", "state", "began_at", "ended_at")
 _COURSES = {
     RECORDED: ("agent_hung_up", 1, True, (True,), 1),
     REFUSING: ("agent_hung_up", 1, True, (False,), 0),
@@ -255,8 +259,8 @@ def _of(group: Group, records: dict[str, Any]) -> list[Any]:
     return [record for record in records.values() if record["cli"].startswith(group.prefix)]
 
 
-def _recorded(stack: Stack, rows: list[asyncpg.Record], wanted: dict[str, Any], count: int) -> None:
-    """The table of recordings is the records', and each file at the POP is the one that was measured."""
+async def _recorded(stack: Stack, rows: list[asyncpg.Record], wanted: dict[str, Any], count: int) -> None:
+    """The table of recordings is the records', and each, as it rests sealed at the POP, is the one that was measured."""
     of_records = {one["recording_id"]: (call, one) for call, record in wanted.items() for one in record["recordings"]}
     assert len(rows) == len(of_records) == count
     for row in rows:
@@ -264,8 +268,9 @@ def _recorded(stack: Stack, rows: list[asyncpg.Record], wanted: dict[str, Any], 
         assert row["call_id"] == call
         columns = recording.keys() - {"pauses"}  # told by the call's record only
         assert {name: row[name] for name in columns} == {name: recording[name] for name in columns}
-    hashes = Counter(sha256(path.read_bytes()).hexdigest() for path in recordings_on_disk(stack.pop))
-    assert hashes == Counter(row["sha256"] for row in rows)
+        content = await stack.api.download(f"recordings/{row['recording_id']}/content")
+        assert sha256(content).hexdigest() == row["sha256"]
+    assert len(recordings_on_disk(stack.pop)) == len(rows)
 
 
 async def _configured(stack: Stack, changes: Changes) -> None:

@@ -33,7 +33,7 @@ LINKED = {f"/api/v1/{noun}/content" for noun in ("recordings/{recording_id}", "v
 
 
 def test_the_document_names_the_roles() -> None:
-    document = openapi(registry(), "Callplane", "1")
+    document = openapi(registry(), "Callplane", "1", {})
     roles = set(Role)
     public = set()
     for path, operations in document["paths"].items():

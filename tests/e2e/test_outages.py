@@ -260,7 +260,7 @@ def _of(group: Group, records: dict[str, Any]) -> list[Any]:
 
 
 async def _recorded(stack: Stack, rows: list[asyncpg.Record], wanted: dict[str, Any], count: int) -> None:
-    """The table of recordings is the records', and each, as it rests sealed at the POP, is the one that was measured."""
+    """The table of recordings is the records', and each, sealed at the POP, is the one that was measured."""
     of_records = {one["recording_id"]: (call, one) for call, record in wanted.items() for one in record["recordings"]}
     assert len(rows) == len(of_records) == count
     for row in rows:

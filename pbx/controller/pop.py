@@ -7,9 +7,9 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 
-from pbx.controller import recording_commands, routing_commands, talk_commands
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
+from pbx.controller.command_desk import CommandDesk
 from pbx.controller.config_store import ConfigStore, phone_of, shifts_of
 from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.parking_lot import ParkingDesk, ParkingLot
@@ -20,12 +20,11 @@ from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
 from pbx.controller.witnesses import Witnesses
 from pbx.domain import events as ev
-from pbx.domain.asked import Asked
 from pbx.domain.call import Call
-from pbx.domain.errors import EngineError, JournalError, RecordingDamaged
+from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, RecordingId, derive
+from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, derive
 from pbx.domain.queue import Did, Queue
 from pbx.ports.hidden import HiddenValues, NothingHidden
 from pbx.ports.journal import Journal
@@ -38,7 +37,6 @@ from pbx.wire import messages as wire
 
 log = logging.getLogger(__name__)
 
-MAX_READ = 512 * 1024
 ORPHAN_GRACE_S = 3.0
 
 
@@ -87,7 +85,7 @@ class Pop:
             engine,
             self.router,
             self.codes,
-            self._ask,
+            lambda command: self.desk.asked_at_phone(command),
             config.prompts,
             languages,
             self._spawn,
@@ -103,6 +101,7 @@ class Pop:
             self._to_call,
             self._call_back,
         )
+        self.desk = CommandDesk(self.calls, self.router, self.callbacks, self.parking, engine, vault, journal, clock)
         self._services = Services(
             engine,
             journal,
@@ -232,21 +231,7 @@ class Pop:
         if actor is None or event.leg_id == actor.call.context.leg_id:
             self._to_leg(event.leg_id, event)
         elif (command := self.codes.pressed(actor.call, event)) is not None:
-            self._ask(command)
-
-    def _ask(self, command: wire.TalkCommand | wire.StopCallRecording) -> None:
-        """Have done what an agent asked at the phone. Nobody waits for the answer."""
-        actor = self.calls.get(CallId(command.call_id))
-        if actor is None:
-            return
-        if isinstance(command, wire.StopCallRecording):
-            actor.post(ev.RecordingStopAsked(at=self.clock(), by=command.by))
-            return
-        asked = self._asked(derive(self.clock(), "code", command.call_id), command, actor.call)
-        if isinstance(asked, wire.CommandReply):
-            log.info("call %s: what was asked at the phone is refused: %s", command.call_id, asked.error_id)
-        else:
-            actor.post(asked)
+            self.desk.asked_at_phone(command)
 
     def _offered(self, event: ev.LegOffered) -> None:
         if event.leg_id in self._legs:
@@ -401,70 +386,9 @@ class Pop:
 
     async def command(self, request: wire.CommandRequest) -> wire.CommandReply:
         with self.witnesses.command(request) as told:
-            reply = await self._carry_out(request)
+            reply = await self.desk.carry_out(request)
             told(reply)
         return reply
-
-    async def _carry_out(self, request: wire.CommandRequest) -> wire.CommandReply:
-        match request.command:
-            case (
-                wire.SetAgentStatus()
-                | wire.EndWrapUp()
-                | wire.ExtendWrapUp()
-                | wire.ExplainWait()
-                | wire.ExplainChoice()
-                | wire.ListWaiting() as routing
-            ):
-                return routing_commands.carry_out(self.router, routing)
-            case wire.ScheduleCallback() | wire.CancelCallback() as callback:
-                return self.callbacks.carry_out(callback)
-            case wire.HangUpCall(call_id=call_id):
-                return self._tell_call(CallId(call_id), ev.HangUpAsked(at=self.clock(), by="api"))
-            case wire.StopCallRecording(call_id=call_id, by=by):
-                return self._tell_call(CallId(call_id), ev.RecordingStopAsked(at=self.clock(), by=by))
-            case wire.ReadRecording() as read:
-                return await self._read(read)
-            case wire.ParkCall() as park:
-                return await self.parking.park(request.idempotency_key, park)
-            case wire.EraseRecording() as erasing:
-                return await recording_commands.erase(self.vault, self.journal, self.clock, erasing)
-            case talk:
-                return await self._in_conversation(request.idempotency_key, talk)
-
-    def _tell_call(self, call_id: CallId, event: ev.Event) -> wire.CommandReply:
-        actor = self.calls.get(call_id)
-        if actor is None:
-            return wire.CommandReply(error_id="unknown-call", detail=f"call {call_id} is not live at this POP")
-        actor.post(event)
-        return wire.CommandReply()
-
-    async def _in_conversation(self, key: str, command: wire.TalkCommand) -> wire.CommandReply:
-        actor = self.calls.get(CallId(command.call_id))
-        if actor is None:
-            return wire.CommandReply(error_id="unknown-call", detail=f"call {command.call_id} is not live at this POP")
-        asked = self._asked(key, command, actor.call)
-        if isinstance(asked, wire.CommandReply):
-            return asked
-        answer = await actor.ask(asked)
-        return wire.CommandReply(error_id=answer.error_id, detail=answer.detail)
-
-    def _asked(self, key: str, command: wire.TalkCommand, call: Call) -> Asked | wire.CommandReply:
-        supervision = self.engine.capabilities.supervision
-        return talk_commands.asked(self.router, supervision, key, command, call, self.clock())
-
-    async def _read(self, read: wire.ReadRecording) -> wire.CommandReply:
-        from_byte, length = max(0, read.offset), min(max(0, read.length), MAX_READ)
-        try:
-            blob, size = await asyncio.to_thread(self.vault.read, RecordingId(read.recording_id), from_byte, length)
-        except KeyError:
-            return wire.CommandReply(error_id="unknown-recording", detail="this POP does not have that recording")
-        except RecordingDamaged as error:
-            log.error("ALARM recording %s does not open: %s", read.recording_id, error)
-            return wire.CommandReply(error_id="recording_damaged", detail="the recording is not what was sealed")
-        except OSError as error:
-            log.warning("recording %s could not be read: %s", read.recording_id, error)
-            return wire.CommandReply(error_id="recording_unreadable", detail="the vault cannot be read now")
-        return wire.CommandReply(blob=blob, total_size=size)
 
     @property
     def live_calls(self) -> int:

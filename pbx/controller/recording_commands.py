@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
-from pbx.domain.errors import JournalError
+from pbx.domain.errors import JournalError, RecordingDamaged
 from pbx.domain.events import RecordingErased
 from pbx.domain.ids import CallId, RecordingId
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
 from pbx.ports.vault import Vault
 from pbx.wire import messages as wire
+
+log = logging.getLogger(__name__)
+
+MAX_READ = 512 * 1024
+"""Bytes of one answer."""
 
 
 async def erase(vault: Vault, journal: Journal, clock: Clock, command: wire.EraseRecording) -> wire.CommandReply:
@@ -26,3 +32,19 @@ async def erase(vault: Vault, journal: Journal, clock: Clock, command: wire.Eras
     except JournalError:
         return wire.CommandReply(error_id="not_journaled", detail="it is erased, but its record does not say so")
     return wire.CommandReply()
+
+
+async def read(vault: Vault, command: wire.ReadRecording) -> wire.CommandReply:
+    """Some bytes of one."""
+    from_byte, length = max(0, command.offset), min(max(0, command.length), MAX_READ)
+    try:
+        blob, size = await asyncio.to_thread(vault.read, RecordingId(command.recording_id), from_byte, length)
+    except KeyError:
+        return wire.CommandReply(error_id="unknown-recording", detail="this POP does not have that recording")
+    except RecordingDamaged as error:
+        log.error("ALARM recording %s does not open: %s", command.recording_id, error)
+        return wire.CommandReply(error_id="recording_damaged", detail="the recording is not what was sealed")
+    except OSError as error:
+        log.warning("recording %s could not be read: %s", command.recording_id, error)
+        return wire.CommandReply(error_id="recording_unreadable", detail="the vault cannot be read now")
+    return wire.CommandReply(blob=blob, total_size=size)

@@ -2,8 +2,9 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 ARGS ?=
-# Tests talk to servers and mostly wait: two processes, each with labs of its own, share them by file. ARGS=-n0: only one.
-WORKERS ?= 2
+# Tests talk to servers and mostly wait: three processes, each with labs of its own, share them by file, those that take
+# long first (unit tests come last in the alphabet). ARGS=-n0: only one.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
@@ -39,10 +40,10 @@ lint: venv ## Check style, types and import rules
 	.venv/bin/lint-imports
 
 unit: venv ## Tests that need no server, but for long random walks
-	.venv/bin/pytest -n $(WORKERS) --dist loadfile -m "not long" tests/unit $(ARGS)
+	.venv/bin/pytest -n 2 --dist loadfile -m "not long" tests/unit $(ARGS)
 
 test: lint rootfs prompts provider ## All checks and all tests (as root; ARGS go to pytest)
-	.venv/bin/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once ends after them)
 	@$(PY) -m tests.lab.demo $(ARGS)

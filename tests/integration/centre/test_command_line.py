@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 import sys
@@ -272,6 +273,9 @@ async def test_a_session_begins_with_a_password_and_ends_with_logout(api: Api, t
     assert ended.status == 401
 
 
+HOOK_SECRET = "whsec_" + base64.b64encode(bytes(24)).decode()
+
+
 async def test_secrets_are_not_given_in_arguments(api: Api, terminal: Terminal) -> None:
     words = ("users", "create", "--set", "login=ada", "--set", "name=Ada", "--set", "grants=[{role: admin}]")
     told = await terminal(*words, "--set", "password=in plain sight")
@@ -293,8 +297,8 @@ async def test_secrets_are_not_given_in_arguments(api: Api, terminal: Terminal) 
     assert "supervisor(eu)" in (await terminal.done("tokens")).out
     assert (await terminal.done("tokens", "delete", listed.json["items"][0]["token_id"])).out == "deleted\n"
     hook = ("webhooks", "create", "--set", "url=https://example.org/", "--set", "events=[CallEnded]")
-    made = await terminal.done(*hook, "--secret-file", "secret=-", "--json", stdin="0123456789abcdef\n")
-    assert made.json["secret"] == "0123456789abcdef"
+    made = await terminal.done(*hook, "--secret-file", "secret=-", "--json", stdin=HOOK_SECRET + "\n")
+    assert made.json["secret"] == HOOK_SECRET
     renewed = await terminal.done("webhooks", "secret", made.json["webhook_id"], "--json")
     assert renewed.json["secret"] != made.json["secret"]
     await api.new_pop()

@@ -85,6 +85,8 @@ class Stack:
     controller_env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the controller besides the usual ones."""
     agents: dict[str, Agent] = field(default_factory=dict)
+    trunks: int = 0
+    """Accounts of the media server that are nobody's."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -136,6 +138,7 @@ class Stack:
             try:
                 starting("configuration")
                 await stack.configure(flow or FLOW, queue or {})
+                stack.trunks = server.accounts()
                 yield stack
             finally:
                 stack.stop()
@@ -220,10 +223,10 @@ class Stack:
         extension: str | None = None,
     ) -> AsyncIterator[Phone]:
         """An agent with a registered phone that sends a tone; AVAILABLE unless told otherwise."""
-        wanted = self.server.accounts() + (not reuse)
         agent = self.agents[name] if reuse else await self.add_agent(name, extension=extension)
         await self.synced()
         # The controller has the account; its media server may not, and a phone that is refused does not try again soon.
+        wanted = self.trunks + len(self.agents)
         await asyncio.to_thread(wait_until, lambda: self.server.accounts() >= wanted, 20, "the agent's account")
         server = f"{self.pop.address}:{self.settings.sip_port}"
         async with Phone.start(

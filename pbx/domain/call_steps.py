@@ -223,7 +223,7 @@ class ConsentStep(BaseStep):
         super().__init__(context)
         self.node = node
         self.places = context.places
-        self.regime = context.config.regimes.strictest(self.places)
+        self.regime = context.config.regimes.strictest(self.places, node.at_least)
         self.told = node.ask_prompt if self.regime is Regime.OPT_IN else node.notice_prompt
         self.stage = "notice"
         self.notice_ms = 0
@@ -263,6 +263,8 @@ class ConsentStep(BaseStep):
         if self.stage == "answer":
             return Go(self.node.next)
         if self.stage == "keys":
+            if not completed:  # nobody has been told how to refuse, or to agree
+                return self._refuse("prompt_cut", None, now)
             self.context.set_timer("input", self.node.timeout_s)
             return None
         self.notice_ms = played_ms
@@ -290,7 +292,7 @@ class ConsentStep(BaseStep):
         was_told = self.regime is not Regime.NONE
         if was_told:
             self.context.evidence = ConsentEvidence(
-                prompt.prompt_id, prompt.sha256, prompt.language, self.notice_ms, True, digit, now
+                prompt.prompt_id, prompt.sha256, prompt.language, self.notice_ms, True, digit, now, self.regime
             )
         self.context.record(
             ev.ConsentGranted(

@@ -290,6 +290,7 @@ class ConsentStep(BaseStep):
     def _grant(self, digit: str | None, now: float) -> Outcome:
         prompt = self.context.prompt(self.told)
         was_told = self.regime is not Regime.NONE
+        self.context.refused = False
         if was_told:
             self.context.evidence = ConsentEvidence(
                 prompt.prompt_id, prompt.sha256, prompt.language, self.notice_ms, True, digit, now, self.regime
@@ -314,7 +315,7 @@ class ConsentStep(BaseStep):
 
     def _record_refusal(self, reason: str, digit: str | None, now: float) -> None:
         prompt = self.context.prompt(self.told)
-        self.context.evidence = None
+        self.context.evidence, self.context.refused = None, True
         self.context.record(
             ev.ConsentRefused(
                 at=now,

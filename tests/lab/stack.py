@@ -290,7 +290,7 @@ class Stack:
         last of them."""
         end = time.monotonic() + deadline_s
         while True:
-            later = (e for e in self.journal() if e["seq"] > after and e["kind"] == kind)
+            later = self.journal("kind = ? AND seq > ?", kind, after)
             found = [e for e in later if all(e.get(k) == v for k, v in fields.items())]
             if len(found) >= count:
                 return found[count - 1]
@@ -301,11 +301,12 @@ class Stack:
                 )
             await asyncio.sleep(0.02)
 
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self, where: str = "true", *values: object) -> list[dict[str, Any]]:
         """Every event in the POP's journal, read from its file as any other program could."""
         path = self.pop.state_dir / "controller" / "journal.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            rows = db.execute("SELECT seq, call_id, kind, data FROM events ORDER BY seq").fetchall()
+            found = f"SELECT seq, call_id, kind, data FROM events WHERE {where} ORDER BY seq"  # noqa: S608
+            rows = db.execute(found, values).fetchall()
         return [{"seq": seq, "call_id": call, "kind": kind, **json.loads(data)} for seq, call, kind, data in rows]
 
     async def call_id(self, caller: Phone) -> str:

@@ -228,6 +228,8 @@ class ConsentStep(BaseStep):
         self.stage = "notice"
         self.notice_ms = 0
         self.asked = 0
+        self.named = False
+        """The keys have been named to the end."""
 
     def enter(self, now: float) -> Outcome:
         self.context.typed_ahead = None  # pressed before the question was heard
@@ -240,7 +242,7 @@ class ConsentStep(BaseStep):
         return None
 
     def _play_notice(self) -> None:
-        self.stage = "notice"
+        self.stage, self.named = "notice", False
         self.asked += 1
         self.context.play(self.context.prompt(self.told))
 
@@ -255,7 +257,8 @@ class ConsentStep(BaseStep):
             return None
         if digit == self.node.no:
             return self._refuse("digit", digit, now)
-        if digit == self.node.yes and self.stage == "keys":
+        # Under opt-out a yes cuts nothing short: how to refuse has to be said to its end.
+        if digit == self.node.yes and self.stage == "keys" and (self.regime is Regime.OPT_IN or self.named):
             return self._grant(digit, now)
         return None
 
@@ -265,6 +268,7 @@ class ConsentStep(BaseStep):
         if self.stage == "keys":
             if not completed:  # nobody has been told how to refuse, or to agree
                 return self._refuse("prompt_cut", None, now)
+            self.named = True
             self.context.set_timer("input", self.node.timeout_s)
             return None
         self.notice_ms = played_ms

@@ -46,6 +46,8 @@ TALK = {
     "hold": 2, "supervise": 4, "take_over": 2, "consult": 4, "step": 6, "park": 1, "agent_hangs_up": 1,
 }  # fmt: skip
 """What happens in a conversation, and how often."""
+DONE = (None, "engine_failed")
+"""A pause that the media server refuses ends the part; where it refuses to go on, another part begins."""
 AT_ONCE = 24
 """Callers at a time."""
 ROUND = 400
@@ -212,14 +214,14 @@ class Fuzz:
             line.stopped = True
 
     async def _pause(self, caller: Caller, line: Line, call_id: str) -> None:
-        if await self._ask(wire.PauseRecording(call_id=call_id, paused=True)) is None:
+        if await self._ask(wire.PauseRecording(call_id=call_id, paused=True)) in DONE:
             await asyncio.sleep(0.2)  # one that the media server refuses ends the part instead
             self.engine.moment()
             line.paused = True
 
     async def _go_on(self, caller: Caller, line: Line, call_id: str) -> None:
         was, line.paused = line.paused, False
-        if await self._ask(wire.PauseRecording(call_id=call_id, paused=False)) is not None:
+        if await self._ask(wire.PauseRecording(call_id=call_id, paused=False)) not in DONE:
             line.paused = was
 
     async def _hand_on(self, caller: Caller, line: Line, call_id: str) -> None:

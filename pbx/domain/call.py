@@ -460,7 +460,7 @@ class Call:
                 self.recording.pause_failed(RecordingId(event.subject))
             case "ResumeRecording":
                 if self.talk is not None:
-                    self.recording.go_on_failed(RecordingId(event.subject), self.talk.parties(), now)
+                    self.recording.go_on_failed(RecordingId(event.subject), self.talk.present(), now)
             case "EraseRecording":
                 self.recording.erased(RecordingId(event.subject))
             case "SuperviseLeg" | "HoldLeg" | "MuteLeg":

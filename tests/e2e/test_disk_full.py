@@ -66,7 +66,8 @@ async def test_the_recording_ends_and_says_so_and_the_call_goes_on(stack: Stack)
     other, log = f"{stack.settings.recording_dir}/other", stack.controller.log_text
     # All but a second or two of what there is before the reserve is taken by something else.
     stack.pop.run(["fallocate", "-l", "950000", other], rootfs=False)
-    async with stack.agent("anna", tone_hz=AGENT_HZ):
+    await stack.add_agent("anna", country="GB")
+    async with stack.agent("anna", tone_hz=AGENT_HZ, reuse=True):
         async with conversation(stack, 1) as (caller, call_id):
             stopped = await stack.event("RecordingStopAsked", call_id=call_id, by="disk_full")
             await stack.event("RecordingEnded", call_id=call_id, after=stopped["seq"])

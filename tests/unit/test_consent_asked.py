@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import AskConsent, parse
 from pbx.domain.ids import FlowId
+from pbx.wire import messages as wire
 from tests.support.world import SHORT_FLOW, World
+from tests.unit.test_consultation import CONFERENCE, Consulting
 
 TOLD = {"DE": Regime.NOTICE, "PH": Regime.OPT_OUT, "VN": Regime.OPT_IN, "XN": Regime.NONE}
 
@@ -93,3 +96,25 @@ def test_at_least_is_a_regime_that_asks(word: str) -> None:
     node = parse(FlowId("f"), 1, asking(at_least="opt_in")).nodes["consent"]
     assert isinstance(node, AskConsent)
     assert node.at_least is Regime.OPT_IN
+
+
+@pytest.mark.parametrize("by_swap", [False, True])
+async def test_a_pause_that_ends_in_a_conference_asks_for_the_third_one_too(tmp_path: Path, by_swap: bool) -> None:
+    """Found by ``make fuzz-consent``: the agent went on alone, and with the agent's country only."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene = Consulting(world)
+        await scene.begin({"DE": Regime.NONE, "EE": Regime.PROHIBITED}, boss="EE")
+        pause = partial(wire.PauseRecording, call_id=scene.call_id)
+        assert await world.command(pause(paused=True)) is None
+        await scene.private()
+        if by_swap:
+            assert await scene.step("swap") is None
+        assert await scene.step("conference") is None
+        assert scene.hear() == CONFERENCE
+        assert await world.command(pause(paused=False)) is None
+        await world.run(3)
+        assert world.engine.recordings == {}
+        assert await scene.step("cancel") is None
+        await world.run(3)
+        cdr = await scene.finish()
+        assert len(cdr.recordings) == 1, "what Anna and the caller said before"

@@ -9,7 +9,7 @@ WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
-.PHONY: simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-esl clean
+.PHONY: simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ fuzz-acd: venv ## A million random steps of agents and callers (ARGS="--steps N 
 
 fuzz-callbacks: venv ## Random callbacks, hours and crashes around the ACD (ARGS="--steps N --seed S")
 	@$(PY) -m tests.fuzz.callbacks $(ARGS)
+
+fuzz-consent: venv ## A million random calls, and nothing captured without a grant (ARGS="--calls N --seed S")
+	@$(PY) -m tests.fuzz.consent $(ARGS)
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)

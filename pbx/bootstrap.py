@@ -265,7 +265,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
     vault = build_vault(settings)
     vault.clear()
-    recorder = Recorder(engine, vault, settings.recording_dir, time.time)
+    recorder = Recorder(engine, vault, settings.recording_dir, time.time, round(settings.recording_reserve_mb * 1e6))
     languages = (*country.languages, "en")
     parking = ParkingLot(settings.park_first_slot, settings.park_slots, settings.park_timeout_s)
     pop = Pop(

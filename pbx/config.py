@@ -48,6 +48,9 @@ class PopSettings(WatchSettings, VaultSettings):
     POP has only those of ``prompt_dir``."""
     recording_dir: Path
     """Memory-backed directory that the media server writes to while a call is recorded."""
+    recording_reserve_mb: float = Field(default=32.0, ge=0)
+    """With less room than that in ``recording_dir`` recordings under way are stopped and placed, and none begins, until
+    there is room again. 50 calls that are recorded take 1.6 MB a second."""
     hidden_dir: Path | None = None
     """Memory-backed directory for what callers keyed in and the journal does not hold, while their calls live; without
     it, ``hidden`` in ``recording_dir``."""

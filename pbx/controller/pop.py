@@ -11,6 +11,7 @@ from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
 from pbx.controller.command_desk import CommandDesk
 from pbx.controller.config_store import ConfigStore, phone_of, shifts_of
+from pbx.controller.disk_room import DiskRoom
 from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.parking_lot import ParkingDesk, ParkingLot
 from pbx.controller.phone_book import PhoneBook
@@ -114,6 +115,7 @@ class Pop:
             self.callbacks.request,
             hidden or NothingHidden(),
         )
+        self.disk_room = DiskRoom(recorder, self.calls, clock)
         self.witnesses = witnesses or Witnesses()
         self.witnesses.listen(journal)
         self._readoption = Readoption(self._services, config, self._begins, self.witnesses.adopted)

@@ -127,12 +127,12 @@ class Call:
                 self._leg_answered(leg_id, now)
             case ev.DigitPressed(leg_id=leg_id, digit=digit):
                 mine = leg_id == self.context.leg_id and not self.context.is_late_key(digit, now)
-                if mine and self.step is not None:
-                    self._advance(self.step.digit(digit, now), now)
-                elif mine and self.talk is not None and not self.talk.heard_outside:
+                if mine and self._hears_withdrawal():
                     keyed = self._keys.press(digit, now)
                     if keyed is not None and keyed.act is Act.RECORDING:
-                        self.recording.withdraw(self.talk.parties(), now)
+                        self.recording.withdraw(self.talk.parties() if self.talk is not None else None, now)
+                if mine and self.step is not None:
+                    self._advance(self.step.digit(digit, now), now)
             case ev.PlayEnded(play_id=play_id):
                 if play_id == self.context.playing and self.step is not None:
                     self.context.playing = None
@@ -217,6 +217,14 @@ class Call:
             return
         elif leg_id in self.legs:  # answered after its offer was over
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
+
+    def _hears_withdrawal(self) -> bool:
+        """Whether the caller's keys may take the recording back: in conversation, and between two of them. Not while
+        somebody outside hears the keys, who may ask for some; nor where a node of the flow asks for them."""
+        if self.talk is not None:
+            return not self.talk.heard_outside
+        waits = isinstance(self.step, QueueStep | LegStep) and self.recording.parts > 0
+        return waits and not (isinstance(self.step, ForwardStep) and self.step.talking)
 
     def _let_in(self, now: float) -> None:
         """Who has answered hears the caller, once nothing is recorded any more."""
@@ -452,7 +460,7 @@ class Call:
                 self.recording.pause_failed(RecordingId(event.subject))
             case "ResumeRecording":
                 if self.talk is not None:
-                    self.recording.go_on_failed(RecordingId(event.subject), self.talk.parties(), now)
+                    self.recording.go_on_failed(RecordingId(event.subject), self.talk.present(), now)
             case "EraseRecording":
                 self.recording.erased(RecordingId(event.subject))
             case "SuperviseLeg" | "HoldLeg" | "MuteLeg":

@@ -56,6 +56,8 @@ class CallContext:
     out: list[cmd.Command] = field(default_factory=list)
     evidence: ConsentEvidence | None = None
     asked_for_consent: bool = False
+    refused: bool = False
+    """The last asking ended with no: that holds also where the law would not have asked."""
     typed_ahead: str | None = None
     """A digit that cut a prompt short, for the next menu."""
     playing: PlayId | None = None

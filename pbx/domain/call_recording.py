@@ -142,6 +142,8 @@ class CallRecording:
         context = self._context
         floor = parties.queue.consent_floor if parties.queue is not None else Regime.PROHIBITED
         regime = context.config.regimes.strictest(self._places(parties), floor)
+        if context.refused:
+            return regime, None
         return regime, grant(context.call_id, context.leg_id, regime, context.evidence, now)
 
     def _places(self, parties: Parties) -> tuple[str | None, ...]:

@@ -223,11 +223,13 @@ class ConsentStep(BaseStep):
         super().__init__(context)
         self.node = node
         self.places = context.places
-        self.regime = context.config.regimes.strictest(self.places)
+        self.regime = context.config.regimes.strictest(self.places, node.at_least)
         self.told = node.ask_prompt if self.regime is Regime.OPT_IN else node.notice_prompt
         self.stage = "notice"
         self.notice_ms = 0
         self.asked = 0
+        self.named = False
+        """The keys have been named to the end."""
 
     def enter(self, now: float) -> Outcome:
         self.context.typed_ahead = None  # pressed before the question was heard
@@ -240,7 +242,7 @@ class ConsentStep(BaseStep):
         return None
 
     def _play_notice(self) -> None:
-        self.stage = "notice"
+        self.stage, self.named = "notice", False
         self.asked += 1
         self.context.play(self.context.prompt(self.told))
 
@@ -255,7 +257,8 @@ class ConsentStep(BaseStep):
             return None
         if digit == self.node.no:
             return self._refuse("digit", digit, now)
-        if digit == self.node.yes and self.stage == "keys":
+        # Under opt-out a yes cuts nothing short: how to refuse has to be said to its end.
+        if digit == self.node.yes and self.stage == "keys" and (self.regime is Regime.OPT_IN or self.named):
             return self._grant(digit, now)
         return None
 
@@ -263,6 +266,9 @@ class ConsentStep(BaseStep):
         if self.stage == "answer":
             return Go(self.node.next)
         if self.stage == "keys":
+            if not completed:  # nobody has been told how to refuse, or to agree
+                return self._refuse("prompt_cut", None, now)
+            self.named = True
             self.context.set_timer("input", self.node.timeout_s)
             return None
         self.notice_ms = played_ms
@@ -288,9 +294,10 @@ class ConsentStep(BaseStep):
     def _grant(self, digit: str | None, now: float) -> Outcome:
         prompt = self.context.prompt(self.told)
         was_told = self.regime is not Regime.NONE
+        self.context.refused = False
         if was_told:
             self.context.evidence = ConsentEvidence(
-                prompt.prompt_id, prompt.sha256, prompt.language, self.notice_ms, True, digit, now
+                prompt.prompt_id, prompt.sha256, prompt.language, self.notice_ms, True, digit, now, self.regime
             )
         self.context.record(
             ev.ConsentGranted(
@@ -312,7 +319,7 @@ class ConsentStep(BaseStep):
 
     def _record_refusal(self, reason: str, digit: str | None, now: float) -> None:
         prompt = self.context.prompt(self.told)
-        self.context.evidence = None
+        self.context.evidence, self.context.refused = None, True
         self.context.record(
             ev.ConsentRefused(
                 at=now,

@@ -72,7 +72,8 @@ class RegimeTable:
 
 @dataclass(frozen=True, slots=True)
 class ConsentEvidence:
-    """What was really played and pressed. ``completed``: the prompt ran to its last sample."""
+    """What was really played and pressed. ``completed``: the prompts ran to their last sample. ``asked``: the regime
+    under which the caller was told or asked: what was said and which keys meant something follow from it."""
 
     prompt_id: str
     prompt_sha256: str
@@ -81,6 +82,7 @@ class ConsentEvidence:
     completed: bool
     digit: str | None
     at: float
+    asked: Regime
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,13 @@ def grant(
     evidence: ConsentEvidence | None,
     now: float,
 ) -> RecordingGrant | None:
-    """The grant that ``evidence`` earns under ``regime``, or None. Fails closed: what is not proven is refused."""
+    """The grant that ``evidence`` earns under ``regime``, or None. Fails closed: what is not proven is refused. An
+    answer holds for the regime it was asked under and for weaker ones: who was only told that the call is recorded was
+    not told how to refuse, and a key that nobody had asked for is no agreement."""
     if regime is Regime.PROHIBITED:
         return None
     if regime is not Regime.NONE:
-        if evidence is None or not evidence.completed:
+        if evidence is None or not evidence.completed or evidence.asked < regime:
             return None
         if regime is Regime.OPT_IN and evidence.digit is None:
             return None

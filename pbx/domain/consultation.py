@@ -257,6 +257,10 @@ class Consultation:
             return self._recording.running is None
         return self._recording.joins(self._all_three(), now, "agent_jurisdiction")
 
+    def beside(self, parties: Parties) -> Parties:
+        """``parties``, and who is consulted where all hear one another."""
+        return self._all_three() if self.stage is Stage.CONFERENCE else parties
+
     def _all_three(self) -> Parties:
         parties = self._talk.parties(self.party.country)
         return replace(parties, queue=self.party.queue_beside(parties.queue))

@@ -54,6 +54,11 @@ class Conversation:
         watched = () if self.watch is None else (self.watch.country,)
         return Parties(self.seat.queue, (self.seat.agent_country, *watched, *joining))
 
+    def present(self) -> Parties:
+        """Who hears the caller, with whoever is in a conference with them."""
+        consultation = self.consultation
+        return self.parties() if consultation is None else consultation.beside(self.parties())
+
     @property
     def music_class(self) -> str:
         return self.seat.queue.music_class if self.seat.queue is not None else "default"
@@ -67,7 +72,7 @@ class Conversation:
 
     def asked(self, event: Asked, now: float) -> Outcome:
         if isinstance(event, ev.RecordingPauseAsked):  # at any time: what must not be kept may be said now
-            refusal = self._recording.pause(now) if event.paused else self._recording.go_on(self.parties(), now)
+            refusal = self._recording.pause(now) if event.paused else self._recording.go_on(self.present(), now)
             if refusal is not None:
                 return self._refuse(event.request, refusal.error_id, refusal.detail)
             self._answer(event.request)

@@ -214,7 +214,8 @@ class OfferWithdrawn(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStopAsked(Event):
-    """Somebody wants the recording of this call stopped: ``agent``, ``supervisor``, ``api``."""
+    """Somebody wants the recording of this call stopped: ``agent``, ``supervisor``, ``api``; or the disk is full:
+    ``disk_full``."""
 
     by: str
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from pbx.domain.consent import Regime
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import FlowId, QueueId
 from pbx.domain.opening_hours import OpeningHours
@@ -63,6 +64,9 @@ class AskConsent:
     no: str = "2"
     timeout_s: float = 6.0
     tries: int = 2
+    at_least: Regime = Regime.NONE
+    """Asked as strictly as this, or as the regime of caller and DID if that is stricter: an answer does not hold for an
+    agent or a queue under a stricter rule than it was asked by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from pbx.domain.consent import Regime, regime_of
 from pbx.domain.errors import BadValue
 from pbx.domain.flow_caller_parse import survey, voicemail
 from pbx.domain.flow_logic_parse import branch, collect, hours, look_up, return_, run_flow, set_variables, transfer
@@ -19,6 +20,8 @@ from pbx.domain.wait_plan import MAX_ALTERNATIVES
 
 MAX_PRIORITY = 1000
 MAX_WAIT_S = 86_400
+
+_ASKED = tuple(regime.word for regime in Regime if regime is not Regime.PROHIBITED)
 
 
 def _say(r: Reader) -> Node:
@@ -76,6 +79,7 @@ def _consent(r: Reader) -> Node:
         no=r.digit("no", "2"),
         timeout_s=r.seconds("timeout_s", 6.0, 1, 60),
         tries=r.whole("tries", 2, 1, 9),
+        at_least=regime_of(r.one_of("at_least", _ASKED, Regime.NONE.word), f"{r.field}.at_least"),
     )
     if node.yes == node.no:
         raise BadValue(f"{r.field}.no", "must be another digit than yes")

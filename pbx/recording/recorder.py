@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,8 +28,12 @@ log = logging.getLogger(__name__)
 class Recorder:
     """Captures into a memory-backed directory, then hands the whole recording to the vault."""
 
-    def __init__(self, engine: MediaEngine, vault: Vault, directory: Path, clock: Clock) -> None:
+    def __init__(
+        self, engine: MediaEngine, vault: Vault, directory: Path, clock: Clock, reserve_bytes: int = 0
+    ) -> None:
+        """``reserve_bytes``: with less room than that in ``directory`` nothing begins."""
         self._engine = engine
+        self._reserve = reserve_bytes
         self._vault = vault
         self._directory = directory
         self._clock = clock
@@ -43,12 +48,24 @@ class Recorder:
     def _raw(self, recording_id: RecordingId) -> Path:
         return self._directory / f"{recording_id}.raw"
 
+    def has_room(self) -> bool:
+        """Whether the directory takes more. A directory that cannot be asked has none."""
+        try:
+            found = os.statvfs(self._directory)
+        except OSError as error:
+            log.error("ALARM the directory of recordings under way cannot be looked at: %s", error)
+            return False
+        return found.f_bavail * found.f_frsize >= self._reserve
+
     async def start(self, recording_id: RecordingId, leg_id: LegId, grant: RecordingGrant, region: str) -> None:
         """Raises EngineError when the media server does not record, or recordings of the region must not rest here;
         then nothing is captured."""
         if not self._vault.takes(region):
             log.error("ALARM recording %s is not made: those of region %r must not rest here", recording_id, region)
             raise EngineRefused("recordings of this region must not rest at this POP")
+        if not self.has_room():
+            log.error("ALARM recording %s is not made: the disk of recordings under way is full", recording_id)
+            raise EngineRefused("the disk of recordings under way is full")
         self._regions[recording_id] = region
         try:
             await self._engine.start_recording(recording_id, leg_id, grant, self._raw(recording_id))

@@ -8,6 +8,7 @@ RATE_HZ = 8000
 CHANNELS = 2
 SAMPLE_BYTES = 2
 FRAME_BYTES = CHANNELS * SAMPLE_BYTES
+_MOST = 0xFFFFFFFF
 
 
 def duration_ms(data_bytes: int) -> int:
@@ -15,7 +16,9 @@ def duration_ms(data_bytes: int) -> int:
 
 
 def wav_header(data_bytes: int) -> bytes:
-    """RIFF/WAVE header for 16-bit stereo PCM at 8000 Hz (Multimedia Programming Interface 1.0, 1991)."""
+    """RIFF/WAVE header for 16-bit stereo PCM at 8000 Hz (Multimedia Programming Interface 1.0, 1991). Its sizes have 32
+    bits: of more than 37 hours it says as much as they hold, upon which programs read to the end of the file."""
     byte_rate = RATE_HZ * FRAME_BYTES
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, CHANNELS, RATE_HZ, byte_rate, FRAME_BYTES, SAMPLE_BYTES * 8)
-    return struct.pack("<4sI4s", b"RIFF", 36 + data_bytes, b"WAVE") + form + struct.pack("<4sI", b"data", data_bytes)
+    riff, data = min(36 + data_bytes, _MOST), min(data_bytes, _MOST)
+    return struct.pack("<4sI4s", b"RIFF", riff, b"WAVE") + form + struct.pack("<4sI", b"data", data)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import random
 
+import phonenumbers
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
+
+from dialplans.pack import CountryPack
+
 NUMBERS = [
     *("0305550100", "+49305550100", "0049305550100", "49305550100", "5550100", "4955010", "015112345678"),
     *("0014155550100", "+14155550100", "112", "00", "0", "+", "++49305550100", "+0123456789", "0" + "1" * 20),
@@ -62,3 +67,21 @@ DIALLED = [
 
 NOT_DIALLED = [("09001123456", 21), ("+499001123456", 21), ("0", 28), ("030&PJSIP", 28), ("030abc", 28)]
 """What an agent may not dial, and the Q.850 cause."""
+
+
+def asserted_calls(pack: CountryPack) -> list[tuple[tuple[str, str, str], tuple[str, str]]]:
+    """Calls as carriers of the pack's country send them beside plain ones: called number with and without
+    phone-context, asserted identity, Privacy; and the DID and caller that are handed over."""
+    example = phonenumbers.example_number_for_type(pack.iso_alpha2, PhoneNumberType.MOBILE)
+    assert example is not None
+    number = phonenumbers.format_number(example, PhoneNumberFormat.E164)
+    significant = phonenumbers.national_significant_number(example)
+    national = (pack.numbering.trunk_prefix or "") + significant
+    abroad = pack.numbering.international_prefixes[0] + number[1:]
+    context = f"{significant};phone-context=+{example.country_code}"
+    return [
+        ((national, national, "none"), (number, number)),
+        ((context, number, "none"), (number, number)),
+        ((abroad, abroad, "id"), (number, "withheld")),
+        ((number, "anonymous", "none"), (number, "withheld")),
+    ]

@@ -139,6 +139,30 @@ def invites(host: Host, server: str, calls: Sequence[tuple[str, str]], rate: int
     return _start(host, _scenario(*steps), server, *options, "-p", str(6000 + host.serial()))
 
 
+def asserted(host: Host, server: str, calls: Sequence[tuple[str, str, str]]) -> Far:
+    """A call for each called user part, asserted identity's user part and value of Privacy, each to be refused. From:
+    is anonymous in all of them, as carriers send it of callers whose number only the network is to know."""
+    lines = host.state_dir / f"sip-{host.serial()}.csv"
+    # A semicolon ends a field: that of a parameter stands in the scenario.
+    fields = (
+        "".join(f"{part};" for part in (*_parameter(called), caller, privacy)) for called, caller, privacy in calls
+    )
+    lines.write_text("SEQUENTIAL\n" + "".join(f"{line}\n" for line in fields))
+    uri = f"sip:[field0]@{server}"
+    headers = "P-Asserted-Identity: <sip:[field2]@carrier.example>\nPrivacy: [field3]\n"
+    hidden = '"Anonymous" <sip:anonymous@anonymous.invalid>'
+    steps = [_send(_invite(uri.replace("@", ";phone-context=[field1]@"), hidden, headers), sdp=True)]
+    steps += [_optional(100, 180, 183), '<recv response="486"/>\n', _send(_ack(uri))]
+    options = ["-inf", str(lines), "-m", str(len(calls)), "-r", "50", "-timeout", "30s"]
+    return _start(host, _scenario(*steps), server, *options, "-p", str(6000 + host.serial()))
+
+
+def _parameter(called: str) -> tuple[str, str]:
+    """The user part, and its phone-context; a domain, which completes nothing, where it has none (RFC 3966 5.1.5)."""
+    user, _, context = called.partition(";phone-context=")
+    return user, context or "carrier.example"
+
+
 def register(
     host: Host, server: str, account: tuple[str, str], status: int, *, port: int = 5060, as_user: str | None = None
 ) -> Far:

@@ -14,8 +14,8 @@ from dialplans.pack import countries, load_pack
 from dialplans.prompts import build
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
-from tests.dialplans.numbers import DIALLED, INVITES, NO_NUMBERS, NOT_DIALLED, called_and_callers
-from tests.dialplans.sip import Far, answering, invite
+from tests.dialplans.numbers import DIALLED, INVITES, NO_NUMBERS, NOT_DIALLED, asserted_calls, called_and_callers
+from tests.dialplans.sip import Far, answering, asserted, invite
 from tests.dialplans.stasis import CONFIG, Controller
 from tests.lab.asterisk import AsteriskServer
 from tests.lab.errors import wait_until
@@ -135,6 +135,29 @@ async def test_all_countries_read_their_own_numbers(reloadable: AsteriskServer, 
                     did = to_e164(text, pack)
                     expected = INVALID_FORMAT if did is None else (did, cli(text, pack))
                     assert await controller.outcome(text, text) == expected, (iso2, text)
+    reloadable.wait_idle()
+
+
+async def test_all_countries_read_what_their_carriers_assert(
+    reloadable: AsteriskServer, pop: Pop, carrier: Host
+) -> None:
+    address = reloadable.host.address
+    async with Controller.connect(address) as controller:
+        await controller.lease(600)
+        for iso2 in countries():
+            pack = load_pack(iso2)
+            there = pop.model_copy(update={"country": iso2, "area_code": ""})
+            reloadable.write_files({"extensions.conf": render(pack, there)["extensions.conf"]})
+            reloadable.cli("dialplan reload")
+            calls = asserted_calls(pack)
+            far = asserted(carrier, address, [call for call, _ in calls])
+            found = []
+            for _ in calls:
+                offer = await controller.offered()
+                found.append((offer.did, offer.cli))
+                await controller.hang_up(offer.channel)
+            assert (iso2, sorted(found)) == (iso2, sorted(expected for _, expected in calls))
+            assert far.process.wait() == 0, far.text()
     reloadable.wait_idle()
 
 

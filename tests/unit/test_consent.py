@@ -34,15 +34,16 @@ def test_never_weaker_than_any_party(
     completed=st.booleans(),
     digit=st.none() | st.just("1"),
     asked=st.booleans(),
+    under=regimes,
 )
-def test_grants_fail_closed(regime: Regime, completed: bool, digit: str | None, asked: bool) -> None:
-    evidence = ConsentEvidence("consent-notice", "sha", "de", 1000, completed, digit, 1.0) if asked else None
+def test_grants_fail_closed(regime: Regime, completed: bool, digit: str | None, asked: bool, under: Regime) -> None:
+    evidence = ConsentEvidence("consent-notice", "sha", "de", 1000, completed, digit, 1.0, under) if asked else None
     given_ = grant(CALL, LEG, regime, evidence, 2.0)
     lawful = {
         Regime.NONE: True,
-        Regime.NOTICE: asked and completed,
-        Regime.OPT_OUT: asked and completed,
-        Regime.OPT_IN: asked and completed and digit is not None,
+        Regime.NOTICE: asked and completed and under >= Regime.NOTICE,
+        Regime.OPT_OUT: asked and completed and under >= Regime.OPT_OUT,
+        Regime.OPT_IN: asked and completed and under >= Regime.OPT_IN and digit is not None,
         Regime.PROHIBITED: False,
     }[regime]
     assert (given_ is not None) == lawful

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pbx.adapters.memory.engine import Callee
 from pbx.adapters.memory.legs import Tone
 from pbx.controller.phone_codes import PhoneCodes
 from pbx.domain import events as ev
@@ -276,3 +277,26 @@ async def test_killed_while_it_destroys(tmp_path: Path, commit: int, written: bo
         cdr = await world.ended(scene.caller)
         assert [recording.discarded for recording in cdr.recordings] == [withdrawn, withdrawn]
         assert len(world.files()) == (0 if withdrawn else 2)
+
+
+@pytest.mark.parametrize("waits", ["parked", "handed on", "number rings"])
+async def test_who_waits_between_two_agents_can_withdraw_by_key(tmp_path: Path, waits: str) -> None:
+    async with World(tmp_path, SHORT_FLOW) as world:
+        scene, number = Recorded(world), "+49305550777"
+        billing = wire.QueueConfig(queue_id="billing", name="Billing", skills={"billing": 1})
+        world.configure("queue.billing", billing)
+        world.engine.callees[number] = Callee(number)
+        await scene.talks()
+        command: wire.PopCommand = {
+            "parked": wire.ParkCall(call_id=scene.call_id),
+            "handed on": wire.TransferCall(call_id=scene.call_id, queue_id="billing"),
+            "number rings": wire.TransferCall(call_id=scene.call_id, number=number),
+        }[waits]
+        assert await world.command(command) is None
+        await world.run(2)
+        assert [name.endswith(".sealed") for name in world.files()] == [True]
+        scene.press("*0", scene.caller.leg_id)
+        await world.run(0.5)
+        assert world.files() == []
+        cdr = await scene.finish()
+        assert cdr.consents[-1].reason == "withdrawn"

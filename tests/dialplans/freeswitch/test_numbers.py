@@ -11,8 +11,8 @@ from dialplans.pack import countries, load_pack
 from dialplans.schema import Pop
 from tests.dialplans.esl import Controller
 from tests.dialplans.freeswitch.conftest import load
-from tests.dialplans.numbers import INVITES, NO_NUMBERS, called_and_callers
-from tests.dialplans.sip import invite, invites
+from tests.dialplans.numbers import INVITES, NO_NUMBERS, asserted_calls, called_and_callers
+from tests.dialplans.sip import asserted, invite, invites
 from tests.lab.freeswitch import FreeSwitchServer
 from tests.lab.host import Host
 
@@ -68,6 +68,19 @@ async def test_all_countries_read_their_own_numbers(
         found = decided(await controller.outcomes(len(calls)))
         wrong = [(*pair, *both) for pair, *both in zip(calls, found, expected, strict=True) if both[0] != both[1]]
         assert (iso2, wrong) == (iso2, [])
+        assert far.process.wait() == 0, far.text()
+
+
+async def test_all_countries_read_what_their_carriers_assert(
+    controller: Controller, reloadable: FreeSwitchServer, carrier: Host, pop: Pop
+) -> None:
+    for iso2 in countries():
+        pack = load_pack(iso2)
+        load(reloadable, pop.model_copy(update={"country": iso2, "area_code": ""}))
+        calls = asserted_calls(pack)
+        far = asserted(carrier, reloadable.host.address, [call for call, _ in calls])
+        found = decided(await controller.outcomes(len(calls)))
+        assert (iso2, found) == (iso2, [expected for _, expected in calls])
         assert far.process.wait() == 0, far.text()
 
 

@@ -41,7 +41,7 @@ async def test_a_phone_registers_once_the_media_server_has_its_account(stack: St
         late = [await stack.add_agent(f"late{number}") for number in range(3)]
 
         def pending(pop: dict[str, Any]) -> bool:
-            return pop["revision_lag"] == 0 and pop["phones_pending"] == len(late)
+            return bool(pop["revision_lag"] == 0 and pop["phones_pending"] == len(late))
 
         await stack.api.until(f"pops/{POP_ID}", pending)
     finally:

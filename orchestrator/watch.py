@@ -146,3 +146,5 @@ class CentreWatch:
                 page.gauge("callplane_pop_outbox_events", about, beat.unsent_events, pop=pop)
                 about = "Entries it could not apply, by its last word."
                 page.gauge("callplane_pop_config_errors", about, len(beat.config_errors), pop=pop)
+                about = "Agents' accounts that its media server does not have yet, by its last word."
+                page.gauge("callplane_pop_phones_pending", about, beat.phones_pending, pop=pop)

@@ -64,6 +64,7 @@ class Pop(PopSpec):
             "revision_lag",
             "seconds_behind",
             "engine_up",
+            "phones_pending",
             "live_calls",
             "unsent_events",
             "config_errors",
@@ -81,6 +82,8 @@ class Pop(PopSpec):
     seconds_behind: float | None
     """For how long the POP has been running something older than the newest; null while it was never heard of."""
     engine_up: bool | None
+    phones_pending: int | None
+    """How many agents' accounts its media server does not have yet: such a phone cannot register."""
     live_calls: int | None
     unsent_events: int | None
     config_errors: dict[str, str]
@@ -113,6 +116,7 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "revision_lag": max(0, row.config_revision - beat.revision) if beat else None,
         "seconds_behind": behind_s,
         "engine_up": beat.engine_up if beat else None,
+        "phones_pending": beat.phones_pending if beat else None,
         "live_calls": beat.live_calls if beat else None,
         "unsent_events": beat.unsent_events if beat else None,
         "config_errors": beat.config_errors if beat and seen_whole() else {},

@@ -49,6 +49,8 @@ def health(pop: Item) -> str:
     found = []
     if errors := pop["config_errors"]:
         found.append(f"{len(errors)} configuration error{'s' * (len(errors) > 1)}")
+    if pending := pop["phones_pending"]:
+        found.append(f"{pending} phone{'s' * (pending > 1)} to come")
     if (pop["seconds_behind"] or 0) > 10:
         found.append("behind")
     return ", ".join(found) or "ok"

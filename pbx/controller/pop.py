@@ -79,7 +79,7 @@ class Pop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
-        self.phones = PhoneBook(engine)
+        self.phones = PhoneBook(engine, self._news)
         self.codes = PhoneCodes(self.router, config, keyed_codes)
         self.parking = ParkingDesk(engine, self.calls, self._own_leg, self._spawn, clock, parking or ParkingLot())
         self.features = FeatureCalls(
@@ -174,6 +174,10 @@ class Pop:
     def _written(self) -> None:
         if self._link is not None:
             self._link.events_waiting()
+
+    def _news(self) -> None:
+        if self._link is not None:
+            self._link.heartbeat_changed()
 
     def _to_call(self, call_id: CallId, event: ev.Event) -> None:
         actor = self.calls.get(call_id)
@@ -291,6 +295,7 @@ class Pop:
         for agent in list(self.router.acd.agents.values()):
             self.router.phone_reachable(agent.phone_id, agent.phone_id in snapshot.reachable_phones)
         self.phones.put_all()
+        self._news()
         log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))
 
     def _is_owned(self, leg_id: LegId) -> bool:
@@ -308,6 +313,7 @@ class Pop:
 
     def engine_down(self, reason: str) -> None:
         self.engine_is_up = False
+        self._news()
         log.error("media server lost: %s", reason)
 
     # --- LinkHandler --------------------------------------------------------------------------------------------
@@ -404,6 +410,15 @@ class Pop:
             engine_up=self.engine_is_up,
             live_calls=self.live_calls,
             unsent_events=self.journal.unsent_count(),
-            config_errors=dict(self.config.errors),
+            config_errors=self.config.errors | self._refused_phones(),
             draining=self.config.pop.draining,
+            phones_pending=self.phones.pending,
         )
+
+    def _refused_phones(self) -> dict[str, str]:
+        """By the configuration key of the agent."""
+        refused = self.phones.refused
+        if not refused:
+            return {}
+        agents = {PhoneId(agent.phone_id): agent.agent_id for agent in self.config.agents.values()}
+        return {f"agent.{agents[phone_id]}": why for phone_id, why in refused.items() if phone_id in agents}

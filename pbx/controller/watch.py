@@ -117,3 +117,5 @@ class PopWatch:
         page.gauge("callplane_centre_link_up", "1: connected to the centre.", up)
         page.gauge("callplane_config_revision", "Of the configuration that is in force.", config.revision)
         page.gauge("callplane_config_errors", "Entries that could not be applied.", len(config.errors))
+        about = "Agents' accounts that the media server does not have yet."
+        page.gauge("callplane_phones_pending", about, self._pop.phones.pending)

@@ -41,3 +41,6 @@ class Link(Protocol):
 
     def events_waiting(self) -> None:
         """The journal has new events; send them soon (batched)."""
+
+    def heartbeat_changed(self) -> None:
+        """What the heartbeat says has changed; say it soon, not only when the next one is due."""

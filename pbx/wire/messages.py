@@ -253,6 +253,9 @@ class Heartbeat(Wire, frozen=True):
     """Configuration key -> why this POP could not apply it."""
     draining: bool = False
     """No new calls are taken or placed."""
+    phones_pending: int = 0
+    """How many agents' accounts the POP's media server does not have yet as ``revision`` has them: such a phone cannot
+    register."""
 
 
 # --- commands, centre -> POP: requests with a deadline and an idempotency key ---------------------------------------

@@ -4,6 +4,8 @@ Same run, same release, same modules, same agents, same callers: ours, theirs, o
 sipp; a call waits with music, an agent's phone rings and answers, talks, hangs up, and the agent is free again at once.
 Ours is the whole product: journal, link, and a centre that ingests every event (its CPU is shown apart; it runs
 elsewhere in production). CPU is user plus system time of the processes over the calls, by the kernel's accounting.
+
+Nobody says anything unless ``--sound`` is given: then agents send a tone as long as they talk, and callers echo it.
 """
 
 from __future__ import annotations
@@ -82,6 +84,7 @@ class Contest:
     rival: Rival
     stack: Stack
     plan: Plan
+    sound: bool = False
 
     async def turn(self, server: MediaServer, target: str, others: list[Process]) -> Turn:
         """Place the plan's calls at ``target`` and wait for their end. Raises LabError when one of them failed."""
@@ -90,7 +93,9 @@ class Contest:
         legs = sessions(server)
         before = [process.cpu_seconds() for process in processes]
         numbers = [(f"+4917{number:08}", DID) for number in range(plan.calls)]
-        callers = Sipp.callers(self.stack.carrier, target, numbers, rate=plan.rate, at_once=2000, hold_ms=None)
+        callers = Sipp.callers(
+            self.stack.carrier, target, numbers, rate=plan.rate, at_once=2000, hold_ms=None, echo=self.sound
+        )
         try:
             result = (await asyncio.to_thread(callers.finish, plan.calls / plan.rate + 60)).require_success(plan.calls)
         except LabError as error:
@@ -112,13 +117,16 @@ class Contest:
 
 
 async def compare(
-    lab: Lab, rival: Rival, agents: int, plan: Plan, rounds: int, console: Console
+    lab: Lab, rival: Rival, agents: int, plan: Plan, rounds: int, console: Console, sound: bool
 ) -> tuple[list[Turn], list[Turn], list[Turn]]:
     """``rounds`` turns of ours, theirs and, where there is one, the bare bridge, alternating."""
     queue = {"wrap_up_s": WRAP_UP_S, "recorded": False, "ring_timeout_s": RING_TIMEOUT_S}
     async with Stack.start(lab, flow=QUEUE_FLOW, queue=queue, engine=rival.engine) as stack:
         console.print(f"{agents} agents: creating, registering, logging in")
-        async with stack.sipp_agents(agents, ring_ms=plan.ring_ms, talk_ms=plan.talk_ms) as answering:
+        sound_ms = plan.talk_ms if sound else 0
+        async with stack.sipp_agents(
+            agents, ring_ms=plan.ring_ms, talk_ms=plan.talk_ms, sound_ms=sound_ms
+        ) as answering:
             users = {agent.phone_id: agent.password for agent in stack.agents.values()}
             accounts = [_account(a.phone_id, a.password) for a in stack.agents.values()]
             others: list[tuple[Host, MediaServer, list[Turn]]] = []
@@ -129,7 +137,7 @@ async def compare(
                     others.append((host, start(host, lab, settings, accounts), []))
                     register = Sipp.register(stack.phones, host.address, users, contact_port=answering.port)
                     (await asyncio.to_thread(register.finish, 60)).require_success(agents)
-            contest = Contest(rival, stack, plan)
+            contest = Contest(rival, stack, plan, sound)
             ours: list[Turn] = []
             for number in range(rounds):
                 console.print(
@@ -195,6 +203,7 @@ def main(rival: Rival, description: str | None) -> int:
     parser.add_argument("--agents", type=int, nargs="+", default=list(rival.plans), choices=list(rival.plans))
     parser.add_argument("--rounds", type=int, default=2, choices=range(1, 10), metavar="N")
     parser.add_argument("--rate", type=float, help="calls per second instead of the plan's")
+    parser.add_argument("--sound", action="store_true", help="agents and callers send sound while they talk")
     if rival.engine == "asterisk":
         parser.add_argument("--asterisk", metavar="PATH", help="an installed Asterisk, 22.5 or newer")
     options = parser.parse_args()
@@ -204,7 +213,7 @@ def main(rival: Rival, description: str | None) -> int:
     with Lab.start(asterisk=getattr(options, "asterisk", None)) as lab:
         for agents in options.agents:
             plan = replace(rival.plans[agents], rate=options.rate) if options.rate else rival.plans[agents]
-            ours, theirs, bare = asyncio.run(compare(lab, rival, agents, plan, options.rounds, console))
+            ours, theirs, bare = asyncio.run(compare(lab, rival, agents, plan, options.rounds, console, options.sound))
             lines.append(show(console, rival, agents, ours, theirs, bare))
     console.print(f"machine: {describe()}")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -86,8 +86,6 @@ class Stack:
     controller_env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the controller besides the usual ones."""
     agents: dict[str, Agent] = field(default_factory=dict)
-    trunks: int = 0
-    """Accounts of the media server that are nobody's."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -149,7 +147,6 @@ class Stack:
             try:
                 starting("configuration")
                 await stack.configure(flow or FLOW, queue or {})
-                stack.trunks = server.accounts()
                 yield stack
             finally:
                 stack.stop()
@@ -177,9 +174,10 @@ class Stack:
         await self.api.post("dids", did)
         await self.synced()
 
-    async def synced(self) -> None:
-        """Wait until the POP runs the configuration the centre has, with its media server connected."""
-        await self.api.until(f"pops/{POP_ID}", _is_synced, 20)
+    async def synced(self, deadline_s: float = 20) -> None:
+        """Wait until the POP runs the configuration the centre has, with its media server connected and in possession of
+        the agents' accounts: from then on a phone may register."""
+        await self.api.until(f"pops/{POP_ID}", _is_synced, deadline_s)
 
     def stop(self) -> None:
         for process in (self.controller, self.orchestrator):
@@ -236,9 +234,6 @@ class Stack:
         """An agent with a registered phone that sends a tone; AVAILABLE unless told otherwise."""
         agent = self.agents[name] if reuse else await self.add_agent(name, extension=extension)
         await self.synced()
-        # The controller has the account; its media server may not, and a phone that is refused does not try again soon.
-        wanted = self.trunks + len(self.agents)
-        await asyncio.to_thread(wait_until, lambda: self.server.accounts() >= wanted, 20, "the agent's account")
         server = f"{self.pop.address}:{self.settings.sip_port}"
         async with Phone.start(
             self.phones,
@@ -265,13 +260,8 @@ class Stack:
                 await job
 
         names = [f"sipp{number:04}" for number in range(count)]
-        before = self.server.accounts()
         await asyncio.gather(*(one(self.add_agent(name)) for name in names))
-        await self.synced()
-        # The controller has them; its media server takes them one by one, and sipp registers only once.
-        await asyncio.to_thread(
-            wait_until, lambda: self.server.accounts() >= before + count, wait_s, f"{count} accounts"
-        )
+        await self.synced(wait_s)
         target = f"{self.pop.address}"
         with Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=sound_ms) as answering:
             users = {name: self.agents[name].password for name in names}
@@ -388,7 +378,7 @@ def _of_centre(database: PostgresServer | None) -> dict[str, str]:
 
 
 def _is_synced(pop: dict[str, Any]) -> bool:
-    return bool(pop["engine_up"]) and pop["revision_lag"] == 0
+    return bool(pop["engine_up"]) and pop["revision_lag"] == 0 and pop["phones_pending"] == 0
 
 
 def recordings_on_disk(pop: Host) -> list[Path]:

@@ -268,6 +268,9 @@ class PromptLink:
     def events_waiting(self) -> None:
         return
 
+    def heartbeat_changed(self) -> None:
+        return
+
 
 async def test_a_flow_waits_for_the_prompt_it_names(tmp_path: Path) -> None:
     """What the POP refused for the lack of a prompt is in force once the prompt has come."""

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.esl import EslLink
-from pbx.domain.errors import BadValue
+from pbx.domain.errors import BadValue, EngineRefused
 from pbx.domain.ids import PhoneId
 from pbx.ports.media_engine import PhoneAccount
 
@@ -64,17 +64,23 @@ class Phones:
 
     async def put(self, account: PhoneAccount) -> None:
         path, content = self._path(account.phone_id), document(account, self._ping)
-        # Small and rare; the server never reads half a file.
-        temporary = path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        temporary.replace(path)
+        try:
+            # Small and rare; the server never reads half a file.
+            temporary = path.with_suffix(".new")
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            temporary.replace(path)
+        except OSError as error:
+            raise EngineRefused(f"phone_dir cannot be written: {error.strerror}") from error
         await self._reload()
 
     async def remove(self, phone_id: PhoneId) -> None:
         """Gone already is gone."""
-        self._path(phone_id).unlink(missing_ok=True)
+        try:
+            self._path(phone_id).unlink(missing_ok=True)
+        except OSError as error:
+            raise EngineRefused(f"phone_dir cannot be written: {error.strerror}") from error
         await self._reload()
         # "-ERR" when it is not registered.
         await self._link.send(f"api sofia profile {PROFILE} flush_inbound_reg {phone_id}@{DOMAIN}")

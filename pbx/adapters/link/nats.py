@@ -80,7 +80,7 @@ class NatsLink:
         self._client: Client | None = None
         self._waiting = asyncio.Event()
         self._drained = asyncio.Event()
-        self._applied = asyncio.Event()
+        self._beat_now = asyncio.Event()
         self._mirror: ConfigMirror | None = None
         self._encoder = msgspec.json.Encoder()
 
@@ -90,6 +90,9 @@ class NatsLink:
 
     def events_waiting(self) -> None:
         self._waiting.set()
+
+    def heartbeat_changed(self) -> None:
+        self._beat_now.set()
 
     async def prompt(self, sha256: str) -> bytes | None:
         client, found = self._client, bytearray()
@@ -246,9 +249,9 @@ class NatsLink:
                 await asyncio.sleep(1.0)
                 continue
             mirror.snapshot(found)
-            self._applied.set()
+            self._beat_now.set()
             while not mirror.live(await changes.get()):
-                self._applied.set()
+                self._beat_now.set()
 
     async def _snapshot(self, client: Client) -> list[Change] | None:
         """All that the bucket holds, in pages; None when there is no bucket."""
@@ -325,10 +328,10 @@ class NatsLink:
                     # The handler cannot know the revision of a deletion.
                     beat = msgspec.structs.replace(beat, revision=mirror.revision)
                 await client.publish(subject, self._encoder.encode(beat))
-            self._applied.clear()
+            self._beat_now.clear()
             await asyncio.sleep(COALESCE_S)
-            with contextlib.suppress(TimeoutError):  # what was applied is told at once
-                await asyncio.wait_for(self._applied.wait(), HEARTBEAT_S - COALESCE_S)
+            with contextlib.suppress(TimeoutError):  # what has changed is told at once
+                await asyncio.wait_for(self._beat_now.wait(), HEARTBEAT_S - COALESCE_S)
 
     # --- commands --------------------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ POP = {
     "connected": True,
     "engine_up": True,
     "config_errors": {},
+    "phones_pending": 0,
     "seconds_behind": 0.0,
 }
 
@@ -68,6 +69,8 @@ POP = {
         ({"engine_up": False}, "media server down", "down"),
         ({"config_errors": {"flow.main": "x"}}, "1 configuration error", "up"),
         ({"config_errors": {"a": "x", "b": "y"}, "seconds_behind": 60.0}, "2 configuration errors, behind", "up"),
+        ({"phones_pending": 1}, "1 phone to come", "up"),
+        ({"phones_pending": 2, "seconds_behind": 60.0}, "2 phones to come, behind", "up"),
     ],
 )
 def test_how_a_pop_is(change: dict[str, Any], words: str, server: str | None) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pbx.controller import recording_commands, routing_commands, talk_commands
+from pbx.controller import forgetting, recording_commands, routing_commands, talk_commands
 from pbx.controller.call_actor import CallActor
 from pbx.controller.callbacks import CallbackDesk
 from pbx.controller.parking_lot import ParkingDesk
@@ -59,6 +59,8 @@ class CommandDesk:
                 return await self.parking.park(request.idempotency_key, park)
             case wire.EraseRecording() as erasing:
                 return await recording_commands.erase(self.vault, self.journal, self.clock, erasing)
+            case wire.ForgetNumber() as forget:
+                return await forgetting.forget(self.journal, self.router, self.callbacks, self.clock, forget)
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 

@@ -26,9 +26,24 @@ async def erase(vault: Vault, journal: Journal, clock: Clock, command: wire.Eras
         await asyncio.to_thread(vault.erase, recording_id)
         await journal.append(CallId(command.call_id), [RecordingErased(at=clock(), recording_id=recording_id)])
     except KeyError:
+        if command.surely:
+            return await _never_again(vault, journal, clock, command)
         return wire.CommandReply(error_id="unknown-recording", detail="this POP does not have that recording")
     except OSError:
         return wire.CommandReply(error_id="not_erased", detail="the disk refused; the recording is still there")
+    except JournalError:
+        return wire.CommandReply(error_id="not_journaled", detail="it is erased, but its record does not say so")
+    return wire.CommandReply()
+
+
+async def _never_again(vault: Vault, journal: Journal, clock: Clock, command: wire.EraseRecording) -> wire.CommandReply:
+    """Not here: erased before its record could say so, or not stored yet. The key store refuses it from now on."""
+    recording_id = RecordingId(command.recording_id)
+    try:
+        await asyncio.to_thread(vault.forget, [recording_id])
+        await journal.append(CallId(command.call_id), [RecordingErased(at=clock(), recording_id=recording_id)])
+    except OSError:
+        return wire.CommandReply(error_id="not_erased", detail="the disk refused")
     except JournalError:
         return wire.CommandReply(error_id="not_journaled", detail="it is erased, but its record does not say so")
     return wire.CommandReply()

@@ -28,6 +28,11 @@ from orchestrator.adapters.db.base import SERIAL
 from orchestrator.adapters.db.base import Base as Base
 from orchestrator.adapters.db.report_models import AgentNowRow as AgentNowRow
 from orchestrator.adapters.db.report_models import AgentStateRow as AgentStateRow
+from orchestrator.adapters.db.rights_models import CorrectionRow as CorrectionRow
+from orchestrator.adapters.db.rights_models import ErasedNumberRow as ErasedNumberRow
+from orchestrator.adapters.db.rights_models import ErasureRow as ErasureRow
+from orchestrator.adapters.db.rights_models import ErasureStepRow as ErasureStepRow
+from orchestrator.adapters.db.rights_models import HoldRow as HoldRow
 from orchestrator.adapters.db.webhook_models import DeliveryRow as DeliveryRow
 from orchestrator.adapters.db.webhook_models import WebhookRow as WebhookRow
 

@@ -67,7 +67,10 @@ async def refuse_held(session: AsyncSession, keys: RightsKeys, recording: Record
     """Raises HeldProblem when a hold keeps the recording."""
     call = await session.get(CallRow, recording.call_id)
     number = None if call is None else call.cdr.get("cli")
-    held = [HoldRow.recording_id == recording.recording_id, and_(HoldRow.kind == "call", HoldRow.call_id == recording.call_id)]
+    held = [
+        HoldRow.recording_id == recording.recording_id,
+        and_(HoldRow.kind == "call", HoldRow.call_id == recording.call_id),
+    ]
     if isinstance(number, str) and number.startswith("+"):
         held.append(HoldRow.digest == keys.subject(number))
     hold = (await session.scalars(select(HoldRow).where(in_force(time.time()), or_(*held)).limit(1))).first()

@@ -38,5 +38,8 @@ class RightsKeys:
     def digests(self, number: str) -> list[str]:
         return subject.digests(self.numbers, number)
 
+    def digests_at(self, pop_id: str, number: str) -> list[str]:
+        return subject.digests(self.numbers_at(pop_id), number)
+
     def seal(self, number: str, about: str) -> bytes:
         return self.box.seal(number, about)

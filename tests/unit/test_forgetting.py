@@ -98,7 +98,7 @@ async def test_nothing_is_left_in_the_journals_file(tmp_path: Path) -> None:
     await journal.append(own, own_events)
     await journal.append(others, others_events)
     found = await journal.forget(asked())
-    assert (found.calls, found.live, found.numbers) == ([own], [], {PERSON})
+    assert (list(found.calls), list(found.live), set(found.numbers)) == ([own], [], {PERSON})
     assert found.events == 5
     mine, theirs = values(journal, own), values(journal, others)
     assert mine["LegOffered"]["cli"]["number"] == ERASED

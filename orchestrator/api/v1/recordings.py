@@ -17,7 +17,7 @@ from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, Recording, RecordingLink, page_of, recording_of
 from orchestrator.domain.grants import current
 from orchestrator.domain.problems import NotFound, Problem
-from orchestrator.services import recording_links, recordings
+from orchestrator.services import holds, recording_links, recordings
 from orchestrator.services.audit import READ
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
@@ -92,8 +92,11 @@ async def link_to(services: Services, noun: str, recording_id: str) -> Recording
 
 
 async def erase(services: Services, recording_id: str) -> None:
-    """Erase it for good: its POP destroys the key, so that no copy of it can be opened."""
+    """Erase it for good: its POP destroys the key, so that no copy of it can be opened. 409 ``held``: a legal hold,
+    which the answer names, keeps it."""
     row = await _there(services, recording_id)
+    async with services.database.read() as session:
+        await holds.refuse_held(session, services.rights, row)
     await recordings.erase(services.bus, row)
 
 

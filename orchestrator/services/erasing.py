@@ -237,6 +237,7 @@ class Eraser:
             await erasure_certificates.issue(session, self._keys, row)
             if row.state == DONE:
                 row.number = None
+        await self._database.overwrite_log()
         log.info("erasure %s is %s", erasure.erasure_id, row.state)
         return True
 

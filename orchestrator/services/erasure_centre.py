@@ -38,18 +38,11 @@ _CLOSED = ("done", "failed", "cancelled")
 _SET = update(EVENTS).where(EVENTS.c.id == bindparam("of")).values(data=bindparam("new"))
 
 
-async def overwritten(session: AsyncSession, database: Database) -> None:
-    """What this transaction replaces is overwritten in the file, not only let go of (SQLite)."""
-    if database.is_sqlite:
-        await (await session.connection()).exec_driver_sql("PRAGMA secure_delete=ON")
-
-
 async def calls(database: Database, erasure: Erasure) -> None:
     """Calls that are over lose the number; of those with the person what was keyed in and looked up goes, too, and each
     recording gets a step."""
     for chunk in await _chunks(database, erasure, "call"):
         async with database.write(projections=True) as session:
-            await overwritten(session, database)
             active, now = await holds.active(session, time.time()), time.time()
             done: list[tuple[str, str]] = []
             for row in await _again(session, chunk):
@@ -95,7 +88,6 @@ async def callbacks(database: Database, erasure: Erasure) -> None:
     """Those that are over; the POP cancels the others."""
     for chunk in await _chunks(database, erasure, "callback"):
         async with database.write(projections=True) as session:
-            await overwritten(session, database)
             active = await holds.active(session, time.time())
             for row in await _again(session, chunk):
                 callback = await session.get(CallbackRow, row.thing)
@@ -118,12 +110,10 @@ async def messages(database: Database, erasure: Erasure) -> None:
     """Messages for webhooks that wait, are dead or were sent, and batches that nobody could read."""
     for chunk in await _chunks(database, erasure, "deliveries"):
         async with database.write() as session:
-            await overwritten(session, database)
             for row in await _again(session, chunk):
                 await _deliveries(session, erasure, row)
     for chunk in await _chunks(database, erasure, "batches"):
         async with database.write() as session:
-            await overwritten(session, database)
             for row in await _again(session, chunk):
                 changed = await _batches(session, erasure.forgotten)
                 row.detail = {"changed": row.detail.get("changed", 0) + changed}

@@ -22,7 +22,7 @@ from pbx.domain.e164 import E164, cli_of
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, QueueId, RecordingId, derive
 from pbx.recording.wav import wav_header
-from tests.integration.centre.support import Api, until
+from tests.integration.centre.support import QUEUE, Api, did, until
 from tests.support.world import SHORT_FLOW, World
 
 PERSON, OTHER = "+4917012345678", "+4917012345679"
@@ -143,7 +143,12 @@ class Site:
 
 async def configured(api: Api) -> str:
     """The POP's key."""
-    return await api.new_site(POP)
+    key = await api.new_pop(POP)
+    await api.made("/queues", QUEUE)
+    nodes = {"wait": {"type": "queue", "queue": "sales", "on_refused": "bye"}, "bye": {"type": "hang_up"}}
+    await api.made("/flows", {"flow_id": "main", "graph": {"start": "wait", "languages": ["de"], "nodes": nodes}})
+    await api.made("/dids", did(pop_id=POP))
+    return key
 
 
 @asynccontextmanager

@@ -99,8 +99,8 @@ class Correction(Answer):
     number: str | None
     name: str | None
     note: str | None
-    corrected_at: At
-    corrected_by: str
+    corrected_at: At | None
+    corrected_by: str | None
 
 
 def correction_of(row: CorrectionRow) -> Correction:

@@ -243,6 +243,30 @@ _ALL = (
         ),
     ),
     Noun(
+        "holds",
+        "legal holds: what is not erased",
+        "/holds",
+        "/holds/{hold_id}",
+        (
+            Column("hold", "hold_id"),
+            *of("kind", "call_id", "recording_id", "authority", "reason"),
+            at("until"),
+            at("created_at"),
+            at("lifted_at"),
+        ),
+        (*PERIOD, "kind", "call_id", "lifted"),
+        can="show create",
+        actions=(
+            Action(
+                "lift",
+                "end it; what it kept may be erased again",
+                "POST",
+                "/holds/{hold_id}/lift",
+                (Argument("why", needed=True),),
+            ),
+        ),
+    ),
+    Noun(
         "tokens",
         "programs' tokens",
         "/tokens",

@@ -36,6 +36,7 @@ from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.known_callers import KnownCallers
 from orchestrator.services.presence import PresenceBoard
+from orchestrator.services.retention import Retention
 from orchestrator.services.rights_keys import RightsKeys
 from orchestrator.services.sync import ConfigPublisher
 from orchestrator.services.throttle import Gate
@@ -153,16 +154,20 @@ class Centre:
         rights = RightsKeys(box)
         eraser = Eraser(database, bus, rights)
         erased = ErasedNumbers(database, rights)
+        retention = Retention(database, bus, rights, erases=self.settings.retention == "erase")
         ingest = Ingest(database, bus, feed.wake, queue, self._traces, erased, eraser.wake)
         self._loop.keep(INGEST, ingest.run)
         self._loop.keep("erasures", eraser.run)
+        self._loop.keep("retention", retention.run)
         self._loop.keep("presence", presence.run)
         self._loop.keep("old idempotency keys", lambda: idempotency.purge(database))
         delivered_s, dead_s = 86_400 * self.settings.webhook_delivered_days, 86_400 * self.settings.webhook_dead_days
         self._loop.keep("old deliveries to webhooks", lambda: webhooks.purge(database, delivered_s, dead_s))
         gate, http = Gate(), HttpCounts()
         watch = CentreWatch(
-            Watched(database, bus, ingest, presence, self._loop, gate, http, self._lag, self._log_counts)
+            Watched(
+                database, bus, ingest, presence, self._loop, gate, http, self._lag, self._log_counts, [retention.page]
+            )
         )
         services = Services(
             database=database,
@@ -174,6 +179,7 @@ class Centre:
             secrets=box,
             rights=rights,
             eraser=eraser,
+            retention=retention,
             callers=KnownCallers(database),
             webhooks=sender,
             webhook_networks=networks,

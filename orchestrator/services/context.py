@@ -23,6 +23,7 @@ from orchestrator.services.webhook_sender import WebhookSender
 if TYPE_CHECKING:
     from orchestrator.adapters.oidc import Provider  # imported where there is one
     from orchestrator.services.erasing import Eraser  # which needs projections, which need this
+    from orchestrator.services.retention import Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Services:
     secrets: SecretBox
     rights: RightsKeys
     eraser: Eraser
+    retention: Retention
     callers: KnownCallers
     webhooks: WebhookSender
     webhook_networks: tuple[Network, ...]

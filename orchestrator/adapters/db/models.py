@@ -28,6 +28,9 @@ from orchestrator.adapters.db.base import SERIAL
 from orchestrator.adapters.db.base import Base as Base
 from orchestrator.adapters.db.report_models import AgentNowRow as AgentNowRow
 from orchestrator.adapters.db.report_models import AgentStateRow as AgentStateRow
+from orchestrator.adapters.db.retention_models import ClearedCallRow as ClearedCallRow
+from orchestrator.adapters.db.retention_models import RetentionPolicyRow as RetentionPolicyRow
+from orchestrator.adapters.db.retention_models import RetentionRunRow as RetentionRunRow
 from orchestrator.adapters.db.rights_models import CorrectionRow as CorrectionRow
 from orchestrator.adapters.db.rights_models import ErasedNumberRow as ErasedNumberRow
 from orchestrator.adapters.db.rights_models import ErasureRow as ErasureRow

@@ -46,6 +46,7 @@ ELSEWHERE = {
     ("GET", "/erasures/{erasure_id}/certificate"),
     ("GET", "/erasures/{erasure_id}/certificate/text"),
     ("GET", "/certificate-key"),
+    ("GET", "/retention-plan"),
     ("GET", "/calls/{call_id}/correction"),
     ("PUT", "/calls/{call_id}/correction"),
 }

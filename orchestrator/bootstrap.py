@@ -35,6 +35,7 @@ from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.known_callers import KnownCallers
+from orchestrator.services.minors import MinorsKeeper
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.retention import Retention
 from orchestrator.services.rights_keys import RightsKeys
@@ -154,11 +155,13 @@ class Centre:
         rights = RightsKeys(box)
         eraser = Eraser(database, bus, rights)
         erased = ErasedNumbers(database, rights)
+        minors = MinorsKeeper(database, bus, rights)
         retention = Retention(database, bus, rights, erases=self.settings.retention == "erase")
         ingest = Ingest(database, bus, feed.wake, queue, self._traces, erased, eraser.wake)
         self._loop.keep(INGEST, ingest.run)
         self._loop.keep("erasures", eraser.run)
         self._loop.keep("retention", retention.run)
+        self._loop.keep("recordings of minors", minors.run)
         self._loop.keep("presence", presence.run)
         self._loop.keep("old idempotency keys", lambda: idempotency.purge(database))
         delivered_s, dead_s = 86_400 * self.settings.webhook_delivered_days, 86_400 * self.settings.webhook_dead_days
@@ -180,6 +183,7 @@ class Centre:
             rights=rights,
             eraser=eraser,
             retention=retention,
+            minors=minors,
             callers=KnownCallers(database),
             webhooks=sender,
             webhook_networks=networks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.adapters.db.models import CorrectionRow, ErasureRow, ErasureStepRow, HoldRow
+from orchestrator.adapters.db.models import CorrectionRow, ErasureRow, ErasureStepRow, HoldRow, MinorMarkRow
 from orchestrator.api.answer import Answer
 from orchestrator.api.call_schemas import Call
 from orchestrator.api.schemas import At, Callback, Event, Recording, Voicemail
@@ -92,6 +92,24 @@ class Hold(Answer):
 def hold_of(row: HoldRow) -> Hold:
     fields = {name: getattr(row, name) for name in Hold.model_fields if name != "subject"}
     return Hold.model_validate({**fields, "subject": row.digest})
+
+
+class MinorMark(Answer):
+    mark_id: str
+    kind: str
+    """``number``, ``call``, ``recording``."""
+    subject: str | None
+    """Of a number, its keyed hash."""
+    call_id: str | None
+    recording_id: str | None
+    why: str
+    created_at: At
+    created_by: str
+
+
+def minor_mark_of(row: MinorMarkRow) -> MinorMark:
+    fields = {name: getattr(row, name) for name in MinorMark.model_fields if name != "subject"}
+    return MinorMark.model_validate({**fields, "subject": row.digest})
 
 
 class Correction(Answer):

@@ -267,6 +267,15 @@ _ALL = (
         ),
     ),
     Noun(
+        "minors",
+        "what is of a minor",
+        "/minor-marks",
+        "/minor-marks/{mark_id}",
+        (Column("mark", "mark_id"), *of("kind", "call_id", "recording_id", "why", "created_by"), at("created_at")),
+        (*PERIOD, "kind", "call_id"),
+        can="show create",
+    ),
+    Noun(
         "retention",
         "for how long what is kept: policies, plan, runs",
         "/retention-policies",

@@ -41,6 +41,22 @@ class HoldSpec(Strict):
         return self
 
 
+class MinorSpec(Strict):
+    """Exactly one of ``number``, ``call_id`` and ``recording_id``."""
+
+    number: E164Text | None = None
+    call_id: Ulid | None = None
+    recording_id: Ulid | None = None
+    why: Reason
+    """How it is known."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(value is not None for value in (self.number, self.call_id, self.recording_id)) != 1:
+            raise PydanticCustomError("number", "give exactly one of number, call_id and recording_id")
+        return self
+
+
 class HoldLifted(Strict):
     why: Reason
 

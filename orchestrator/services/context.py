@@ -23,6 +23,7 @@ from orchestrator.services.webhook_sender import WebhookSender
 if TYPE_CHECKING:
     from orchestrator.adapters.oidc import Provider  # imported where there is one
     from orchestrator.services.erasing import Eraser  # which needs projections, which need this
+    from orchestrator.services.minors import MinorsKeeper
     from orchestrator.services.retention import Retention
 
 
@@ -38,6 +39,7 @@ class Services:
     rights: RightsKeys
     eraser: Eraser
     retention: Retention
+    minors: MinorsKeeper
     callers: KnownCallers
     webhooks: WebhookSender
     webhook_networks: tuple[Network, ...]

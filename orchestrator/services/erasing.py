@@ -11,12 +11,19 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.db.models import ErasedNumberRow, ErasureRow, ErasureStepRow, PopRow
+from orchestrator.adapters.db.models import (
+    ErasedNumberRow,
+    ErasureRow,
+    ErasureStepRow,
+    HoldRow,
+    MinorMarkRow,
+    PopRow,
+)
 from orchestrator.domain.grants import CENTRE, Caller, Grant, calling
 from orchestrator.domain.problems import PopRefused, PopTimeout, PopUnreachable
 from orchestrator.services import commands, erasure_centre, erasure_certificates, holds, scope, subject_search
@@ -237,6 +244,9 @@ class Eraser:
             await erasure_certificates.issue(session, self._keys, row)
             if row.state == DONE:
                 row.number = None
+                await session.execute(delete(MinorMarkRow).where(MinorMarkRow.digest == row.digest))
+                over = HoldRow.digest == row.digest, ~holds.in_force(row.completed_at)
+                await session.execute(update(HoldRow).where(*over).values(number=None))
         await self._database.overwrite_log()
         log.info("erasure %s is %s", erasure.erasure_id, row.state)
         return True

@@ -20,6 +20,7 @@ from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import CallRow, QueueRow, RetentionPolicyRow, RetentionRunRow
 from orchestrator.domain.grants import CENTRE, calling
 from orchestrator.domain.problems import Problem
+from orchestrator.domain.report_facts import country_of
 from orchestrator.domain.retention import DAY_S, DEFAULTS, KINDS, Limit, Policy, limit
 from orchestrator.services import holds, retention_items
 from orchestrator.services.holds import Holds
@@ -224,7 +225,7 @@ class Retention:
         window = CallRow.offered_at.between(upto - WINDOW_DAYS * DAY_S, upto)
         late = 0
         for row in await session.execute(chosen.where(window, kept)):
-            allowed = limit(policies, "recording", retention_items.country_of(row.did), row.queue_id)
+            allowed = limit(policies, "recording", country_of(row.did), row.queue_id)
             past = row.offered_at < min(former.began_at, run.began_at) - (allowed.days + LATE_DAYS) * DAY_S
             late += past and row.call_id not in run.left and active.of_call(row.call_id) is None
         return late

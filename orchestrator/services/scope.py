@@ -27,6 +27,7 @@ from orchestrator.adapters.db.models import (
     FlowRow,
     FlowVersionRow,
     HoldRow,
+    MinorMarkRow,
     PopRow,
     PromptVersionRow,
     QueueRow,
@@ -120,6 +121,7 @@ _WITHIN: dict[type[Any], Callable[[Grant], Condition]] = {
     PromptVersionRow: _shared,
     WebhookRow: _webhook,
     HoldRow: _spoken(HoldRow),
+    MinorMarkRow: _spoken(MinorMarkRow),
     ErasureRow: lambda _grant: ErasureRow.caller_id == current().caller_id,
     DeliveryRow: lambda grant: DeliveryRow.webhook_id.in_(select(WebhookRow.webhook_id).where(_webhook(grant))),
 }

@@ -33,6 +33,7 @@ _FREE = frozenset(
         "erasures",
         "erased_numbers",
         "legal_holds",
+        "minor_marks",
         "corrections",
     }
 )

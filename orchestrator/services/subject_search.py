@@ -51,8 +51,8 @@ async def search(session: AsyncSession, number: str, named: IsForgotten, until: 
             callback_id = _callback_of(row.data)
             found.loose.setdefault(callback_id, []).append(row.id)
     await _callbacks(session, number, found)
-    mended: Select[Any] = select(CallRow.call_id, CallRow.pop_id)
-    mended = mended.join(CorrectionRow, CorrectionRow.call_id == CallRow.call_id)
+    chosen: Any = select(CallRow.call_id, CallRow.pop_id)
+    mended: Select[Any] = chosen.join(CorrectionRow, CorrectionRow.call_id == CallRow.call_id)
     corrected = scope.limited(mended.where(CorrectionRow.number == number))
     for call_id, pop_id in await session.execute(corrected):
         found.calls[call_id] = pop_id

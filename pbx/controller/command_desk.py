@@ -59,6 +59,8 @@ class CommandDesk:
                 return await self.parking.park(request.idempotency_key, park)
             case wire.EraseRecording() as erasing:
                 return await recording_commands.erase(self.vault, self.journal, self.clock, erasing)
+            case wire.ProtectRecording() as protect:
+                return await recording_commands.protect(self.vault, protect)
             case wire.ForgetNumber() as forget:
                 return await forgetting.forget(self.journal, self.router, self.callbacks, self.clock, forget)
             case talk:

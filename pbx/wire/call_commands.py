@@ -21,6 +21,14 @@ class ReadRecording(Wire, frozen=True, tag="read_recording"):
     offset: int
     length: int
     """At most 512 KiB are sent."""
+    minors: bool = False
+    """Who asks may open recordings of minors."""
+
+
+class ProtectRecording(Wire, frozen=True, tag="protect_recording"):
+    """It is of a minor: held under a key of its own kind from now on."""
+
+    recording_id: str
 
 
 class EraseRecording(Wire, frozen=True, tag="erase_recording"):
@@ -164,7 +172,7 @@ class CancelCallback(Wire, frozen=True, tag="cancel_callback"):
     by: str
 
 
-RecordingCommand = StopCallRecording | ReadRecording | EraseRecording | ForgetNumber
+RecordingCommand = StopCallRecording | ReadRecording | EraseRecording | ForgetNumber | ProtectRecording
 CallbackCommand = ScheduleCallback | CancelCallback
 TalkCommand = (
     SuperviseCall

@@ -26,6 +26,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from orchestrator.adapters.db.base import SERIAL
 from orchestrator.adapters.db.base import Base as Base
+from orchestrator.adapters.db.minor_models import MinorMarkRow as MinorMarkRow
+from orchestrator.adapters.db.minor_models import ProtectedRecordingRow as ProtectedRecordingRow
 from orchestrator.adapters.db.report_models import AgentNowRow as AgentNowRow
 from orchestrator.adapters.db.report_models import AgentStateRow as AgentStateRow
 from orchestrator.adapters.db.retention_models import ClearedCallRow as ClearedCallRow

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.adapters.db.models import DeliveryRow, ErasureRow, EventRow
+from orchestrator.adapters.db.models import DeliveryRow, ErasureRow, EventRow, MinorMarkRow
 from orchestrator.bootstrap import Centre
 from orchestrator.services import callbacks, records
 from orchestrator.services.report_sums import Deltas
@@ -177,8 +177,21 @@ async def _place(api: Api, centre: Centre, unit: str | None, region: str, number
     await take_in(centre, POPS[region], CallId(call), events, journal=derive(START, "journal", name, region))
     hold = {"recording_id": recording, "reason": "a claim", "authority": "a court"}
     ids["hold_id"] = (await api.made("/holds", hold))["hold_id"]
+    ids["mark_id"] = await _mark(centre, call, POPS[region])
     ids["erasure_id"] = await _erasure(centre, derive(START, "erasure", name, region))
     return Place(unit, region, ids)
+
+
+async def _mark(centre: Centre, call: str, pop_id: str) -> str:
+    """Of a recording that is gone."""
+    assert centre.database is not None
+    row = MinorMarkRow(
+        mark_id=derive(START, "mark", call), kind="recording", call_id=call, recording_id=derive(START, "gone", call),
+        pop_id=pop_id, why="said so", created_at=START, created_by="another",
+    )  # fmt: skip
+    async with centre.database.write() as session:
+        session.add(row)
+    return row.mark_id
 
 
 async def _erasure(centre: Centre, erasure_id: str) -> str:

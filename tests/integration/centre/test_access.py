@@ -226,6 +226,7 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "webhook_id": "/webhooks",
     "delivery_id": "/webhook-deliveries",
     "hold_id": "/holds",
+    "mark_id": "/minor-marks",
     "erasure_id": "/erasures",
     "region_id": "/regions",
     "skill_id": "/skills",

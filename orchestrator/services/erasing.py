@@ -52,6 +52,8 @@ class Erasure:
     number: str | None
     digests: list[str]
     forgotten: Forgotten
+    pseudonyms: list[str]
+    """What POPs of strict regions call the number."""
     before: float
     caller: Caller
     """With the grants of who asked."""
@@ -111,10 +113,13 @@ class Eraser:
             else:
                 kept = select(ErasedNumberRow.digest).where(ErasedNumberRow.erasure_id == erasure_id)
                 digests = list(await session.scalars(kept))
+            of = ErasureStepRow.erasure_id == erasure_id, ErasureStepRow.kind == "pop"
+            details = await session.scalars(select(ErasureStepRow.detail).where(*of))
+            pseudonyms = sorted({name for detail in details for name in detail.get("pseudonyms", [])})
         grants = tuple(Grant.from_json(value) for value in row.grants)
         caller = Caller(row.caller_id, row.requested_by, grants)
-        forgotten = Forgotten(self._keys.numbers, digests)
-        return Erasure(erasure_id, number, digests, forgotten, row.requested_at, caller, row.digest)
+        forgotten = Forgotten(self._keys.numbers, digests, pseudonyms)
+        return Erasure(erasure_id, number, digests, forgotten, pseudonyms, row.requested_at, caller, row.digest)
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
@@ -135,7 +140,9 @@ class Eraser:
             return
         async with self._database.read() as session:
             with calling(erasure.caller):
-                found = await subject_search.search(session, erasure.number, erasure.forgotten, erasure.before)
+                found = await subject_search.search(
+                    session, erasure.number, erasure.forgotten, erasure.before, erasure.pseudonyms
+                )
                 pops = list(await session.scalars(scope.limited(select(PopRow)).order_by(PopRow.pop_id)))
         named, late = list(found.calls.items()), erasure.limited
         async with self._database.write() as session:
@@ -207,7 +214,20 @@ class Eraser:
                 "changed": before.get("changed", 0) + said.events,
                 "callbacks_cancelled": before.get("callbacks_cancelled", 0) + len(said.cancelled),
             }
-            _mark(mine, "pending" if said.live or said.busy else "done", "live" if said.live or said.busy else None)
+            mine.detail = {**mine.detail, "pseudonyms": said.pseudonyms}
+            if erasure.caller.whole:
+                await self._late(session, erasure, said.pseudonyms)
+            # What the centre knows under a pseudonym is looked for in the next pass.
+            new_names = not set(said.pseudonyms) <= set(erasure.pseudonyms)
+            why = "live" if said.live or said.busy else "pseudonyms" if new_names else None
+            _mark(mine, "done" if why is None else "pending", why)
+
+    async def _late(self, session: AsyncSession, erasure: Erasure, pseudonyms: list[str]) -> None:
+        """What still comes in under a pseudonym is erased on its way, too."""
+        for name in pseudonyms:
+            key = erasure.erasure_id, self._keys.subject(name)
+            if await session.get(ErasedNumberRow, key) is None:
+                session.add(ErasedNumberRow(erasure_id=key[0], digest=key[1], before=erasure.before))
 
     async def _recordings(self, erasure: Erasure) -> None:
         rows, _ = await self.pending(erasure, "recording")

@@ -133,7 +133,8 @@ async def _deliveries(session: AsyncSession, erasure: Erasure, row: ErasureStepR
     found.callbacks = {one.thing: "" for one in steps if one.kind == "callback"}
     active = await holds.active(session, time.time())
     with calling(erasure.caller):
-        rows = await subject_search.deliveries(session, erasure.number, erasure.forgotten, found)
+        of = (erasure.number, erasure.forgotten, found, erasure.pseudonyms)
+        rows = await subject_search.deliveries(session, *of)
     free = [one for one in rows if active.of_call(one.subject) is None]
     sent: dict[str, int] = dict(row.detail.get("sent", {}))
     for one in free:

@@ -6,7 +6,7 @@ happens as seldom as somebody exercises a right.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,10 +38,17 @@ class Found:
     """Events of a call that name the number."""
 
 
-async def search(session: AsyncSession, number: str, named: IsForgotten, until: float | None = None) -> Found:
-    """``named``: whether a text that may be a number is a form of this one. ``until``: facts up to this time."""
+async def search(
+    session: AsyncSession,
+    number: str,
+    named: IsForgotten,
+    until: float | None = None,
+    pseudonyms: Sequence[str] = (),
+) -> Found:
+    """``named``: whether a text that may be a number is a form of this one. ``until``: facts up to this time.
+    ``pseudonyms``: what POPs of strict regions call it."""
     found = Found()
-    async for row in _events(session, number, until):
+    async for row in _events(session, number, until, pseudonyms):
         if not holds(row.data, named):
             continue
         if row.call_id is not None:
@@ -50,29 +57,31 @@ async def search(session: AsyncSession, number: str, named: IsForgotten, until: 
         else:
             callback_id = _callback_of(row.data)
             found.loose.setdefault(callback_id, []).append(row.id)
-    await _callbacks(session, number, found)
+    await _callbacks(session, (number, *pseudonyms), found)
     chosen: Any = select(CallRow.call_id, CallRow.pop_id)
     mended: Select[Any] = chosen.join(CorrectionRow, CorrectionRow.call_id == CallRow.call_id)
     corrected = scope.limited(mended.where(CorrectionRow.number == number))
     for call_id, pop_id in await session.execute(corrected):
         found.calls[call_id] = pop_id
-    found.party = await party(session, found.calls, number)
+    found.party = await party(session, found.calls, (number, *pseudonyms))
     return found
 
 
-async def party(session: AsyncSession, calls: Collection[str], number: str) -> set[str]:
+async def party(session: AsyncSession, calls: Collection[str], names: Collection[str]) -> set[str]:
     """Those of the calls whose record is with the number."""
     ordered, with_person = sorted(calls), set[str]()
     for start in range(0, len(ordered), CHUNK):
         rows = select(CallRow.call_id, CallRow.cdr).where(CallRow.call_id.in_(ordered[start : start + CHUNK]))
-        with_person |= {call_id for call_id, cdr in await session.execute(rows) if cdr.get("cli") == number}
+        with_person |= {call_id for call_id, cdr in await session.execute(rows) if cdr.get("cli") in names}
     return with_person
 
 
-async def _events(session: AsyncSession, number: str, until: float | None) -> AsyncIterator[Any]:
+async def _events(
+    session: AsyncSession, number: str, until: float | None, pseudonyms: Sequence[str]
+) -> AsyncIterator[Any]:
     first, last = (await session.execute(select(func.min(EventRow.id), func.max(EventRow.id)))).one()
     columns = select(EventRow.id, EventRow.pop_id, EventRow.call_id, EventRow.data)
-    wanted = columns.where(EventRow.data.contains(core(number), autoescape=True))
+    wanted = columns.where(_in(EventRow.data, number, pseudonyms))
     if (seen := _seen()) is not None:
         wanted = wanted.where(seen)
     if until is not None:
@@ -97,18 +106,24 @@ def _callback_of(data: str) -> str:
     return str(value.get("callback_id", "")) if isinstance(value, dict) else ""
 
 
-async def _callbacks(session: AsyncSession, number: str, found: Found) -> None:
+def _in(column: Any, number: str, pseudonyms: Sequence[str]) -> Any:
+    return or_(*(column.contains(text, autoescape=True) for text in (core(number), *pseudonyms)))
+
+
+async def _callbacks(session: AsyncSession, names: Sequence[str], found: Found) -> None:
     rows = scope.limited(select(CallbackRow)).where(
-        or_(CallbackRow.number == number, CallbackRow.callback_id.in_(sorted(filter(None, found.loose))))
+        or_(CallbackRow.number.in_(names), CallbackRow.callback_id.in_(sorted(filter(None, found.loose))))
     )
     found.callbacks = {row.callback_id: row.pop_id for row in await session.scalars(rows)}
     if not current().whole:
         found.loose = {key: events for key, events in found.loose.items() if key in found.callbacks}
 
 
-async def deliveries(session: AsyncSession, number: str, named: IsForgotten, found: Found) -> list[DeliveryRow]:
+async def deliveries(
+    session: AsyncSession, number: str, named: IsForgotten, found: Found, pseudonyms: Sequence[str] = ()
+) -> list[DeliveryRow]:
     """Messages for webhooks that name the number; with a limited scope those about calls and callbacks in it."""
-    rows = select(DeliveryRow).where(DeliveryRow.body.contains(core(number), autoescape=True)).order_by(DeliveryRow.id)
+    rows = select(DeliveryRow).where(_in(DeliveryRow.body, number, pseudonyms)).order_by(DeliveryRow.id)
     subjects = found.calls.keys() | found.callbacks.keys()
     return [
         row

@@ -15,6 +15,7 @@ from pbx.domain import events as ev
 from pbx.domain.asked import Asked
 from pbx.domain.call import Call
 from pbx.domain.ids import CallId, derive
+from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock, MediaEngine
 from pbx.ports.vault import Vault
@@ -35,6 +36,7 @@ class CommandDesk:
     vault: Vault
     journal: Journal
     clock: Clock
+    pseudonyms: Pseudonyms | None = None
 
     async def carry_out(self, request: wire.CommandRequest) -> wire.CommandReply:
         match request.command:
@@ -62,7 +64,9 @@ class CommandDesk:
             case wire.ProtectRecording() as protect:
                 return await recording_commands.protect(self.vault, protect)
             case wire.ForgetNumber() as forget:
-                return await forgetting.forget(self.journal, self.router, self.callbacks, self.clock, forget)
+                return await forgetting.forget(
+                    self.journal, self.router, self.callbacks, self.clock, forget, self.pseudonyms
+                )
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 

@@ -9,6 +9,7 @@ from pbx.controller.router import Router
 from pbx.domain.errors import JournalError
 from pbx.domain.forgetting import Forgotten
 from pbx.domain.ids import CallbackId
+from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
 from pbx.wire import messages as wire
@@ -17,12 +18,17 @@ log = logging.getLogger(__name__)
 
 
 async def forget(
-    journal: Journal, router: Router, callbacks: CallbackDesk, clock: Clock, asked: wire.ForgetNumber
+    journal: Journal,
+    router: Router,
+    callbacks: CallbackDesk,
+    clock: Clock,
+    asked: wire.ForgetNumber,
+    pseudonyms: Pseudonyms | None,
 ) -> wire.CommandReply:
     """Promises to the number are cancelled, then the journal and the memory of who served whom are cleared of it."""
     cancelled, busy = _cancel(callbacks, asked)
     try:
-        found = await journal.forget(asked)
+        found = await journal.forget(asked, None if pseudonyms is None else pseudonyms.of)
     except JournalError as error:
         log.error("ALARM a number could not be forgotten, the centre asks again: %s", error)
         return wire.CommandReply(error_id="not_forgotten", detail="the disk refused; it is forgotten in part")
@@ -32,7 +38,12 @@ async def forget(
         log.info("erasure %s: %d facts were cleared of a number", asked.erasure_id, found.events)
     return wire.CommandReply(
         forgotten=wire.NumberForgotten(
-            events=found.events, calls=list(found.calls), live=list(found.live), cancelled=cancelled, busy=busy
+            events=found.events,
+            calls=list(found.calls),
+            live=list(found.live),
+            cancelled=cancelled,
+            pseudonyms=list(found.called),
+            busy=busy,
         )
     )
 

@@ -20,8 +20,8 @@ HIDDEN = "?"
 DIGEST_HEX = 32
 """Hex digits of a keyed hash: 128 bits."""
 
-_NUMBER = re.compile(r"(?<![0-9A-Za-z._+-])\+?[0-9]{6,17}(?![0-9A-Za-z_-]|\.[0-9])")
-"""What may be a number within a text, whole: no part of an id, a time or an address."""
+NUMBER = re.compile(r"(?<![0-9A-Za-z._+-])(?:\+?[0-9]{6,17}|~[0-9a-f]{15})(?![0-9A-Za-z_-]|\.[0-9])")
+"""What may be a number within a text, whole: no part of an id, a time or an address; or the pseudonym of one."""
 _CALLER = ("LegOffered", "CallbackDialled")
 """Kinds whose ``cli`` is the person that the call is with."""
 _MOST_KNOWN = 100_000
@@ -37,8 +37,9 @@ def digest(key: bytes, number: str) -> str:
 class Forgotten:
     """Whether a number is one of those that are to be forgotten. Remembers what it has worked out."""
 
-    def __init__(self, key: bytes, digests: Collection[str]) -> None:
-        self._key, self._digests = key, frozenset(digests)
+    def __init__(self, key: bytes, digests: Collection[str], pseudonyms: Collection[str] = ()) -> None:
+        """``pseudonyms``: what POPs of strict regions call the number."""
+        self._key, self._digests, self._pseudonyms = key, frozenset(digests), frozenset(pseudonyms)
         self._known: dict[str, bool] = {}
 
     def __call__(self, number: str) -> bool:
@@ -46,7 +47,8 @@ class Forgotten:
         if known is None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            known = self._known[number] = digest(self._key, number) in self._digests
+            known = number in self._pseudonyms or digest(self._key, number) in self._digests
+            self._known[number] = known
         return known
 
 
@@ -58,12 +60,12 @@ def caller_of(kind: str, fact: dict[str, Any]) -> str | None:
 
 def holds(text: str, forgotten: IsForgotten) -> bool:
     """Whether the text names a number that is to be forgotten."""
-    return any(forgotten(found[0]) for found in _NUMBER.finditer(text))
+    return any(forgotten(found[0]) for found in NUMBER.finditer(text))
 
 
 def without(text: str, forgotten: IsForgotten) -> str:
     """``text``, each such number replaced."""
-    return _NUMBER.sub(lambda found: ERASED if forgotten(found[0]) else found[0], text)
+    return NUMBER.sub(lambda found: ERASED if forgotten(found[0]) else found[0], text)
 
 
 def replaced(value: Any, forgotten: IsForgotten) -> Any:

@@ -43,6 +43,8 @@ class Forgot:
     """With the person."""
     live: Sequence[CallId]
     numbers: frozenset[str]
+    called: Sequence[str]
+    """What they are called outside, of this and former times it was asked."""
 
 
 class Journal(Protocol):
@@ -83,10 +85,10 @@ class Journal(Protocol):
     def erased_recordings(self) -> list[RecordingId]:
         """All that were erased here, as far as the journal goes back."""
 
-    async def forget(self, asked: ForgetNumber) -> Forgot:
+    async def forget(self, asked: ForgetNumber, called: Callable[[str], str] | None = None) -> Forgot:
         """Take a number out of all events, but for those of live calls, and of what was made of them here. Overwritten
-        on the disk, not only changed; other events are written meanwhile. Raises JournalError when the disk refuses:
-        then it is done in part, and may be asked again."""
+        on the disk, not only changed; other events are written meanwhile. ``called``: what a number is called outside.
+        Raises JournalError when the disk refuses: then it is done in part, and may be asked again."""
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""

@@ -69,6 +69,8 @@ class NumberForgotten(Wire, frozen=True):
     """Calls that are not over, of which nothing was changed: ask again."""
     cancelled: list[str] = msgspec.field(default_factory=list)
     """Callbacks that were cancelled."""
+    pseudonyms: list[str] = msgspec.field(default_factory=list)
+    """What this POP calls the number towards the centre, where it may not tell it."""
     busy: list[str] = msgspec.field(default_factory=list)
     """Callbacks whose number is being called: ask again."""
 

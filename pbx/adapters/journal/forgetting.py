@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,23 @@ CREATE TABLE IF NOT EXISTS forgotten (
   call_id TEXT NOT NULL,
   PRIMARY KEY (erasure_id, call_id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS forgotten_names (
+  erasure_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  PRIMARY KEY (erasure_id, name)
+) STRICT, WITHOUT ROWID;
 """
 _DIGITS = re.compile(rb"[0-9]{6,}")
 _CALLERS = "kind IN ('LegOffered', 'CallbackDialled')"
 
 
-def run(path: Path, asked: ForgetNumber) -> Forgot:
+def run(path: Path, asked: ForgetNumber, called: Callable[[str], str] | None = None) -> Forgot:
     """Blocking. Raises JournalError."""
     try:
         db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
             db.execute("PRAGMA secure_delete=ON")
-            return _Search(db, asked).run()
+            return _Search(db, asked, called).run()
         finally:
             db.close()
     except sqlite3.Error as error:
@@ -48,8 +53,8 @@ def run(path: Path, asked: ForgetNumber) -> Forgot:
 
 
 class _Search:
-    def __init__(self, db: sqlite3.Connection, asked: ForgetNumber) -> None:
-        self._db, self._asked = db, asked
+    def __init__(self, db: sqlite3.Connection, asked: ForgetNumber, called: Callable[[str], str] | None) -> None:
+        self._db, self._asked, self._called = db, asked, called
         self._numbers: set[str] = set()
         self._is_one = Forgotten(bytes.fromhex(asked.key), asked.digests)
         self._only = None if asked.call_ids is None else frozenset(asked.call_ids)
@@ -62,11 +67,20 @@ class _Search:
         events = 0
         for rows in self._pages(""):
             changed = [(new, seq) for seq, *row in rows if (new := self._changed(personal, *row)) is not None]
+            self._note_names()
             self._write("UPDATE events SET data = ? WHERE seq = ?", changed)
             events += len(changed)
         # What was overwritten must not lie on in the log of the writes before.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Forgot(events, sorted(personal), list(self._waiting), frozenset(self._numbers))
+        names = self._db.execute("SELECT name FROM forgotten_names WHERE erasure_id = ?", (self._asked.erasure_id,))
+        called = sorted(name for (name,) in names)
+        return Forgot(events, sorted(personal), list(self._waiting), frozenset(self._numbers), called)
+
+    def _note_names(self) -> None:
+        """Before the numbers go: nobody could work them out afterwards."""
+        if self._called is not None:
+            names = [(self._asked.erasure_id, self._called(number)) for number in sorted(self._numbers)]
+            self._write("INSERT OR IGNORE INTO forgotten_names VALUES (?, ?)", names)
 
     def _forgotten(self, number: str) -> bool:
         if found := self._is_one(number):

@@ -285,10 +285,10 @@ class SqliteJournal:
         rows = self._db.execute("SELECT data FROM events WHERE kind = 'RecordingErased' ORDER BY seq")
         return [_ERASED.decode(data).recording_id for (data,) in rows]
 
-    async def forget(self, asked: ForgetNumber) -> Forgot:
+    async def forget(self, asked: ForgetNumber, called: Callable[[str], str] | None = None) -> Forgot:
         if self._pending:
             self._flush()
-        found = await asyncio.to_thread(forgetting.run, self._path, asked)
+        found = await asyncio.to_thread(forgetting.run, self._path, asked, called)
         self._newest.clear()  # what is not sent yet is read anew, as it is now
         return found
 

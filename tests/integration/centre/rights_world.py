@@ -21,6 +21,7 @@ from pbx.domain import events as ev
 from pbx.domain.e164 import E164, cli_of
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, QueueId, RecordingId, derive
+from pbx.domain.pseudonyms import Pseudonyms
 from pbx.recording.wav import wav_header
 from tests.integration.centre.support import QUEUE, Api, did, until
 from tests.support.world import SHORT_FLOW, World
@@ -44,13 +45,15 @@ class Site:
             RecordingId(derive(self.at, "recording", n)) for n in ("own", "others", "voicemail")
         )
         self.link: NatsLink | None = None
+        self.pseudonyms: Pseudonyms | None = None
 
     @property
     def at(self) -> float:
         return 1_790_000_000.0
 
     async def connect(self) -> None:
-        self.link = NatsLink(f"nats://127.0.0.1:{self._port}", POP, self._key, self.world.journal)
+        url = f"nats://127.0.0.1:{self._port}"
+        self.link = NatsLink(url, POP, self._key, self.world.journal, pseudonyms=self.pseudonyms)
         self.world.journal.on_written(self.link.events_waiting)
         await self.link.start(self.world.pop)
         await until(lambda: QueueId("sales") in self.world.config.queues)

@@ -16,7 +16,7 @@ class ErasureStep(Answer):
     id: str
     pop_id: str | None
     state: str
-    """``pending``, ``done``, ``held``."""
+    """``pending``, ``done``, ``held``; ``lost``: its POP was removed, and nobody can be asked."""
     why: str | None
     """What a pending one waits for: ``pop_unreachable`` (done when it is back), ``live``, ``open``...; of a held one
     the legal hold."""

@@ -40,6 +40,8 @@ AGAIN_S = 5.0
 """How soon what is pending is tried again."""
 FORGET_S = 60.0
 """How long a POP may take to go through its journal before it is asked again."""
+LOST = "lost"
+"""Its POP was removed from the configuration: nobody can be asked, and the certificate says so."""
 AWAY = (PopUnreachable, PopTimeout, PopRefused)
 
 
@@ -79,7 +81,12 @@ class Eraser:
             self._wanted.clear()
             async with self._database.read() as session:
                 running = list(await session.scalars(select(ErasureRow.erasure_id).where(ErasureRow.state == RUNNING)))
-            left = [erasure_id for erasure_id in running if not await self.advance(erasure_id)]
+            # One that fails keeps no other from its end.
+            over = await asyncio.gather(*map(self.advance, running), return_exceptions=True)
+            for error in over:
+                if isinstance(error, BaseException):
+                    raise error
+            left = [one for one in over if not one]
             try:
                 await asyncio.wait_for(self._wanted.wait(), AGAIN_S if left else None)
             except TimeoutError:
@@ -183,7 +190,15 @@ class Eraser:
             async with self._database.read() as session:
                 steps = await self._steps(session, erasure)
             calls = sorted(thing for kind, thing in steps if kind == "call")
-        await asyncio.gather(*(self._forget_at(erasure, row, active, calls) for row in rows))
+        there = await self._pops()
+        for row in rows:
+            if row.thing not in there:
+                await self._wait(erasure, row, "pop_removed", state=LOST)
+        await asyncio.gather(*(self._forget_at(erasure, row, active, calls) for row in rows if row.thing in there))
+
+    async def _pops(self) -> frozenset[str]:
+        async with self._database.read() as session:
+            return frozenset(await session.scalars(select(PopRow.pop_id)))
 
     async def _forget_at(self, erasure: Erasure, row: ErasureStepRow, active: Holds, calls: list[str] | None) -> None:
         command = ForgetNumber(
@@ -231,7 +246,11 @@ class Eraser:
 
     async def _recordings(self, erasure: Erasure) -> None:
         rows, _ = await self.pending(erasure, "recording")
+        there = await self._pops() if rows else frozenset()
         for row in rows:
+            if row.pop_id not in there:
+                await self._wait(erasure, row, "pop_removed", state=LOST)
+                continue
             async with self._database.read() as session:  # asked anew for each: a hold may just have been placed
                 hold_id = (await holds.active(session, time.time())).of_recording(row.thing, row.call_id or "")
             if hold_id is not None:

@@ -19,6 +19,7 @@ from orchestrator.services.rights_keys import RightsKeys
 
 RECORDS = "records of calls without the number, for accounting and for the reports (GDPR Art. 17(3)(b))"
 EVIDENCE = "evidence of consents, by the call's id, without the number (GDPR Art. 7(1), 17(3)(e))"
+LOST = "not reached: the POP was removed from the configuration; destroy its disks and region keys by hand"
 AUDIT = "the audit log, which names no numbers but what callers wrote as purpose (GDPR Art. 5(2), 17(3)(b))"
 
 
@@ -113,6 +114,9 @@ def _replaced(steps: Iterable[ErasureStepRow]) -> Iterable[dict[str, Any]]:
 
 
 def _kept(steps: Iterable[ErasureStepRow], purposes: int) -> Iterable[dict[str, Any]]:
+    for step in steps:
+        if step.state == "lost":
+            yield {"what": step.kind, "id": step.thing, "where": f"POP {step.pop_id}", "why": LOST}
     counted = Counter(step.kind for step in steps if step.state == "done")
     if counted["call"]:
         yield {"what": "records of calls", "count": counted["call"], "why": RECORDS}

@@ -51,7 +51,7 @@ class ErasureStepRow(Base):
     pop_id: Mapped[str | None] = mapped_column(String(31))
     call_id: Mapped[str | None] = mapped_column(String(26), index=True)
     state: Mapped[str] = mapped_column(String(15))
-    """``pending``, ``done``, ``held``."""
+    """``pending``, ``done``, ``held``; ``lost``: its POP is no more."""
     why: Mapped[str | None] = mapped_column(String(63))
     """What a pending one waits for (``pop_unreachable``, ``live``); the hold of a held one."""
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -214,3 +214,25 @@ async def test_what_is_refused(api: Api, number: str, purpose: str, field: str) 
     refused = await api.post("/erasures", {"number": number}, headers={"X-Purpose": purpose})
     assert (refused.status, set(refused.fields)) == (422, {field})
     assert (await api.get("/erasures")).body["items"] == []
+
+
+async def test_a_pop_that_was_removed_is_named_as_not_reached(
+    api: Api, centre: tuple[Centre, str], settings: CentreSettings, tmp_path: Path
+) -> None:
+    async with site_of(api, tmp_path / "pop", settings.bus_port) as site:
+        await site.disconnect()
+        site.link = None
+        erasure_id = await erase(api)
+        await until(lambda: _waits_for_pop(api, erasure_id))
+        assert (await api.delete("/dids/%2B49305550100")).status == 204
+        assert (await api.delete(f"/pops/{POP}")).status == 204
+        await ended(api, erasure_id, "done")
+        body = (await api.get(f"/erasures/{erasure_id}/certificate")).body["certificate"]
+        lost = {(one["what"], one["id"]) for one in body["kept"] if "not reached" in one["why"]}
+        assert lost == {("pop", POP), ("recording", site.recording), ("recording", site.voicemail)}
+        assert body["destroyed"] == []
+
+
+async def _waits_for_pop(api: Api, erasure_id: str) -> bool:
+    found = (await api.get(f"/erasures/{erasure_id}")).body["waits_for"]
+    return {one["why"] for one in found} == {"pop_unreachable"}

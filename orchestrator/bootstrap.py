@@ -29,11 +29,16 @@ from orchestrator.config import CentreSettings
 from orchestrator.control_loop import ControlLoop
 from orchestrator.services import erasures, idempotency, prompts, secret_box, tokens, webhook_sender, webhooks
 from orchestrator.services.context import Services
+from orchestrator.services.erased_numbers import ErasedNumbers
+from orchestrator.services.erasing import Eraser
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.known_callers import KnownCallers
+from orchestrator.services.minors import MinorsKeeper
 from orchestrator.services.presence import PresenceBoard
+from orchestrator.services.retention import Retention
+from orchestrator.services.rights_keys import RightsKeys
 from orchestrator.services.sync import ConfigPublisher
 from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
@@ -147,15 +152,25 @@ class Centre:
         sender = WebhookSender(database, box, Targets(networks, webhook_sender.AT_ONCE, webhook_sender.DEADLINE_S))
         queue = WebhookQueue(database, payload, sender.wake)
         self._loop.keep("webhooks", sender.run)
-        ingest = Ingest(database, bus, feed.wake, queue, self._traces)
+        rights = RightsKeys(box)
+        eraser = Eraser(database, bus, rights)
+        erased = ErasedNumbers(database, rights)
+        minors = MinorsKeeper(database, bus, rights)
+        retention = Retention(database, bus, rights, erases=self.settings.retention == "erase")
+        ingest = Ingest(database, bus, feed.wake, queue, self._traces, erased, eraser.wake)
         self._loop.keep(INGEST, ingest.run)
+        self._loop.keep("erasures", eraser.run)
+        self._loop.keep("retention", retention.run)
+        self._loop.keep("recordings of minors", minors.run)
         self._loop.keep("presence", presence.run)
         self._loop.keep("old idempotency keys", lambda: idempotency.purge(database))
         delivered_s, dead_s = 86_400 * self.settings.webhook_delivered_days, 86_400 * self.settings.webhook_dead_days
         self._loop.keep("old deliveries to webhooks", lambda: webhooks.purge(database, delivered_s, dead_s))
         gate, http = Gate(), HttpCounts()
         watch = CentreWatch(
-            Watched(database, bus, ingest, presence, self._loop, gate, http, self._lag, self._log_counts)
+            Watched(
+                database, bus, ingest, presence, self._loop, gate, http, self._lag, self._log_counts, [retention.page]
+            )
         )
         services = Services(
             database=database,
@@ -165,6 +180,10 @@ class Centre:
             presence=presence,
             prompts=self._prompts,
             secrets=box,
+            rights=rights,
+            eraser=eraser,
+            retention=retention,
+            minors=minors,
             callers=KnownCallers(database),
             webhooks=sender,
             webhook_networks=networks,

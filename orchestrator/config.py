@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, IPvAnyAddress, IPvAnyNetwork, SecretStr, ValidationError, model_validator
@@ -45,6 +45,8 @@ class CentreSettings(WatchSettings, BaseSettings):
     """How long what was delivered to webhooks is kept; it may be sent again meanwhile."""
     webhook_dead_days: float = Field(default=30.0, ge=1, le=365)
     """The same of dead letters."""
+    retention: Literal["report", "erase"] = "report"
+    """What the daily run of retention does with what is past its time: only tell, or erase it."""
     log_level: str = "INFO"
     session_s: float = Field(default=3600.0, ge=60, le=86_400)
     """How long a user's session lasts."""

@@ -44,6 +44,7 @@ from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import PopId
 from pbx.domain.opening_hours import Interval
+from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.link import Link
 from pbx.ports.media_engine import MediaEngine
 from pbx.recording import region_keys
@@ -128,6 +129,11 @@ def dialling_of(country: pack.CountryPack, prefixes: Sequence[str] = (), trunk: 
         return OutsideNumber(E164(found.number), found.kind)
 
     return Dialling(number_of, trunk)
+
+
+def hides_numbers(setting: str, country: pack.CountryPack) -> bool:
+    """Whether the centre is told keyed hashes: of a country whose law wants its data to stay, unless said otherwise."""
+    return setting == "on" or (setting == "auto" and country.data_protection.residency.value == "strict_localisation")
 
 
 def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingProxyType({})) -> MediaEngine:
@@ -268,6 +274,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
     recorder = Recorder(engine, vault, settings.recording_dir, time.time, round(settings.recording_reserve_mb * 1e6))
     languages = (*country.languages, "en")
     parking = ParkingLot(settings.park_first_slot, settings.park_slots, settings.park_timeout_s)
+    pseudonyms = Pseudonyms(journal.secret()) if hides_numbers(settings.pseudonyms, country) else None
     pop = Pop(
         PopId(settings.id),
         engine,
@@ -284,10 +291,11 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         shelf=shelf,
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
         witnesses=_witnesses(traces),
+        pseudonyms=pseudonyms,
     )
     link: Link | None = None
     if settings.bus_url:
-        link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal)
+        link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal, pseudonyms=pseudonyms)
     lag, watch = LoopLag(), None
     if settings.metrics_port is not None:
         shown = PopWatch(pop, recorder, link, lag, log_counts)

@@ -78,6 +78,9 @@ class PopSettings(WatchSettings, VaultSettings):
     """``nats://host:4222`` or ``tls://...``; empty: this POP has no centre."""
     key: SecretStr = SecretStr("")
     """The POP's key, printed once by the centre when the POP was created."""
+    pseudonyms: Literal["auto", "on", "off"] = "auto"
+    """Whether the centre is told keyed hashes instead of numbers; ``auto``: where the country's law wants its data to
+    stay (``strict_localisation``). ``off`` is for a centre in the same country."""
     lookup_origins: list[str] = []
     """Where flows may look things up although it is a private address or not TLS: ``http://crm.internal:8080`` (JSON
     list). Without this only https to public addresses."""

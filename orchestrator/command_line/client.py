@@ -123,14 +123,22 @@ class Client:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, *, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A long answer, to be read as it comes."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.connection.timeout_s, sock_read=IDLE_S)
         try:
-            async with self._open.get(
+            async with self._open.request(
+                method,
                 self._url(path),
                 params=query,
+                json=body,
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,

@@ -32,14 +32,14 @@ def of(name: str, path: str, *, purpose: bool = True) -> Special:
                     sys.stdout.buffer.write(chunk)
                 return OK
             out = Path(options.out or f"{key}.wav")
-            await _into(out, response)
+            await write_stream(out, response)
         context.out.say(str(out))
         return OK
 
     return Special("download", "the sound itself", path, run, options)
 
 
-async def _into(out: Path, response: aiohttp.ClientResponse) -> None:
+async def write_stream(out: Path, response: aiohttp.ClientResponse) -> None:
     """A file that is there already is refused, not overwritten."""
     part = out.with_name(out.name + ".part")
     try:

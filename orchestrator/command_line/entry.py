@@ -13,6 +13,8 @@ ABOUT = {
     "import": "DIDs and agents from a file",
     "login": "keep a centre's address and a token",
     "logout": "forget them",
+    "hold": "the same as holds",
+    "rights": "a person's data: export, erase, rectify; verify certificates",
     "report": "figures, heat map, the report of a month",
     "token": "the same as tokens",
     "undrain": "a POP takes calls again",
@@ -28,7 +30,7 @@ def about() -> dict[str, str]:
 
 
 def __getattr__(name: str) -> Main:
-    from orchestrator.command_line import any_request, commands, drain, imports, login, report
+    from orchestrator.command_line import any_request, commands, drain, imports, login, report, rights
     from orchestrator.command_line.nouns import NOUNS
 
     others: dict[str, Any] = {
@@ -40,6 +42,7 @@ def __getattr__(name: str) -> Main:
         "logout": login.logout,
         "whoami": login.whoami,
         "report": report.main,
+        "rights": rights.main,
     }
     if name in others:
         main: Main = others[name]

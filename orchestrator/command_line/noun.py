@@ -12,7 +12,7 @@ from orchestrator.command_line.client import Client
 from orchestrator.command_line.output import Column, Output
 
 _PARAMETER = re.compile(r"{(\w+)}")
-FLAGS = frozenset({"live", "discarded", "active"})
+FLAGS = frozenset({"live", "discarded", "active", "lifted"})
 """Filters that are yes or no."""
 
 

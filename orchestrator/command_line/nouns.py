@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.command_line import downloads, flows, follow
+from orchestrator.command_line import downloads, flows, follow, retention
 from orchestrator.command_line.call_actions import AGENT, CALLS
 from orchestrator.command_line.columns import CALL, at, count, engine, grants, health, number, of
 from orchestrator.command_line.noun import Action, Argument, Noun
@@ -241,6 +241,72 @@ _ALL = (
                 done="it is sent again",
             ),
         ),
+    ),
+    Noun(
+        "holds",
+        "legal holds: what is not erased",
+        "/holds",
+        "/holds/{hold_id}",
+        (
+            Column("hold", "hold_id"),
+            *of("kind", "call_id", "recording_id", "authority", "reason"),
+            at("until"),
+            at("created_at"),
+            at("lifted_at"),
+        ),
+        (*PERIOD, "kind", "call_id", "lifted"),
+        can="show create",
+        actions=(
+            Action(
+                "lift",
+                "end it; what it kept may be erased again",
+                "POST",
+                "/holds/{hold_id}/lift",
+                (Argument("why", needed=True),),
+            ),
+        ),
+    ),
+    Noun(
+        "minors",
+        "what is of a minor",
+        "/minor-marks",
+        "/minor-marks/{mark_id}",
+        (Column("mark", "mark_id"), *of("kind", "call_id", "recording_id", "why", "created_by"), at("created_at")),
+        (*PERIOD, "kind", "call_id"),
+        can="show create",
+    ),
+    Noun(
+        "retention",
+        "for how long what is kept: policies, plan, runs",
+        "/retention-policies",
+        "/retention-policies/{policy_id}",
+        (
+            Column("policy", "policy_id"),
+            *of("kind", "country", "queue_id"),
+            number("keep_days"),
+            *of("enabled", "why"),
+        ),
+        ("kind", "country", "queue_id"),
+        actions=(
+            Action("run", "erase what is due, now", "POST", "/retention-runs"),
+            Action(
+                "runs",
+                "the reports of the runs, newest first",
+                "GET",
+                "/retention-runs",
+                (Argument("since"), Argument("until"), Argument("erased", "true or false")),
+                columns=(
+                    Column("run", "run_id"),
+                    at("began_at"),
+                    *of("erased"),
+                    count("alarms"),
+                    Column("gone", lambda one: sum(group["gone"] for group in one["groups"])),
+                    Column("held", lambda one: sum(group["held"] for group in one["groups"])),
+                    Column("failed", lambda one: sum(group["failed"] for group in one["groups"])),
+                ),
+            ),
+        ),
+        specials=(retention.PLAN,),
     ),
     Noun(
         "tokens",

@@ -26,6 +26,7 @@ from typing import Any
 import phonenumbers
 
 from pbx.domain.cdr import Cdr, TalkRecord
+from pbx.domain.forgetting import ERASED
 from pbx.domain.service_level import BUSY, CSAT_DIGITS, CSAT_QUESTION, REPEAT_S, SATISFIED, Contact, End, Tally
 
 QUARTER_S = 900
@@ -89,7 +90,7 @@ def facts_of(pop_id: str, cdr: Cdr, wraps: Wraps) -> list[Fact]:
     contact, at = contact_of(cdr), cdr.entered_at if cdr.entered_at is not None else cdr.offered_at
     if at is None or (contact is None and not cdr.talks):
         return []
-    number = cdr.cli if cdr.cli not in (None, "withheld", "unknown") else None
+    number = cdr.cli if cdr.cli not in (None, "withheld", "unknown", ERASED) else None
     base: Fact = {
         "call_id": cdr.call_id,
         "pop_id": pop_id,

@@ -14,6 +14,7 @@ from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.known_callers import KnownCallers
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.recent import Recent
+from orchestrator.services.rights_keys import RightsKeys
 from orchestrator.services.secret_box import SecretBox
 from orchestrator.services.throttle import Gate
 from orchestrator.services.unit_of_work import UnitsOfWork
@@ -21,6 +22,9 @@ from orchestrator.services.webhook_sender import WebhookSender
 
 if TYPE_CHECKING:
     from orchestrator.adapters.oidc import Provider  # imported where there is one
+    from orchestrator.services.erasing import Eraser  # which needs projections, which need this
+    from orchestrator.services.minors import MinorsKeeper
+    from orchestrator.services.retention import Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,10 @@ class Services:
     presence: PresenceBoard
     prompts: PromptCatalogue
     secrets: SecretBox
+    rights: RightsKeys
+    eraser: Eraser
+    retention: Retention
+    minors: MinorsKeeper
     callers: KnownCallers
     webhooks: WebhookSender
     webhook_networks: tuple[Network, ...]

@@ -18,6 +18,7 @@ from orchestrator.adapters.bus.client import Bus, BusDown, Delivered
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import EventRow, RejectedBatchRow
 from orchestrator.services import agent_times, callbacks, ingest_spans, records
+from orchestrator.services.erased_numbers import ErasedNumbers
 from orchestrator.services.report_sums import Deltas
 from orchestrator.services.webhook_queue import WebhookQueue
 from pbx.wire import subjects
@@ -57,7 +58,11 @@ class Ingest:
         stored: Callable[[], None],
         webhooks: WebhookQueue | None = None,
         traces: Traces | None = None,
+        erased: ErasedNumbers | None = None,
+        eraser_wanted: Callable[[], None] = lambda: None,
     ) -> None:
+        """``eraser_wanted`` is called after a commit that gave an erasure more to do."""
+        self._erased, self._eraser_wanted = erased, eraser_wanted
         self.meter = IngestMeter()
         self._traces = traces
         self._database = database
@@ -114,8 +119,10 @@ class Ingest:
                     )
                 )
         new: list[dict[str, Any]] = []
-        queued = False
+        queued = joined = False
         async with self._database.write(projections=True) as session:
+            if self._erased is not None:
+                joined = await self._erased.take(session, rows)
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
                 stored = set(map(tuple, await self._database.insert_new(session, EVENTS, chunk, IDENTITY)))
@@ -133,6 +140,8 @@ class Ingest:
                 queued = await self._webhooks.put(session, new)
         if new:
             self._stored()
+        if joined:
+            self._eraser_wanted()
         if queued and self._webhooks is not None:
             self._webhooks.wake()
         self._count(rows, new, len(rejected), time.time() - began)

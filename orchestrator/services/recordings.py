@@ -36,13 +36,17 @@ class Content:
     total_size: int
     offset: int
     first: bytes
+    minors: bool = False
 
 
-async def open_content(bus: Bus, row: RecordingRow, offset: int, length: int | None) -> Content:
+async def open_content(
+    bus: Bus, row: RecordingRow, offset: int, length: int | None, *, minors: bool = False
+) -> Content:
+    """``minors``: it is of one, and the caller may open it."""
     asked = CHUNK if length is None else min(CHUNK, length)
-    command = ReadRecording(recording_id=row.recording_id, offset=offset, length=asked)
+    command = ReadRecording(recording_id=row.recording_id, offset=offset, length=asked, minors=minors)
     reply = await commands.send(bus, row.pop_id, command)
-    return Content(reply.total_size, offset, reply.blob)
+    return Content(reply.total_size, offset, reply.blob, minors)
 
 
 async def rest(bus: Bus, row: RecordingRow, content: Content, end: int) -> AsyncIterator[bytes]:
@@ -54,7 +58,9 @@ async def rest(bus: Bus, row: RecordingRow, content: Content, end: int) -> Async
         at += len(chunk)
         if at >= end:
             return
-        command = ReadRecording(recording_id=row.recording_id, offset=at, length=min(CHUNK, end - at))
+        command = ReadRecording(
+            recording_id=row.recording_id, offset=at, length=min(CHUNK, end - at), minors=content.minors
+        )
         chunk = (await commands.send(bus, row.pop_id, command)).blob
         if not chunk:
             raise PopRefused("recording_cut", f"the recording ended at byte {at} of {end}")

@@ -12,7 +12,7 @@ from sqlalchemy import Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db import bulk
-from orchestrator.adapters.db.models import CallRow, EventRow, RecordingRow
+from orchestrator.adapters.db.models import CallRow, CorrectionRow, EventRow, RecordingRow
 from orchestrator.services import report_rows, units, voicemails
 from orchestrator.services.report_sums import Deltas
 from pbx.domain.cdr import Cdr
@@ -76,6 +76,12 @@ async def _read(session: AsyncSession, pop_of: dict[str, str]) -> dict[str, Cdr]
             records[call_id] = project_call(CallId(call_id), history)
         except msgspec.MsgspecError as error:
             log.error("call %s has an event that does not fit its kind (%s); it has no record", call_id, error)
+    for corrected in await session.execute(
+        select(CorrectionRow.call_id, CorrectionRow.number).where(
+            CorrectionRow.call_id.in_(list(records)), CorrectionRow.number.is_not(None)
+        )
+    ):
+        records[corrected.call_id].cli = corrected.number
     return records
 
 

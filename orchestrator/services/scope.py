@@ -21,10 +21,13 @@ from orchestrator.adapters.db.models import (
     CallRow,
     DeliveryRow,
     DidRow,
+    ErasureRow,
     EventRow,
     FlowDraftRow,
     FlowRow,
     FlowVersionRow,
+    HoldRow,
+    MinorMarkRow,
     PopRow,
     PromptVersionRow,
     QueueRow,
@@ -117,6 +120,9 @@ _WITHIN: dict[type[Any], Callable[[Grant], Condition]] = {
     ScheduleRow: _shared,
     PromptVersionRow: _shared,
     WebhookRow: _webhook,
+    HoldRow: _spoken(HoldRow),
+    MinorMarkRow: _spoken(MinorMarkRow),
+    ErasureRow: lambda _grant: ErasureRow.caller_id == current().caller_id,
     DeliveryRow: lambda grant: DeliveryRow.webhook_id.in_(select(WebhookRow.webhook_id).where(_webhook(grant))),
 }
 _OWN: dict[type[Any], Callable[[str], Condition]] = {

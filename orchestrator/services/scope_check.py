@@ -30,6 +30,11 @@ _FREE = frozenset(
         "idempotent_requests",
         "audit_log",
         "audit_head",
+        "erasures",
+        "erased_numbers",
+        "legal_holds",
+        "minor_marks",
+        "corrections",
     }
 )
 """Written on the way, or found by a look-up that asked for the scope."""

@@ -8,7 +8,9 @@ import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 
@@ -19,7 +21,11 @@ class BadKey(Exception):
 
 class SecretBox:
     def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
+        self._key, self._cipher = key, AESGCM(key)
+
+    def derived(self, use: str) -> bytes:
+        """A key of its own for one use, 32 bytes (HKDF-SHA256, RFC 5869): it tells nothing of this one or another."""
+        return HKDF(hashes.SHA256(), KEY_BYTES, None, f"callplane {use}".encode()).derive(self._key)
 
     def seal(self, secret: str, about: str) -> bytes:
         """``about`` says whose it is: moved to another row, it does not open."""

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestrator.adapters.db.models import VoicemailRow
+from orchestrator.adapters.db.models import RecordingRow, VoicemailRow
 from orchestrator.domain.problems import NotFound, PopRefused
-from orchestrator.services import commands, scope
+from orchestrator.services import commands, holds, scope
 from orchestrator.services.context import Services
 from pbx.domain.cdr import Cdr
 from pbx.wire.messages import EraseRecording
@@ -34,9 +34,12 @@ async def hear(services: Services, voicemail_id: str) -> None:
 
 
 async def delete(services: Services, voicemail_id: str) -> None:
-    """Its POP destroys the recording first; one that is there no longer is no obstacle."""
+    """Its POP destroys the recording first, if no legal hold keeps it; one that is there no longer is no obstacle."""
     async with services.database.read() as session:
         row = await get(session, voicemail_id)
+        recording = await session.get(RecordingRow, voicemail_id)
+        if recording is not None:
+            await holds.refuse_held(session, services.rights, recording)
     erase = EraseRecording(recording_id=row.voicemail_id, call_id=row.call_id)
     try:
         await commands.send(services.bus, row.pop_id, erase)

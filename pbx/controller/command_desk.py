@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pbx.controller import recording_commands, routing_commands, talk_commands
+from pbx.controller import forgetting, recording_commands, routing_commands, talk_commands
 from pbx.controller.call_actor import CallActor
 from pbx.controller.callbacks import CallbackDesk
 from pbx.controller.parking_lot import ParkingDesk
@@ -15,6 +15,7 @@ from pbx.domain import events as ev
 from pbx.domain.asked import Asked
 from pbx.domain.call import Call
 from pbx.domain.ids import CallId, derive
+from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock, MediaEngine
 from pbx.ports.vault import Vault
@@ -35,6 +36,7 @@ class CommandDesk:
     vault: Vault
     journal: Journal
     clock: Clock
+    pseudonyms: Pseudonyms | None = None
 
     async def carry_out(self, request: wire.CommandRequest) -> wire.CommandReply:
         match request.command:
@@ -59,6 +61,12 @@ class CommandDesk:
                 return await self.parking.park(request.idempotency_key, park)
             case wire.EraseRecording() as erasing:
                 return await recording_commands.erase(self.vault, self.journal, self.clock, erasing)
+            case wire.ProtectRecording() as protect:
+                return await recording_commands.protect(self.vault, protect)
+            case wire.ForgetNumber() as forget:
+                return await forgetting.forget(
+                    self.journal, self.router, self.callbacks, self.clock, forget, self.pseudonyms
+                )
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 

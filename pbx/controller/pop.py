@@ -26,6 +26,7 @@ from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, PhoneId, PopId, derive
+from pbx.domain.pseudonyms import Pseudonyms
 from pbx.domain.queue import Did, Queue
 from pbx.ports.hidden import HiddenValues, NothingHidden
 from pbx.ports.journal import Journal
@@ -62,6 +63,7 @@ class Pop:
         shelf: PromptShelf | None = None,
         hidden: HiddenValues | None = None,
         witnesses: Witnesses | None = None,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
         while they talk."""
@@ -102,7 +104,8 @@ class Pop:
             self._to_call,
             self._call_back,
         )
-        self.desk = CommandDesk(self.calls, self.router, self.callbacks, self.parking, engine, vault, journal, clock)
+        desk_of = (self.calls, self.router, self.callbacks, self.parking, engine, vault, journal, clock)
+        self.desk = CommandDesk(*desk_of, pseudonyms)
         self._services = Services(
             engine,
             journal,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pbx.controller import reconciler
 from pbx.controller.expected import Expected
@@ -59,6 +59,11 @@ class Router:
                     self._timers.set(timer, delay_s)
                 case cmd.CancelTimer(timer=timer):
                     self._timers.cancel(timer)
+
+    def forget(self, callers: Collection[str]) -> None:
+        """Nobody served these numbers last."""
+        queues = [queue.queue_id for queue in self.acd.queues()]
+        self._carry_out(self.acd.last_agents.forget(queues, callers, self._clock()))
 
     def _timer(self, name: str) -> None:
         now = self._clock()

@@ -40,5 +40,15 @@ class LastAgents:
             kept.append(Remembered(oldest, None, now))
         return kept
 
+    def forget(self, queues: Iterable[QueueId], callers: Iterable[str], now: float) -> list[Remembered]:
+        """What is to be kept no longer on the disk: nobody served these callers."""
+        wanted, gone = list(callers), []
+        for queue_id in queues:
+            for caller in wanted:
+                key = self._key(queue_id, caller)
+                if self._served.pop(key, None) is not None:
+                    gone.append(Remembered(key, None, now))
+        return gone
+
     def _key(self, queue_id: QueueId, caller: str) -> str:
         return hashlib.blake2b(f"{queue_id}\0{caller}".encode(), key=self._secret, digest_size=16).hexdigest()

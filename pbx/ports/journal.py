@@ -9,7 +9,7 @@ from typing import Protocol
 from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import CallId, RecordingId
-from pbx.wire.messages import ConfigEntry, EventEnvelope
+from pbx.wire.messages import ConfigEntry, EventEnvelope, ForgetNumber
 from pbx.wire.telemetry.counts import Histogram
 
 
@@ -32,6 +32,19 @@ class LiveCall:
     """Of its first event."""
     events: Sequence[Event | None]
     """All of them in the order of their writing; None: one of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgot:
+    """``numbers``: as they were written here; for the memory only."""
+
+    events: int
+    calls: Sequence[CallId]
+    """With the person."""
+    live: Sequence[CallId]
+    numbers: frozenset[str]
+    called: Sequence[str]
+    """What they are called outside, of this and former times it was asked."""
 
 
 class Journal(Protocol):
@@ -71,6 +84,11 @@ class Journal(Protocol):
 
     def erased_recordings(self) -> list[RecordingId]:
         """All that were erased here, as far as the journal goes back."""
+
+    async def forget(self, asked: ForgetNumber, called: Callable[[str], str] | None = None) -> Forgot:
+        """Take a number out of all events, but for those of live calls, and of what was made of them here. Overwritten
+        on the disk, not only changed; other events are written meanwhile. ``called``: what a number is called outside.
+        Raises JournalError when the disk refuses: then it is done in part, and may be asked again."""
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""

@@ -42,6 +42,14 @@ class Vault(Protocol):
         """Bytes of the WAV file and its whole size. Raises KeyError for a recording that is not here,
         RecordingDamaged for one that is not what was sealed, OSError."""
 
+    def protect(self, recording_id: RecordingId) -> None:
+        """Its key goes under that of the region's minors: whoever has the region's key alone opens it no more. Done
+        already, it stays so. Raises KeyError for a recording that is not here, BadValue where there is no such key,
+        OSError."""
+
+    def is_protected(self, recording_id: RecordingId) -> bool:
+        """Whether it is under the key of minors. Raises OSError."""
+
     def erase(self, recording_id: RecordingId) -> None:
         """Destroy its key, and then it; it is never opened again, wherever a copy of it is. Raises KeyError for a
         recording that is not here, OSError when the disk refuses: then it is still there."""

@@ -24,6 +24,8 @@ from pbx.recording.sealed import KEY_BYTES, LONGEST_REGION, WrongKey
 NONCE_BYTES = 12
 FIELD = "CALLPLANE_POP_VAULT_KEYS"
 _HEAD = "# Region keys of Callplane. Whoever has them and a key store opens its recordings.\n"
+MINORS = "-minors"
+"""After a region's name: the key under which recordings of minors are, in the same file or in none."""
 _LINE = re.compile(rf"([a-z0-9][a-z0-9-]{{0,{LONGEST_REGION - 1}}}) ([1-9][0-9]{{0,8}}) ([0-9a-f]{{{2 * KEY_BYTES}}})")
 Versions = Mapping[int, bytes]
 
@@ -164,7 +166,7 @@ class KeyFile:
     """A key file as it is now: read again when it was changed."""
 
     def __init__(self, path: Path, regions: frozenset[str]) -> None:
-        """``regions``: it must hold a key of each, and of no other. Raises BadValue."""
+        """``regions``: it must hold a key of each, may hold one of its minors, and of no other. Raises BadValue."""
         self._path, self._regions = path, regions
         self._seen = self._stamp()
         self._keys = self._load()
@@ -184,7 +186,8 @@ class KeyFile:
 
     def _load(self) -> RegionKeys:
         keys = load(self._path)
-        if foreign := sorted(keys.regions - self._regions):
+        minors = {region + MINORS for region in self._regions}
+        if foreign := sorted(keys.regions - self._regions - minors):
             reason = f"holds a key of region {foreign[0]!r}, whose recordings must not rest at this POP"
             raise BadValue(FIELD, reason)
         for region in sorted(self._regions):

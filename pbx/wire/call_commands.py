@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pbx.wire.base import Wire
 
 
@@ -19,6 +21,14 @@ class ReadRecording(Wire, frozen=True, tag="read_recording"):
     offset: int
     length: int
     """At most 512 KiB are sent."""
+    minors: bool = False
+    """Who asks may open recordings of minors."""
+
+
+class ProtectRecording(Wire, frozen=True, tag="protect_recording"):
+    """It is of a minor: held under a key of its own kind from now on."""
+
+    recording_id: str
 
 
 class EraseRecording(Wire, frozen=True, tag="erase_recording"):
@@ -26,6 +36,43 @@ class EraseRecording(Wire, frozen=True, tag="erase_recording"):
 
     recording_id: str
     call_id: str
+    surely: bool = False
+    """Also where it is not there, or not any more: it is never to be stored, and the record says again that it is
+    erased."""
+
+
+class ForgetNumber(Wire, frozen=True, tag="forget_number"):
+    """Take a person's number out of what this POP keeps of calls that are over, and cancel what it has promised to
+    that number. May be asked again, until the reply says that nothing is left."""
+
+    erasure_id: str
+    key: str
+    """Of the keyed hashes (``pbx.domain.forgetting``), 64 hexadecimal digits; of this POP alone."""
+    digests: list[str]
+    """Of every way to write the number."""
+    before: float
+    """Facts up to this time (seconds since the epoch) are concerned; later ones are another processing."""
+    call_ids: list[str] | None = None
+    """Only of these calls; None: of all."""
+    spared: list[str] = msgspec.field(default_factory=list)
+    """Calls under a legal hold, of which nothing is touched."""
+
+
+class NumberForgotten(Wire, frozen=True):
+    """What came of it."""
+
+    events: int = 0
+    """Facts that were changed this time."""
+    calls: list[str] = msgspec.field(default_factory=list)
+    """Calls with the person, among them those of which the centre may not know yet."""
+    live: list[str] = msgspec.field(default_factory=list)
+    """Calls that are not over, of which nothing was changed: ask again."""
+    cancelled: list[str] = msgspec.field(default_factory=list)
+    """Callbacks that were cancelled."""
+    pseudonyms: list[str] = msgspec.field(default_factory=list)
+    """What this POP calls the number towards the centre, where it may not tell it."""
+    busy: list[str] = msgspec.field(default_factory=list)
+    """Callbacks whose number is being called: ask again."""
 
 
 class SuperviseCall(Wire, frozen=True, tag="supervise_call"):
@@ -127,7 +174,7 @@ class CancelCallback(Wire, frozen=True, tag="cancel_callback"):
     by: str
 
 
-RecordingCommand = StopCallRecording | ReadRecording | EraseRecording
+RecordingCommand = StopCallRecording | ReadRecording | EraseRecording | ForgetNumber | ProtectRecording
 CallbackCommand = ScheduleCallback | CancelCallback
 TalkCommand = (
     SuperviseCall

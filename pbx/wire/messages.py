@@ -10,7 +10,14 @@ import msgspec
 
 from pbx.wire.base import Wire as Wire
 from pbx.wire.call_commands import *  # noqa: F403
-from pbx.wire.call_commands import CallbackCommand, HangUpCall, ParkCall, RecordingCommand, TalkCommand
+from pbx.wire.call_commands import (
+    CallbackCommand,
+    HangUpCall,
+    NumberForgotten,
+    ParkCall,
+    RecordingCommand,
+    TalkCommand,
+)
 
 WIRE_VERSION = 1
 
@@ -396,3 +403,4 @@ class CommandReply(Wire, frozen=True):
     waiting: list[WaitingCall] = msgspec.field(default_factory=list)
     more: bool = False
     """More wait than were asked for."""
+    forgotten: NumberForgotten | None = None

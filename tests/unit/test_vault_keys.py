@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pbx.adapters.vault.key_store import KeyStore, KeyStoreError
 from pbx.bootstrap import KEY_STORE, build_vault
 from pbx.domain.errors import BadValue
 from pbx.recording import region_keys
+from pbx.recording.sealed import WrongKey
 from tests.support.vault_site import ONE, TWO, Site
 
 
@@ -81,3 +83,48 @@ def test_a_key_store_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "keys").write_bytes(b"something else" * 1000)
     with pytest.raises(KeyStoreError):
         KeyStore(tmp_path / "keys")
+
+
+def test_recordings_of_minors_are_under_a_key_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same key file; whoever has the region's key alone opens them no more, the file itself is not touched."""
+    site = Site(tmp_path / "pop")
+    site.record(ONE)
+    site.record(TWO)
+    with pytest.raises(BadValue, match="eu-minors"):
+        site.vault.protect(ONE)
+    assert site.opens(ONE)
+    before = site.file(ONE).read_bytes()
+    assert site.cli(monkeypatch, "new-key", str(site.settings.key_file), "--region", "eu-minors") == 0
+    for _ in range(2):
+        site.vault.protect(ONE)
+        assert (site.vault.is_protected(ONE), site.vault.is_protected(TWO)) == (True, False)
+    assert site.opens(ONE)
+    assert site.file(ONE).read_bytes() == before
+
+    assert site.cli(monkeypatch, "new-key", str(site.settings.key_file), "--region", "eu") == 0
+    assert site.cli(monkeypatch, "rewrap", "--region", "eu") == 0
+    assert site.cli(monkeypatch, "new-key", str(site.settings.key_file), "--region", "eu-minors") == 0
+    assert site.cli(monkeypatch, "drop-key", "--region", "eu-minors", "--version", "1") == 2, "one is under it"
+    assert site.cli(monkeypatch, "rewrap", "--region", "eu-minors") == 0
+    assert site.cli(monkeypatch, "drop-key", "--region", "eu-minors", "--version", "1") == 0
+    again = site.again()
+    assert again.opens(ONE)
+    assert again.opens(TWO)
+
+    lines = site.settings.key_file.read_text().splitlines()
+    site.settings.key_file.write_text("\n".join(line for line in lines if "minors" not in line) + "\n")
+    without = site.again()
+    assert without.opens(TWO)
+    with pytest.raises(WrongKey):
+        without.opens(ONE)
+    without.vault.erase(ONE)
+    with pytest.raises(KeyError):
+        without.opens(ONE)
+
+
+def test_a_key_store_of_an_older_version_is_taken_up(tmp_path: Path) -> None:
+    site = Site(tmp_path / "pop")
+    site.record(ONE)
+    with sqlite3.connect(tmp_path / "pop" / "keys.sqlite") as db:
+        db.execute("ALTER TABLE keys DROP COLUMN key_name")
+    assert site.again().opens(ONE)

@@ -90,6 +90,13 @@ class Database:
         statement = sqlite.insert(table).on_conflict_do_nothing().returning(*columns)
         return list((await session.execute(statement, rows)).all())
 
+    async def overwrite_log(self) -> None:
+        """Bring the write-ahead log into the file and empty it (SQLite): what was replaced must not lie on in it."""
+        if self.is_sqlite:
+            async with self.engine.connect() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                await raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -109,7 +116,8 @@ def _engine(url: str) -> AsyncEngine:
     def _pragmas(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN comes too late for us
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
+        # What is deleted or replaced is overwritten in the file: an erasure can do that only to what it finds itself.
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

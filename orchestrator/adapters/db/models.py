@@ -26,8 +26,18 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from orchestrator.adapters.db.base import SERIAL
 from orchestrator.adapters.db.base import Base as Base
+from orchestrator.adapters.db.minor_models import MinorMarkRow as MinorMarkRow
+from orchestrator.adapters.db.minor_models import ProtectedRecordingRow as ProtectedRecordingRow
 from orchestrator.adapters.db.report_models import AgentNowRow as AgentNowRow
 from orchestrator.adapters.db.report_models import AgentStateRow as AgentStateRow
+from orchestrator.adapters.db.retention_models import ClearedCallRow as ClearedCallRow
+from orchestrator.adapters.db.retention_models import RetentionPolicyRow as RetentionPolicyRow
+from orchestrator.adapters.db.retention_models import RetentionRunRow as RetentionRunRow
+from orchestrator.adapters.db.rights_models import CorrectionRow as CorrectionRow
+from orchestrator.adapters.db.rights_models import ErasedNumberRow as ErasedNumberRow
+from orchestrator.adapters.db.rights_models import ErasureRow as ErasureRow
+from orchestrator.adapters.db.rights_models import ErasureStepRow as ErasureStepRow
+from orchestrator.adapters.db.rights_models import HoldRow as HoldRow
 from orchestrator.adapters.db.webhook_models import DeliveryRow as DeliveryRow
 from orchestrator.adapters.db.webhook_models import WebhookRow as WebhookRow
 

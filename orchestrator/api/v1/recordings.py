@@ -17,7 +17,7 @@ from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, Recording, RecordingLink, page_of, recording_of
 from orchestrator.domain.grants import current
 from orchestrator.domain.problems import NotFound, Problem
-from orchestrator.services import recording_links, recordings
+from orchestrator.services import holds, minors, recording_links, recordings
 from orchestrator.services.audit import READ
 from orchestrator.services.context import Services
 from orchestrator.services.paging import page
@@ -72,34 +72,46 @@ async def _there(services: Services, recording_id: str) -> RecordingRow:
     return row
 
 
+async def _minors(services: Services, request: web.Request, row: RecordingRow) -> bool:
+    """Whether it is of a minor, and then the caller may open it."""
+    async with services.database.read() as session:
+        return await minors.require(session, services.rights, row, request.headers.get("X-Minor-Purpose"))
+
+
 def _is_of(request: web.Request, row: RecordingRow) -> bool:
     """Whether the range asked for is one of this very recording (If-Range); else all of it is answered."""
     wanted = request.headers.get("If-Range")
     return wanted is None or (bool(row.sha256) and wanted == f'"{row.sha256}"')
 
 
-async def link(services: Services, recording_id: str) -> RecordingLink:
+async def link(services: Services, request: web.Request, recording_id: str) -> RecordingLink:
     """A link for a player that sends no headers: to this recording alone, in the caller's name and for the same
-    purpose, good for as long as it plays and ten minutes."""
-    return await link_to(services, "recordings", recording_id)
+    purpose, good for as long as it plays and ten minutes. Of a minor's recording ``X-Minor-Purpose`` is needed, too."""
+    return await link_to(services, request, "recordings", recording_id)
 
 
-async def link_to(services: Services, noun: str, recording_id: str) -> RecordingLink:
+async def link_to(services: Services, request: web.Request, noun: str, recording_id: str) -> RecordingLink:
     row = await _there(services, recording_id)
+    await _minors(services, request, row)
     path = f"/api/v1/{noun}/{row.recording_id}/content"
     text, expires_at = recording_links.make(services.secrets, path, current(), row.duration_ms or 0)
     return RecordingLink(url=f"{path}?link={text}", expires_at=expires_at)  # type: ignore[arg-type]  # a time
 
 
 async def erase(services: Services, recording_id: str) -> None:
-    """Erase it for good: its POP destroys the key, so that no copy of it can be opened."""
+    """Erase it for good: its POP destroys the key, so that no copy of it can be opened. 409 ``held``: a legal hold,
+    which the answer names, keeps it."""
     row = await _there(services, recording_id)
+    async with services.database.read() as session:
+        await holds.refuse_held(session, services.rights, row)
     await recordings.erase(services.bus, row)
 
 
 async def content(services: Services, request: web.Request, recording_id: str) -> web.StreamResponse:
-    """The recording itself, streamed from its POP; caller left, agent right. One byte range may be asked for."""
+    """The recording itself, streamed from its POP; caller left, agent right. One byte range may be asked for. Of a
+    minor's recording only by the roles admin and compliance, with the header ``X-Minor-Purpose``."""
     row = await _there(services, recording_id)
+    of_minor = await _minors(services, request, row)
     found = _RANGE.fullmatch(request.headers.get("Range", "")) if _is_of(request, row) else None
     first, last = found.groups() if found else ("", "")
     start = int(first) if first else 0
@@ -109,10 +121,10 @@ async def content(services: Services, request: web.Request, recording_id: str) -
     if length is not None and length < 1:
         return problem_response(416, "bad_range", "the range ends before it begins")
     if found and not first:  # the last so many bytes: ask for the size first
-        head = await recordings.open_content(services.bus, row, 0, 1)
+        head = await recordings.open_content(services.bus, row, 0, 1, minors=of_minor)
         start = max(0, head.total_size - int(last))
     await current().note(READ)
-    opened = await recordings.open_content(services.bus, row, start, length)
+    opened = await recordings.open_content(services.bus, row, start, length, minors=of_minor)
     total = opened.total_size
     if found and start >= total:
         refused = problem_response(416, "bad_range", f"the recording has {total} bytes")

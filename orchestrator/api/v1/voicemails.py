@@ -58,12 +58,12 @@ async def content(services: Services, request: web.Request, voicemail_id: str) -
     return await recordings.content(services, request, voicemail_id)
 
 
-async def link(services: Services, voicemail_id: str) -> RecordingLink:
+async def link(services: Services, request: web.Request, voicemail_id: str) -> RecordingLink:
     """A link for a player that sends no headers: to this message alone, in the caller's name and for the same
     purpose, good for as long as it plays and ten minutes."""
     async with services.database.read() as session:
         await voicemails.get(session, voicemail_id)
-    return await recordings.link_to(services, "voicemails", voicemail_id)
+    return await recordings.link_to(services, request, "voicemails", voicemail_id)
 
 
 async def heard(services: Services, voicemail_id: str) -> None:

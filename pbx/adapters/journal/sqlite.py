@@ -23,15 +23,15 @@ from pathlib import Path
 
 import msgspec
 
-from pbx.adapters.journal import live
+from pbx.adapters.journal import forgetting, live
 from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, CallbackEvent, Event, RecordingErased
 from pbx.domain.ids import AgentId, CallId, RecordingId, derive
-from pbx.ports.journal import JournalMeter, LiveCall
+from pbx.ports.journal import Forgot, JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
-from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, QueueConfig
+from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, ForgetNumber, QueueConfig
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class SqliteJournal:
         path.chmod(0o600)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "foreign_keys=ON"):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + forgetting.SCHEMA)
         live.begin(self._db)
         self._db.execute("DELETE FROM last_agents WHERE at < ?", (time.time() - LAST_AGENT_KEPT_S,))
         made = derive(time.time(), "journal", str(path), time.monotonic_ns())
@@ -284,6 +284,13 @@ class SqliteJournal:
     def erased_recordings(self) -> list[RecordingId]:
         rows = self._db.execute("SELECT data FROM events WHERE kind = 'RecordingErased' ORDER BY seq")
         return [_ERASED.decode(data).recording_id for (data,) in rows]
+
+    async def forget(self, asked: ForgetNumber, called: Callable[[str], str] | None = None) -> Forgot:
+        if self._pending:
+            self._flush()
+        found = await asyncio.to_thread(forgetting.run, self._path, asked, called)
+        self._newest.clear()  # what is not sent yet is read anew, as it is now
+        return found
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent that ever changed."""

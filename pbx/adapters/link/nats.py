@@ -23,6 +23,7 @@ from nats.errors import SlowConsumerError
 from pbx.adapters.link.bucket import Change, ConfigMirror, change_of
 from pbx.adapters.link.commands import CommandDesk
 from pbx.domain.errors import BadValue
+from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.journal import Journal
 from pbx.ports.link import LinkHandler
 from pbx.wire import pop_key, subjects
@@ -67,8 +68,16 @@ class NatsLink:
     """``pbx.ports.link.Link``. ``journal`` is used from the event loop only; ``clock``: seconds since the epoch."""
 
     def __init__(
-        self, url: str, pop_id: str, key: str, journal: Journal, clock: Callable[[], float] = time.time
+        self,
+        url: str,
+        pop_id: str,
+        key: str,
+        journal: Journal,
+        clock: Callable[[], float] = time.time,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
+        """``pseudonyms``: events leave with them instead of numbers."""
+        self._pseudonyms = pseudonyms
         self._url = url
         self._pop_id = pop_id
         self._key = key
@@ -297,8 +306,9 @@ class NatsLink:
                 await asyncio.sleep(COALESCE_S)
                 continue
             batch = _fitting(envelopes)
+            told = batch if self._pseudonyms is None else [_hidden(self._pseudonyms, one) for one in batch]
             payload = self._encoder.encode(
-                EventBatch(pop_id=self._pop_id, journal_id=self._journal.journal_id, events=batch)
+                EventBatch(pop_id=self._pop_id, journal_id=self._journal.journal_id, events=told)
             )
             last = batch[-1].seq
             headers = {"Nats-Msg-Id": f"{self._journal.journal_id}:{batch[0].seq}-{last}"}
@@ -346,6 +356,11 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
             task.cancel()
         await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _hidden(pseudonyms: Pseudonyms, envelope: EventEnvelope) -> EventEnvelope:
+    data = pseudonyms.told(envelope.kind, bytes(envelope.data))
+    return msgspec.structs.replace(envelope, data=msgspec.Raw(data))
 
 
 def _fitting(envelopes: list[EventEnvelope]) -> list[EventEnvelope]:

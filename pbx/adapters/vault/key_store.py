@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS keys (
   wrapped BLOB NOT NULL,
   duration_ms INTEGER,
   size_bytes INTEGER,
-  sha256 TEXT
+  sha256 TEXT,
+  key_name TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erased (
   recording_id TEXT PRIMARY KEY,
@@ -52,6 +53,12 @@ class Entry:
     wrapped: Wrapped
     stored: Stored | None
     """None: its sealed file has not been verified yet."""
+    key_name: str = ""
+    """Of the key that it is wrapped under: the region's, or that of the region's minors. Empty: the region's."""
+
+    @property
+    def under(self) -> str:
+        return self.key_name or self.region
 
 
 class KeyStore:
@@ -67,6 +74,9 @@ class KeyStore:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
+            columns = {row[1] for row in self._db.execute("PRAGMA table_info(keys)")}
+            if "key_name" not in columns:  # a store of an older version
+                self._db.execute("ALTER TABLE keys ADD COLUMN key_name TEXT")
         except sqlite3.Error as error:
             raise KeyStoreError(f"{path.name} cannot be opened: {error}") from error
 
@@ -164,7 +174,7 @@ class KeyStore:
         """How many keys are."""
         with self._at_work() as db:
             count: int = db.execute(
-                "SELECT count(*) FROM keys WHERE region = ? AND version = ?", (region, version)
+                "SELECT count(*) FROM keys WHERE coalesce(key_name, region) = ? AND version = ?", (region, version)
             ).fetchone()[0]
         return count
 
@@ -173,7 +183,7 @@ class KeyStore:
         nothing is changed, when one cannot be unwrapped."""
         newest = keys.newest(region)
         with self._at_work(writing=True) as db:
-            asked = "SELECT * FROM keys WHERE region = ? AND version <> ?"
+            asked = "SELECT * FROM keys WHERE coalesce(key_name, region) = ? AND version <> ?"
             entries = [_entry(row) for row in db.execute(asked, (region, newest)).fetchall()]
             rows = []
             for entry in entries:
@@ -182,6 +192,14 @@ class KeyStore:
                 rows.append((again.version, again.sealed, entry.recording_id))
             db.executemany("UPDATE keys SET version = ?, wrapped = ? WHERE recording_id = ?", rows)
         return len(rows)
+
+    def move(self, entry: Entry, key_name: str, wrapped: Wrapped) -> None:
+        """It is wrapped under another key. Raises KeyStoreError when its key is another by now, or gone."""
+        values = (key_name, wrapped.version, wrapped.sealed, entry.recording_id, entry.key_id)
+        with self._at_work(writing=True) as db:
+            assign = "UPDATE keys SET key_name = ?, version = ?, wrapped = ? WHERE recording_id = ? AND key_id = ?"
+            if not db.execute(assign, values).rowcount:
+                raise KeyStoreError("the recording's key was destroyed while it was wrapped anew")
 
     def copy_to(self, target: Path) -> None:
         """The whole store as it is now, in place of what ``target`` was: an older copy must not outlive an erasure."""
@@ -193,9 +211,9 @@ class KeyStore:
         part.rename(target)
 
 
-def _entry(row: tuple[str, str, bytes, int, bytes, int | None, int | None, str | None]) -> Entry:
-    recording_id, region, key_id, version, wrapped, duration_ms, size_bytes, sha256 = row
+def _entry(row: tuple[str, str, bytes, int, bytes, int | None, int | None, str | None, str | None]) -> Entry:
+    recording_id, region, key_id, version, wrapped, duration_ms, size_bytes, sha256, key_name = row
     stored = None
     if duration_ms is not None and size_bytes is not None and sha256 is not None:
         stored = Stored(duration_ms, size_bytes, sha256)
-    return Entry(RecordingId(recording_id), region, key_id, Wrapped(version, wrapped), stored)
+    return Entry(RecordingId(recording_id), region, key_id, Wrapped(version, wrapped), stored, key_name or "")

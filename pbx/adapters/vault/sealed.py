@@ -16,7 +16,7 @@ from pbx.domain.errors import BadValue, RecordingDamaged
 from pbx.domain.ids import RecordingId, is_ulid
 from pbx.ports.vault import Erased, Stored
 from pbx.recording import sealed
-from pbx.recording.region_keys import KeyFile
+from pbx.recording.region_keys import MINORS, KeyFile
 from pbx.recording.sealed import KEY_BYTES, KEY_ID_BYTES, LONGEST_HEADER, Header, Opened
 from pbx.recording.wav import FRAME_BYTES, duration_ms, wav_header
 
@@ -160,8 +160,22 @@ class SealedVault:
             raise RecordingDamaged("its file is not there")
         header = sealed.decode(blobs.read(name, 0, LONGEST_HEADER))
         sealed.check(header, entry.recording_id, entry.region, entry.key_id)
-        key = self._keys.keys().unwrap(entry.region, entry.recording_id, entry.key_id, entry.wrapped)
+        key = self._keys.keys().unwrap(entry.under, entry.recording_id, entry.key_id, entry.wrapped)
         return Opened(header, key, lambda offset, length: blobs.read(name, offset, length), size)
+
+    def protect(self, recording_id: RecordingId) -> None:
+        entry = self._store.get(recording_id) if is_ulid(recording_id) else None
+        if entry is None or entry.stored is None:
+            raise KeyError(recording_id)
+        keys, name = self._keys.keys(), entry.region + MINORS
+        if entry.under == name:
+            return
+        key = keys.unwrap(entry.under, recording_id, entry.key_id, entry.wrapped)
+        self._store.move(entry, name, keys.wrap(name, recording_id, entry.key_id, key))
+
+    def is_protected(self, recording_id: RecordingId) -> bool:
+        entry = self._store.get(recording_id) if is_ulid(recording_id) else None
+        return entry is not None and entry.under != entry.region
 
     # --- the end of it ------------------------------------------------------------------------------------------
 

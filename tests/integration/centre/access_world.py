@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.adapters.db.models import DeliveryRow, EventRow
+from orchestrator.adapters.db.models import DeliveryRow, ErasureRow, EventRow, MinorMarkRow
 from orchestrator.bootstrap import Centre
 from orchestrator.services import callbacks, records
 from orchestrator.services.report_sums import Deltas
@@ -59,6 +59,8 @@ OF_EVERY_REGION = frozenset({"webhook_id", "delivery_id"})
 """Nouns of a unit that tell of every region: seen and changed only with a grant for all of those."""
 BY_REGION = frozenset({"pop_id"})
 """Nouns that are for every unit."""
+OF_WHO_ASKED = frozenset({"erasure_id"})
+"""Nouns that only their maker sees, and who has a grant for everything."""
 SHARED = {
     "region_id": "eu",
     "skill_id": "lang:de",
@@ -173,7 +175,35 @@ async def _place(api: Api, centre: Centre, unit: str | None, region: str, number
     }
     events = _events(ids, agent_id)
     await take_in(centre, POPS[region], CallId(call), events, journal=derive(START, "journal", name, region))
+    hold = {"recording_id": recording, "reason": "a claim", "authority": "a court"}
+    ids["hold_id"] = (await api.made("/holds", hold))["hold_id"]
+    ids["mark_id"] = await _mark(centre, call, POPS[region])
+    ids["erasure_id"] = await _erasure(centre, derive(START, "erasure", name, region))
     return Place(unit, region, ids)
+
+
+async def _mark(centre: Centre, call: str, pop_id: str) -> str:
+    """Of a recording that is gone."""
+    assert centre.database is not None
+    row = MinorMarkRow(
+        mark_id=derive(START, "mark", call), kind="recording", call_id=call, recording_id=derive(START, "gone", call),
+        pop_id=pop_id, why="said so", created_at=START, created_by="another",
+    )  # fmt: skip
+    async with centre.database.write() as session:
+        session.add(row)
+    return row.mark_id
+
+
+async def _erasure(centre: Centre, erasure_id: str) -> str:
+    """One that somebody else asked for, and a hold keeps."""
+    assert centre.database is not None
+    row = ErasureRow(
+        erasure_id=erasure_id, digest=erasure_id, grants=[], requested_at=START, requested_by="another",
+        caller_id="another", purpose="asked for", state="held", holds=[], issued=0,
+    )  # fmt: skip
+    async with centre.database.write() as session:
+        session.add(row)
+    return erasure_id
 
 
 def _events(ids: dict[str, str], agent_id: AgentId) -> list[ev.Event]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.command_line import any_request, commands, drain, imports, login, report
+from orchestrator.command_line import any_request, commands, drain, imports, login, report, rights
 from orchestrator.command_line.nouns import NOUNS
 
 _OTHERS: dict[str, Callable[[list[str]], Awaitable[int]]] = {
@@ -24,6 +24,7 @@ _OTHERS: dict[str, Callable[[list[str]], Awaitable[int]]] = {
     "logout": login.execute_logout,
     "whoami": login.execute_whoami,
     "report": report.execute,
+    "rights": rights.execute,
 }
 
 

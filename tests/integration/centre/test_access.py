@@ -19,6 +19,7 @@ from tests.integration.centre.access_world import (
     BY_REGION,
     BY_UNIT,
     OF_EVERY_REGION,
+    OF_WHO_ASKED,
     PLACES,
     SCOPES,
     SHARED,
@@ -91,6 +92,8 @@ def bodies(place: Place) -> dict[str, Any]:
         "HoursChange": {**WEEK, "name": "Renamed"},
         "ShiftsChange": {**WEEK, "name": "Renamed"},
         "HolidaysChange": {"name": "Renamed", "days": []},
+        "HoldLifted": {"why": "settled"},
+        "CorrectionSpec": {"name": "Renamed"},
     }
 
 
@@ -121,6 +124,8 @@ def reach(route: Route, scope: Scope, place: Place) -> str:
     noun = route.parameters[0]
     if noun in ANY_PLACE:
         return "inside"
+    if noun in OF_WHO_ASKED:
+        return "outside"
     if noun in OF_EVERY_REGION:
         return "inside" if scope.unit(place) and scope.regions is None else "outside"
     if noun in BY_REGION:
@@ -220,6 +225,9 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "callback_id": "/callbacks",
     "webhook_id": "/webhooks",
     "delivery_id": "/webhook-deliveries",
+    "hold_id": "/holds",
+    "mark_id": "/minor-marks",
+    "erasure_id": "/erasures",
     "region_id": "/regions",
     "skill_id": "/skills",
     "hours_id": "/hours",
@@ -233,6 +241,8 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
 def _visible(noun: str, scope: Scope, place: Place) -> bool:
     if noun in ANY_PLACE:
         return True
+    if noun in OF_WHO_ASKED:
+        return False
     if noun in OF_EVERY_REGION:
         return scope.unit(place) and scope.regions is None
     if noun in BY_REGION:

@@ -38,6 +38,17 @@ ELSEWHERE = {
     ("GET", "/voicemails/{voicemail_id}/content"),
     ("PUT", "/prompts/{language}/{prompt_id}"),
     ("GET", "/prompts/{language}/{prompt_id}/content"),
+    ("POST", "/exports"),
+    ("GET", "/erasures"),
+    ("POST", "/erasures"),
+    ("GET", "/erasures/{erasure_id}"),
+    ("POST", "/erasures/{erasure_id}/continue"),
+    ("GET", "/erasures/{erasure_id}/certificate"),
+    ("GET", "/erasures/{erasure_id}/certificate/text"),
+    ("GET", "/certificate-key"),
+    ("GET", "/retention-plan"),
+    ("GET", "/calls/{call_id}/correction"),
+    ("PUT", "/calls/{call_id}/correction"),
 }
 """Commands with a file of their own."""
 BY_API = {

@@ -1,0 +1,131 @@
+"""Legal holds: what is under one is neither erased nor does its time run out."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.adapters.db.models import CallRow, HoldRow, RecordingRow
+from orchestrator.domain.grants import current
+from orchestrator.domain.problems import Conflict, Forbidden, NotFound, one
+from orchestrator.domain.rights import HoldSpec
+from orchestrator.services import scope
+from orchestrator.services.rights_keys import RightsKeys
+from pbx.domain.ids import ulid
+
+
+class HeldProblem(Conflict):
+    """A legal hold keeps it; nothing was erased."""
+
+    def __init__(self, hold: HoldRow) -> None:
+        until = "until it is lifted" if hold.until is None else "for a time"
+        super().__init__("held", f"legal hold {hold.hold_id} ({hold.authority}) keeps it {until}: lift that first")
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Those in force: id of what is held, or digest of a number -> id of the hold."""
+
+    numbers: dict[str, str]
+    calls: dict[str, str]
+    """Held as a whole."""
+    recordings: dict[str, str]
+    records: dict[str, str]
+    """Calls of which a recording is held, and so what is written of them; not their other recordings."""
+
+    def of_recording(self, recording_id: str, call_id: str) -> str | None:
+        return self.recordings.get(recording_id) or self.calls.get(call_id)
+
+    def of_call(self, call_id: str) -> str | None:
+        return self.calls.get(call_id) or self.records.get(call_id)
+
+
+def in_force(now: float) -> ColumnElement[bool]:
+    return and_(HoldRow.lifted_at.is_(None), or_(HoldRow.until.is_(None), HoldRow.until > now))
+
+
+async def active(session: AsyncSession, now: float) -> Holds:
+    found = Holds({}, {}, {}, {})
+    for row in await session.scalars(select(HoldRow).where(in_force(now)).order_by(HoldRow.hold_id)):
+        match row.kind:
+            case "number" if row.digest is not None:
+                found.numbers.setdefault(row.digest, row.hold_id)
+            case "call" if row.call_id is not None:
+                found.calls.setdefault(row.call_id, row.hold_id)
+            case "recording" if row.recording_id is not None and row.call_id is not None:
+                found.recordings.setdefault(row.recording_id, row.hold_id)
+                found.records.setdefault(row.call_id, row.hold_id)
+    return found
+
+
+async def refuse_held(session: AsyncSession, keys: RightsKeys, recording: RecordingRow) -> None:
+    """Raises HeldProblem when a hold keeps the recording."""
+    call = await session.get(CallRow, recording.call_id)
+    number = None if call is None else call.cdr.get("cli")
+    held = [
+        HoldRow.recording_id == recording.recording_id,
+        and_(HoldRow.kind == "call", HoldRow.call_id == recording.call_id),
+    ]
+    if isinstance(number, str) and number.startswith("+"):
+        held.append(HoldRow.digest == keys.subject(number))
+    hold = (await session.scalars(select(HoldRow).where(in_force(time.time()), or_(*held)).limit(1))).first()
+    if hold is not None:
+        raise HeldProblem(hold)
+
+
+async def place(session: AsyncSession, keys: RightsKeys, spec: HoldSpec) -> HoldRow:
+    now = time.time()
+    if spec.until is not None and spec.until.timestamp() <= now:
+        raise one("until", "is over already")
+    row = HoldRow(
+        hold_id=ulid(now, secrets.randbits(80)),
+        reason=spec.reason,
+        authority=spec.authority,
+        until=None if spec.until is None else spec.until.timestamp(),
+        created_at=now,
+        created_by=current().name,
+    )
+    if spec.number is not None:
+        if not current().whole:
+            raise Forbidden("a hold on a number is for all units and regions, and needs a grant for all of them")
+        row.kind, row.digest = "number", keys.subject(spec.number)
+        row.number = keys.seal(spec.number, f"hold {row.hold_id}")
+    elif spec.call_id is not None:
+        call = await scope.get(session, CallRow, spec.call_id)
+        if call is None:
+            raise NotFound("call", spec.call_id)
+        row.kind, row.call_id, row.pop_id = "call", call.call_id, call.pop_id
+    else:
+        recording = await scope.get(session, RecordingRow, spec.recording_id or "")
+        if recording is None:
+            raise NotFound("recording", spec.recording_id or "")
+        row.kind, row.recording_id = "recording", recording.recording_id
+        row.call_id, row.pop_id = recording.call_id, recording.pop_id
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def get(session: AsyncSession, hold_id: str, *, to_change: bool = False) -> HoldRow:
+    row = await scope.get(session, HoldRow, hold_id, to_change=to_change)
+    if row is None:
+        raise NotFound("hold", hold_id)
+    return row
+
+
+async def lift(session: AsyncSession, hold_id: str, why: str) -> HoldRow:
+    row = await get(session, hold_id, to_change=True)
+    if row.lifted_at is not None:
+        raise Conflict("lifted", "it was lifted before")
+    row.lifted_at, row.lifted_by, row.lifted_why = time.time(), current().name, why
+    return row
+
+
+async def named(session: AsyncSession, hold_ids: Collection[str]) -> dict[str, HoldRow]:
+    rows = await session.scalars(select(HoldRow).where(HoldRow.hold_id.in_(sorted(hold_ids))))
+    return {row.hold_id: row for row in rows}

@@ -1,0 +1,151 @@
+"""Data of minors: calls, recordings and numbers that are marked. Their recordings are held under a key of their own at
+the POP, and opened only by who may (a grant for compliance) and says why in so many words."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import replace
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orchestrator.adapters.bus.client import Bus
+from orchestrator.adapters.db.engine import Database
+from orchestrator.adapters.db.models import CallRow, MinorMarkRow, ProtectedRecordingRow, RecordingRow
+from orchestrator.adapters.db.report_models import FACTS
+from orchestrator.domain.grants import Role, calling, current
+from orchestrator.domain.problems import Forbidden, NotFound, Problem, one
+from orchestrator.domain.rights import MinorSpec
+from orchestrator.services import commands, scope
+from orchestrator.services.rights_keys import RightsKeys
+from pbx.domain.ids import ulid
+from pbx.wire.messages import ProtectRecording
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 30.0
+MAY = frozenset({Role.ADMIN, Role.COMPLIANCE})
+WORDS = "; minor: "
+"""In a purpose, before why the recording of a minor is opened."""
+
+
+async def mark(session: AsyncSession, keys: RightsKeys, spec: MinorSpec) -> MinorMarkRow:
+    now = time.time()
+    row = MinorMarkRow(mark_id=ulid(now, secrets.randbits(80)), why=spec.why, created_at=now, created_by=current().name)
+    if spec.number is not None:
+        if not current().whole:
+            raise Forbidden("a mark on a number is for all units and regions, and needs a grant for all of them")
+        row.kind, row.digest = "number", keys.subject(spec.number)
+        row.number = keys.seal(spec.number, f"minor {row.mark_id}")
+    elif spec.call_id is not None:
+        call = await scope.get(session, CallRow, spec.call_id)
+        if call is None:
+            raise NotFound("call", spec.call_id)
+        row.kind, row.call_id, row.pop_id = "call", call.call_id, call.pop_id
+    else:
+        recording = await scope.get(session, RecordingRow, spec.recording_id or "")
+        if recording is None:
+            raise NotFound("recording", spec.recording_id or "")
+        row.kind, row.recording_id = "recording", recording.recording_id
+        row.call_id, row.pop_id = recording.call_id, recording.pop_id
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def get(session: AsyncSession, mark_id: str) -> MinorMarkRow:
+    row = await scope.get(session, MinorMarkRow, mark_id)
+    if row is None:
+        raise NotFound("minor_mark", mark_id)
+    return row
+
+
+async def is_of_one(session: AsyncSession, keys: RightsKeys, recording: RecordingRow) -> bool:
+    call = await session.get(CallRow, recording.call_id)
+    number = None if call is None else call.cdr.get("cli")
+    marks = [
+        MinorMarkRow.recording_id == recording.recording_id,
+        and_(MinorMarkRow.kind == "call", MinorMarkRow.call_id == recording.call_id),
+    ]
+    if isinstance(number, str) and number.startswith("+"):
+        marks.append(MinorMarkRow.digest == keys.subject(number))
+    found = (await session.execute(select(MinorMarkRow.mark_id).where(or_(*marks)).limit(1))).first()
+    # What was under the key once needs it, whatever became of the mark's number.
+    return found is not None or await session.get(ProtectedRecordingRow, recording.recording_id) is not None
+
+
+async def require(session: AsyncSession, keys: RightsKeys, recording: RecordingRow, why: str | None) -> bool:
+    """Whether it is of a minor. Raises Forbidden for who may not open such, Invalid where ``why`` is missing."""
+    if not await is_of_one(session, keys, recording):
+        return False
+    caller = current()
+    may = replace(caller, grants=tuple(grant for grant in caller.grants if grant.role in MAY))
+    with calling(may):
+        if not may.grants or not await scope.sees(session, RecordingRow, recording.recording_id):
+            raise Forbidden("it is of a minor: only the roles admin and compliance open it")
+    if caller.linked and WORDS in (caller.purpose or ""):
+        return True
+    if why is None or not why.strip() or len(why) > 500 or "\0" in why:
+        raise one("X-Minor-Purpose", "is missing: the recording is of a minor, say why it must be this one")
+    caller.purpose = f"{caller.purpose or ''}{WORDS}{why.strip()}"
+    return True
+
+
+class MinorsKeeper:
+    """Has the POPs hold what is marked under the key of minors: soon after the mark, and of numbers each new one."""
+
+    def __init__(self, database: Database, bus: Bus, keys: RightsKeys) -> None:
+        self._database, self._bus, self._keys = database, bus, keys
+        self._wanted = asyncio.Event()
+
+    def wake(self) -> None:
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._wanted.clear()
+            await self.once()
+            try:
+                await asyncio.wait_for(self._wanted.wait(), EVERY_S)
+            except TimeoutError:
+                continue
+
+    async def once(self) -> None:
+        for recording in await self._waiting():
+            why: str | None = None
+            try:
+                command = ProtectRecording(recording_id=recording.recording_id)
+                await commands.send(self._bus, recording.pop_id, command)
+            except Problem as problem:
+                why = problem.error_id
+            async with self._database.write() as session:
+                row = await session.get(ProtectedRecordingRow, recording.recording_id)
+                if row is None:
+                    row = ProtectedRecordingRow(recording_id=recording.recording_id)
+                    session.add(row)
+                row.at, row.why = (time.time() if why is None else None), why
+
+    async def _waiting(self) -> list[RecordingRow]:
+        async with self._database.read() as session:
+            marks = list(await session.scalars(select(MinorMarkRow)))
+            if not marks:
+                return []
+            recordings = [row.recording_id for row in marks if row.kind == "recording"]
+            calls = [row.call_id for row in marks if row.kind == "call"]
+            numbers = [
+                self._keys.box.open(row.number, f"minor {row.mark_id}") for row in marks if row.number is not None
+            ]
+            of_numbers = select(FACTS.c.call_id).where(FACTS.c.number.in_(numbers))
+            done = select(ProtectedRecordingRow.recording_id).where(ProtectedRecordingRow.at.is_not(None))
+            wanted = or_(
+                RecordingRow.recording_id.in_(recordings),
+                RecordingRow.call_id.in_(calls),
+                RecordingRow.call_id.in_(of_numbers),
+            )
+            whole = ~RecordingRow.discarded, RecordingRow.region.is_not(None)
+            chosen = select(RecordingRow).where(wanted, *whole, RecordingRow.recording_id.not_in(done))
+            return list(await session.scalars(chosen))

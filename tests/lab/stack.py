@@ -175,7 +175,7 @@ class Stack:
         await self.synced()
 
     async def synced(self, deadline_s: float = 20) -> None:
-        """Wait until the POP runs the configuration the centre has, with its media server connected and in possession of
+        """Wait until the POP runs the configuration the centre has, with its media server connected and knowing
         the agents' accounts: from then on a phone may register."""
         await self.api.until(f"pops/{POP_ID}", _is_synced, deadline_s)
 

@@ -65,6 +65,14 @@ DIALLED = [
 ]
 """What an agent dials, and what the carrier is asked for."""
 
+SHOWN = {"+": "+49305550100", "+1": "+14155550199"}
+"""What the POP of these tests shows to whom its agents dial."""
+
+
+def shown(dialled: str) -> str:
+    return SHOWN["+1" if dialled.startswith("+1") else "+"]
+
+
 NOT_DIALLED = [("09001123456", 21), ("+499001123456", 21), ("0", 28), ("030&PJSIP", 28), ("030abc", 28)]
 """What an agent may not dial, and the Q.850 cause."""
 

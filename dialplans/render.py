@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from dialplans import freeswitch
-from dialplans.numbering import E164, NumberRefused, check_did, forms, premium_regex
+from dialplans.numbering import E164, NumberRefused, check_did, forms, networks, premium_regex
 from dialplans.pack import CountryPack
 from dialplans.schema import Engine, Pop
 
@@ -135,6 +135,7 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "forms": forms(pack, pop.area_code),
         "country_code": str(pack.numbering.e164_country_code),
         "premium": premium_regex(pack.iso_alpha2),
+        "no_country": networks(),
         "emergency": pack.numbering.emergency_numbers,
         "shown": shown(pop),
         "shown_at_home": shown_to(f"+{pack.numbering.e164_country_code}", pop),

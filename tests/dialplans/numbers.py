@@ -73,7 +73,12 @@ def shown(dialled: str) -> str:
     return SHOWN["+1" if dialled.startswith("+1") else "+"]
 
 
-NOT_DIALLED = [("09001123456", 21), ("+499001123456", 21), ("0", 28), ("030&PJSIP", 28), ("030abc", 28)]
+NOT_DIALLED = [
+    *(("09001123456", 21), ("+499001123456", 21), ("+870773111632", 21), ("0088216123456", 21), ("+979123456789", 21)),
+    ("0", 28),
+    ("030&PJSIP", 28),
+    ("030abc", 28),
+]
 """What an agent may not dial, and the Q.850 cause."""
 
 

@@ -173,7 +173,7 @@ class Fuzz:
 
     def _before_the_talk(self, caller: Caller) -> None:
         c, engine = self.chance, self.engine
-        match c.choices(("wait", "press", "cut", "hang_up"), (12, 12, 1, 0.3))[0]:
+        match c.choices(("wait", "press", "cut", "hang_up"), (12, 12, 2, 0.3))[0]:
             case "press":
                 digit = c.choices("125", (8, 1, 1))[0]
                 engine.pressed(caller.leg_id, digit)

@@ -236,6 +236,17 @@ def check_did(number: str, country: str | None = None) -> str:
     return number
 
 
+def networks() -> tuple[str, ...]:
+    """Country codes of networks that are no country's (satellite, international premium, shared cost) but +800, which
+    is free: ``dialling`` refuses them too."""
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
+    return tuple(sorted(str(code) for code, regions in codes if regions == ("001",) and code != _FREEPHONE))
+
+
+_FREEPHONE = 800
+"""Universal international freephone number, ITU-T E.169.1."""
+
+
 def premium_regex(country: str) -> str | None:
     """POSIX extended expression over national (significant) numbers that cost extra, None where there are none."""
     metadata = _metadata(country)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from dialplans import freeswitch
-from dialplans.numbering import E164, NumberRefused, check_did, forms, premium_regex
+from dialplans.numbering import E164, NumberRefused, check_did, forms, networks, premium_regex
 from dialplans.pack import CountryPack
 from dialplans.schema import Engine, Pop
 
@@ -109,6 +109,17 @@ def _environment() -> Environment:
     )
 
 
+def shown(pop: Pop) -> list[tuple[str, str]]:
+    """Prefix and the CLI of numbers that begin so, shortest first: of those that fit, the last counts."""
+    return sorted(pop.cli_by_destination.items(), key=lambda item: (len(item[0]), item[0]))
+
+
+def shown_to(number: str, pop: Pop) -> str | None:
+    """The CLI for a dialled number in E.164, or for one that begins so; None where the POP names none."""
+    fitting = [cli for prefix, cli in shown(pop) if number.startswith(prefix)]
+    return fitting[-1] if fitting else None
+
+
 def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[str, bytes]:
     """File name under the media server's configuration directory -> bytes, sorted by name. The POP's engine is meant
     when none is given.
@@ -124,7 +135,10 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "forms": forms(pack, pop.area_code),
         "country_code": str(pack.numbering.e164_country_code),
         "premium": premium_regex(pack.iso_alpha2),
+        "no_country": networks(),
         "emergency": pack.numbering.emergency_numbers,
+        "shown": shown(pop),
+        "shown_at_home": shown_to(f"+{pack.numbering.e164_country_code}", pop),
         "private": PRIVATE_NAMES,
         "fallback_language": pop.overflow_prompt_language or pack.languages[0],
         "application": APPLICATION,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Engine = Literal["asterisk", "freeswitch"]
 """The media server of a POP."""
+
+
+Prefix = Annotated[str, Field(pattern=r"^\+([1-9][0-9]{0,13})?$")]
+"""How numbers in E.164 begin; ``+`` is how all do."""
+Number = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
 
 
 class Strict(BaseModel):
@@ -63,6 +68,10 @@ class Pop(Strict):
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
     trunks: list[Trunk] = []
+    cli_by_destination: dict[Prefix, Number] = {}
+    """What numbers that agents dial at their phones are shown: the number of the longest prefix that the dialled one
+    begins with. Emergency calls show what the POP's own country is shown. Where nothing fits, the carrier gets the
+    phone's name."""
     overflow_number: str | None = None
     """E.164; dialled over the first trunk when no controller answers."""
     overflow_prompt_language: str | None = None

@@ -65,7 +65,20 @@ DIALLED = [
 ]
 """What an agent dials, and what the carrier is asked for."""
 
-NOT_DIALLED = [("09001123456", 21), ("+499001123456", 21), ("0", 28), ("030&PJSIP", 28), ("030abc", 28)]
+SHOWN = {"+": "+49305550100", "+1": "+14155550199"}
+"""What the POP of these tests shows to whom its agents dial."""
+
+
+def shown(dialled: str) -> str:
+    return SHOWN["+1" if dialled.startswith("+1") else "+"]
+
+
+NOT_DIALLED = [
+    *(("09001123456", 21), ("+499001123456", 21), ("+870773111632", 21), ("0088216123456", 21), ("+979123456789", 21)),
+    ("0", 28),
+    ("030&PJSIP", 28),
+    ("030abc", 28),
+]
 """What an agent may not dial, and the Q.850 cause."""
 
 

@@ -13,6 +13,7 @@ BERLIN = Pop(
         Trunk(name="carrier-a", addresses=["198.18.0.3"], host="198.18.0.3"),
         Trunk(name="carrier-b", addresses=["198.18.0.4"], host="198.18.0.4:5080"),
     ],
+    cli_by_destination={"+": "+49305550100", "+33": "+33142685300", "+4989": "+49895550100"},
     overflow_number="+49305550199",
     ari_password="ari-password",
     ami_password="ami-password",

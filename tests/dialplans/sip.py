@@ -54,6 +54,15 @@ class Far:
         found = re.findall(r"message received.*?\n\nINVITE sip:([^@ ]*)@.*?\nCall-ID: (\S+)", self.text(), re.S)
         return [number for number, _ in dict.fromkeys(found)]
 
+    def shown(self) -> list[str]:
+        """What From of each of these named as the caller: its user part."""
+        invites = re.findall(r"message received.*?\n\n(INVITE .*?)\n\n", self.text().replace("\r", ""), re.S)
+        callers: dict[str, str] = {}
+        for text in invites:
+            headers = dict(line.split(": ", 1) for line in text.split("\n")[1:] if ": " in line)
+            callers.setdefault(headers["Call-ID"], re.sub(r".*<sip:|@.*", "", headers["From"]))
+        return list(callers.values())
+
 
 def _start(host: Host, scenario: str, *arguments: str) -> Far:
     serial = host.serial()

@@ -14,7 +14,16 @@ from dialplans.pack import countries, load_pack
 from dialplans.prompts import build
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
-from tests.dialplans.numbers import DIALLED, INVITES, NO_NUMBERS, NOT_DIALLED, asserted_calls, called_and_callers
+from tests.dialplans.numbers import (
+    DIALLED,
+    INVITES,
+    NO_NUMBERS,
+    NOT_DIALLED,
+    SHOWN,
+    asserted_calls,
+    called_and_callers,
+    shown,
+)
 from tests.dialplans.sip import Far, answering, asserted, invite
 from tests.dialplans.stasis import CONFIG, Controller
 from tests.lab.asterisk import AsteriskServer
@@ -70,6 +79,7 @@ def pop(lab: Lab, carrier: Host, tmp_path_factory: pytest.TempPathFactory) -> Po
         area_code="30",
         sip_address=lab.host("plan-pop").address,
         trunks=[Trunk(name="carrier-a", addresses=[carrier.address], host=carrier.address)],
+        cli_by_destination=SHOWN,
         overflow_number=OVERFLOW,
         ari_password="ari-password",
         ami_password="ami-password",
@@ -275,6 +285,7 @@ async def test_agents_dial_out(number: str, dialled: str, server: AsteriskServer
         channel = await controller.call(number, "from-agent")
         await controller.event("StasisStart", application="probe", id=channel)
         wait_until(lambda: overflow.dialled()[before:] == [dialled], 5, f"{dialled} to be dialled", overflow.text)
+        assert overflow.shown()[before:] == [shown(dialled)]
         await controller.hang_up(channel)
     server.wait_idle()
 

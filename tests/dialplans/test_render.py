@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from dialplans.pack import countries, load_pack
-from dialplans.render import RenderError, render
+from dialplans.render import RenderError, render, shown_to
 from dialplans.schema import Engine, Pop, Trunk
 from tests.dialplans.golden import GOLDEN_DIR, golden
 from tests.dialplans.pops import BARE, BERLIN, in_country
@@ -183,3 +183,32 @@ def test_what_an_engine_needs_is_asked_for(engine: Engine, change: dict[str, Any
     with pytest.raises(RenderError) as refused:
         render(load_pack("DE"), BERLIN.model_copy(update=change), engine)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("0033", "+49305550100"),
+        ("+0", "+49305550100"),
+        ("+33", "0305550100"),
+        ("+33", "+33,1)"),
+        ("+33\n", "+49305550100"),
+    ],
+)
+def test_what_numbers_are_shown_is_e164(field: str, value: str) -> None:
+    with pytest.raises(ValidationError, match="cli_by_destination"):
+        Pop.model_validate({**BERLIN.model_dump(), "cli_by_destination": {field: value}})
+
+
+@pytest.mark.parametrize(
+    ("number", "cli"),
+    [
+        ("+498912345", "+49895550100"),
+        ("+4930123456", "+49305550100"),
+        ("+33142685301", "+33142685300"),
+        ("+1", "+49305550100"),
+    ],
+)
+def test_the_longest_prefix_says_what_a_number_is_shown(number: str, cli: str) -> None:
+    assert shown_to(number, BERLIN) == cli
+    assert shown_to(number, BARE) is None

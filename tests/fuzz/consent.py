@@ -16,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 from collections import Counter
 from functools import partial
@@ -50,6 +51,8 @@ DONE = (None, "engine_failed")
 """A pause that the media server refuses ends the part; where it refuses to go on, another part begins."""
 AT_ONCE = 24
 """Callers at a time."""
+TOLD_EVERY = 50
+"""Rounds."""
 ROUND = 400
 """Calls of one POP; then comes a new one, or its journal would grow for ever."""
 
@@ -170,7 +173,7 @@ class Fuzz:
 
     def _before_the_talk(self, caller: Caller) -> None:
         c, engine = self.chance, self.engine
-        match c.choices(("wait", "press", "cut", "hang_up"), (12, 12, 1, 0.3))[0]:
+        match c.choices(("wait", "press", "cut", "hang_up"), (12, 12, 2, 0.3))[0]:
             case "press":
                 digit = c.choices("125", (8, 1, 1))[0]
                 engine.pressed(caller.leg_id, digit)
@@ -332,6 +335,8 @@ def main() -> None:
     with get_context("spawn").Pool(arguments.processes, initializer=_quiet) as pool:
         for found in pool.imap_unordered(partial(run, min(ROUND, arguments.calls)), seeds):
             seen += found
+            if seen["calls"] % (TOLD_EVERY * ROUND) == 0:
+                print(f"{seen['calls']} calls", file=sys.stderr)
     shown = " ".join(f"{name.replace(' ', '-')}={count}" for name, count in sorted(seen.items()))
     print(f"fuzz-consent seed={arguments.seed} {shown}")
 

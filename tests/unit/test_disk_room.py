@@ -52,9 +52,9 @@ async def test_what_is_under_way_is_placed_and_nothing_begins(
             await world.until(lambda: caller.hears == "talk")
             await world.run(2)
             caller.hang_up()
-            assert (await world.ended(caller)).recordings[0].size_bytes > 0
-        events = [world.journal.read_call(cdr.call_id)]
-        assert any(event.kind == RecordingStopAsked.__name__ for found in events for event in found)
+            assert (await world.ended(caller)).recordings[0].size_bytes
+        events = world.journal.read_call(scene.call_id)
+        assert any(event.kind == RecordingStopAsked.__name__ for event in events)
 
 
 async def test_a_directory_that_is_gone_has_no_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -42,6 +42,7 @@ async def test_four_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert cdr.talk_s > HOURS_S
         [recording] = cdr.recordings
         assert recording.duration_ms == pytest.approx(1000 * (HOURS_S + 4), abs=500)
+        assert recording.duration_ms is not None
         recording_id = RecordingId(recording.recording_id)
         head, size = world.vault.read(recording_id, 0, 44)
         assert size == recording.size_bytes == 44 + recording.duration_ms * BYTES_A_SECOND // 1000

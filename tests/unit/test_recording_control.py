@@ -287,12 +287,12 @@ async def test_who_waits_between_two_agents_can_withdraw_by_key(tmp_path: Path, 
         world.configure("queue.billing", billing)
         world.engine.callees[number] = Callee(number)
         await scene.talks()
-        command: wire.PopCommand = {
+        commands: dict[str, wire.PopCommand] = {
             "parked": wire.ParkCall(call_id=scene.call_id),
             "handed on": wire.TransferCall(call_id=scene.call_id, queue_id="billing"),
             "number rings": wire.TransferCall(call_id=scene.call_id, number=number),
-        }[waits]
-        assert await world.command(command) is None
+        }
+        assert await world.command(commands[waits]) is None
         await world.run(2)
         assert [name.endswith(".sealed") for name in world.files()] == [True]
         scene.press("*0", scene.caller.leg_id)

@@ -10,7 +10,7 @@ import pytest
 from dialplans.schema import Pop
 from tests.dialplans.esl import Controller
 from tests.dialplans.freeswitch.conftest import phone_file
-from tests.dialplans.numbers import DIALLED, NOT_DIALLED
+from tests.dialplans.numbers import DIALLED, NOT_DIALLED, shown
 from tests.dialplans.sip import Far, answering, invite, register
 from tests.lab.errors import wait_until
 from tests.lab.freeswitch import FreeSwitchServer
@@ -88,6 +88,7 @@ async def test_agents_dial_out(
     await controller.lease(-1)  # no controller is needed for this
     far = invite(phones, address, f"sip:{number}@{address}", 200, account=anna)
     wait_until(lambda: overflow.dialled()[before:] == [dialled], 5, f"{dialled} to be dialled", overflow.text)
+    assert overflow.shown()[before:] == [shown(dialled)]
     bridged = await controller.event("CHANNEL_BRIDGE")
     await controller.hang_up(bridged["Unique-ID"], "NORMAL_CLEARING")  # and the other leg with it
     assert far.process.wait() == 0, far.text()

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -163,10 +164,15 @@ class Stack:
         await self.api.post("dids", did)
         await self.synced()
 
-    async def synced(self, deadline_s: float = 20) -> None:
-        """Wait until the POP runs the configuration the centre has, with its media server connected and in possession of
-        the agents' accounts: from then on a phone may register."""
-        await self.api.until(f"pops/{POP_ID}", _is_synced, deadline_s)
+    async def synced(self, deadline_s: float = 20, news: bool = False) -> None:
+        """Wait until the POP runs the configuration the centre has, with its media server connected and in possession
+        of the agents' accounts: from then on a phone may register. ``news``: what it said before now does not count."""
+        since = time.time() if news else 0.0
+
+        def ready(pop: dict[str, Any]) -> bool:
+            return _is_synced(pop) and datetime.fromisoformat(pop["last_seen_at"]).timestamp() > since
+
+        await self.api.until(f"pops/{POP_ID}", ready, deadline_s)
 
     def stop(self) -> None:
         for process in (self.controller, self.orchestrator):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pbx.domain.errors import BadValue, EngineError, EngineGone
 from pbx.domain.ids import PhoneId
 from pbx.ports.media_engine import MediaEngine, PhoneAccount
+from pbx.wire.messages import AgentConfig
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,13 @@ class PhoneBook:
     def pending(self) -> int:
         """How many accounts the media server does not have as they are wanted: such a phone cannot register yet."""
         return len(self._todo.keys() | self._under_way.keys() | self.refused.keys())
+
+    def errors(self, agents: Iterable[AgentConfig]) -> dict[str, str]:
+        """Why accounts of these agents were refused, by the configuration key of the agent."""
+        if not self.refused:
+            return {}
+        keys = {PhoneId(agent.phone_id): f"agent.{agent.agent_id}" for agent in agents}
+        return {keys[phone_id]: why for phone_id, why in self.refused.items() if phone_id in keys}
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="phone-book")

@@ -413,15 +413,7 @@ class Pop:
             engine_up=self.engine_is_up,
             live_calls=self.live_calls,
             unsent_events=self.journal.unsent_count(),
-            config_errors=self.config.errors | self._refused_phones(),
+            config_errors=self.config.errors | self.phones.errors(self.config.agents.values()),
             draining=self.config.pop.draining,
             phones_pending=self.phones.pending,
         )
-
-    def _refused_phones(self) -> dict[str, str]:
-        """By the configuration key of the agent."""
-        refused = self.phones.refused
-        if not refused:
-            return {}
-        agents = {PhoneId(agent.phone_id): agent.agent_id for agent in self.config.agents.values()}
-        return {f"agent.{agents[phone_id]}": why for phone_id, why in refused.items() if phone_id in agents}

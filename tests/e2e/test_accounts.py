@@ -52,5 +52,5 @@ async def test_a_phone_registers_once_the_media_server_has_its_account(stack: St
     # And one that has lost what it had in memory.
     stack.server.kill()
     stack.server.restart()
-    await stack.synced()
+    await stack.synced(news=True)
     await registers(stack, list(stack.agents.values()))

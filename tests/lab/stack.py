@@ -9,8 +9,8 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 from dialplans import prompts
@@ -99,14 +99,10 @@ class Stack:
         engine: Engine = "asterisk",
         postgres: bool = False,
         watched: Watched | None = None,
-        small_disk: str = "",
-        more_env: Mapping[str, str] = MappingProxyType({}),
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
         ``starting`` is told which part is being started; ``engine`` is the POP's media server; with ``postgres`` the
-        centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are.
-        ``small_disk``: size of a file system of its own for recordings under way (``4m``). ``more_env``: settings of
-        the controller."""
+        centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -124,12 +120,6 @@ class Stack:
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
             settings = pop_settings(pop, carrier, more_trunks, engine)
             recordings = pop.shm / "recordings"
-            if small_disk:
-                recordings = pop.state_dir / "small"
-                settings = settings.model_copy(update={"recording_dir": str(recordings)})
-                mounted = ["mount", "-t", "tmpfs", "-o", f"size={small_disk},mode=755", "small", str(recordings)]
-                recordings.mkdir()
-                pop.run(mounted, rootfs=False)
             for directory in (recordings, Path(settings.phone_dir), uploaded_prompts(pop)):
                 directory.mkdir(exist_ok=True)
             pop.bind(prompt_dir)
@@ -139,7 +129,7 @@ class Stack:
                 pop.run(["chown", "asterisk:asterisk", recordings])
             starting("controller")
             key = created["key"]
-            env = {**watched.settings("POP", pop, centre), **more_env}
+            env = watched.settings("POP", pop, centre)
             controller = start_controller(pop, centre, settings, key, env)
             stack = cls(
                 lab, pop, centre, carrier, phones, settings, server, api, key, controller, orchestrator, database, env
@@ -174,10 +164,15 @@ class Stack:
         await self.api.post("dids", did)
         await self.synced()
 
-    async def synced(self, deadline_s: float = 20) -> None:
-        """Wait until the POP runs the configuration the centre has, with its media server connected and knowing
-        the agents' accounts: from then on a phone may register."""
-        await self.api.until(f"pops/{POP_ID}", _is_synced, deadline_s)
+    async def synced(self, deadline_s: float = 20, news: bool = False) -> None:
+        """Wait until the POP runs the configuration the centre has, with its media server connected and in possession
+        of the agents' accounts: from then on a phone may register. ``news``: what it said before now does not count."""
+        since = time.time() if news else 0.0
+
+        def ready(pop: dict[str, Any]) -> bool:
+            return _is_synced(pop) and datetime.fromisoformat(pop["last_seen_at"]).timestamp() > since
+
+        await self.api.until(f"pops/{POP_ID}", ready, deadline_s)
 
     def stop(self) -> None:
         for process in (self.controller, self.orchestrator):
@@ -291,7 +286,7 @@ class Stack:
         last of them."""
         end = time.monotonic() + deadline_s
         while True:
-            later = self.journal("kind = ? AND seq > ?", kind, after)
+            later = (e for e in self.journal() if e["seq"] > after and e["kind"] == kind)
             found = [e for e in later if all(e.get(k) == v for k, v in fields.items())]
             if len(found) >= count:
                 return found[count - 1]
@@ -302,12 +297,11 @@ class Stack:
                 )
             await asyncio.sleep(0.02)
 
-    def journal(self, where: str = "true", *values: object) -> list[dict[str, Any]]:
+    def journal(self) -> list[dict[str, Any]]:
         """Every event in the POP's journal, read from its file as any other program could."""
         path = self.pop.state_dir / "controller" / "journal.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            found = f"SELECT seq, call_id, kind, data FROM events WHERE {where} ORDER BY seq"  # noqa: S608
-            rows = db.execute(found, values).fetchall()
+            rows = db.execute("SELECT seq, call_id, kind, data FROM events ORDER BY seq").fetchall()
         return [{"seq": seq, "call_id": call, "kind": kind, **json.loads(data)} for seq, call, kind, data in rows]
 
     async def call_id(self, caller: Phone) -> str:

@@ -149,6 +149,7 @@ class Handler:
     errors: dict[str, str] = field(default_factory=dict)
     live_calls: int = 3
     draining: bool = False
+    phones_pending: int = 0
 
     def config_changed(self, key: str, entry: ConfigEntry | None) -> None:
         self.changes.append((key, entry))
@@ -169,6 +170,7 @@ class Handler:
             unsent_events=0,
             config_errors=self.errors,
             draining=self.draining,
+            phones_pending=self.phones_pending,
         )
 
 

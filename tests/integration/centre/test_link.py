@@ -77,6 +77,20 @@ async def test_configuration_reaches_the_journal_and_follows_changes(
         await until(lambda: _is(api, "seconds_behind", 0.0))
 
 
+async def test_a_pop_says_at_once_that_its_media_server_has_the_phones(
+    api: Api, settings: CentreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await api.new_site()
+    assert (await api.get("/pops/de-fra-1")).body["phones_pending"] is None
+    monkeypatch.setattr("pbx.adapters.link.nats.HEARTBEAT_S", 3600.0)
+    async with pop(tmp_path / "j.db", settings.bus_port, key) as site:
+        await until(lambda: _is(api, "revision_lag", 0))  # what else is told at once has been told
+        for pending in (3, 2, 1, 0):
+            site.handler.phones_pending = pending
+            site.link.heartbeat_changed()
+            await until(lambda now=pending: _is(api, "phones_pending", now))
+
+
 async def test_how_far_a_pop_is_behind(
     api: Api, centre: tuple[Centre, str], settings: CentreSettings, tmp_path: Path
 ) -> None:

@@ -18,9 +18,10 @@ from orchestrator.services.erasing import Eraser
 from orchestrator.services.guards import _Session
 from tests.integration.centre.conftest import running
 from tests.integration.centre.rights_world import PERSON, ended, everything, site_of
-from tests.integration.centre.support import Api, free_port
+from tests.integration.centre.support import Api
 from tests.integration.centre.test_erasure import TAIL, erase, holding
 from tests.integration.centre.test_process import _environment, started
+from tests.support.ports import free_port
 
 
 class Killed(Exception):

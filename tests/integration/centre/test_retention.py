@@ -15,10 +15,11 @@ from orchestrator.services.rebuild import rebuild
 from orchestrator.services.retention import Retention
 from tests.integration.centre.conftest import running
 from tests.integration.centre.rights_world import OTHER, PERSON, everything, site_of
-from tests.integration.centre.support import Api, free_port, until
+from tests.integration.centre.support import Api, until
 from tests.integration.centre.terminal import Terminal
 from tests.integration.centre.test_erasure import database, holding
 from tests.integration.centre.test_erasure_killed import client
+from tests.support.ports import free_port
 
 POLICY = {"policy_id": "audio", "kind": "recording", "keep_days": 30, "why": "quality"}
 

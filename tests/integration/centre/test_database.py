@@ -85,7 +85,8 @@ async def test_writers_wait_for_one_another(url: str) -> None:
 
 
 async def test_what_is_deleted_is_overwritten_in_the_file(tmp_path: Path, migrated_file: Path) -> None:
-    path: Path = shutil.copy(migrated_file, tmp_path / "centre.db")
+    path = tmp_path / "centre.db"
+    shutil.copy(migrated_file, path)
     database = Database(f"sqlite+aiosqlite:///{path}")
     row = RejectedBatchRow(subject="s", reason="r", payload=b"very secret " * 2000, received_at=1.0)
     async with database.write() as session:

@@ -65,6 +65,9 @@ def enter(request: web.Request, needs: Needs, action: str) -> None:
 
 
 def _purpose(request: web.Request, needs: Needs) -> str | None:
+    asked = request.query.get("purpose") if needs.purpose else None
+    if asked is not None and not 0 < len(asked) <= PURPOSE_LENGTH:
+        raise one("purpose", f"is empty, or longer than {PURPOSE_LENGTH} characters")
     given = request.headers.get("X-Purpose") or (request.query.get("purpose") if needs.purpose else None)
     given = None if given is None else given.encode("utf-8", "replace").decode().strip()
     if needs.purpose and not given:

@@ -6,7 +6,6 @@ import re
 
 import phonenumbers
 
-from orchestrator.domain.problems import one
 from pbx.domain.forgetting import digest
 
 _DIGITS = re.compile(r"[^0-9]")
@@ -15,19 +14,27 @@ SUBJECT_HASH = "hmac-sha256:"
 
 def forms(number: str) -> tuple[str, ...]:
     """``number`` (E.164) as it may stand in what callers key in and lookups bring: with plus, 00, nothing before the
-    country code, and as at home. Raises Invalid for what is no number of any country."""
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
-        raise one("number", "is not a telephone number in E.164") from None
+    country code, and, of a number of a known country, as at home."""
     digits = number.removeprefix("+")
-    home = _DIGITS.sub("", phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL))
-    return tuple(dict.fromkeys((number, digits, "00" + digits, home)))
+    found = [number, digits, "00" + digits]
+    if (parsed := _parsed(number)) is not None:
+        home = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+        found.append(_DIGITS.sub("", home))
+    return tuple(dict.fromkeys(found))
 
 
 def core(number: str) -> str:
     """The digits that every form ends with: what to look for first."""
-    return phonenumbers.national_significant_number(phonenumbers.parse(number)).lstrip("0")
+    parsed = _parsed(number)
+    national = number if parsed is None else phonenumbers.national_significant_number(parsed)
+    return national.lstrip("+0")
+
+
+def _parsed(number: str) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return None
 
 
 def digests(key: bytes, number: str) -> list[str]:

@@ -39,7 +39,7 @@ async def request(session: AsyncSession, keys: RightsKeys, number: str) -> Erasu
         grants=grants,
         requested_at=now,
         requested_by=caller.name,
-        caller_id=caller.caller_id,
+        caller_id=caller.user_id or caller.caller_id,
         purpose=caller.purpose or "",
         state=RUNNING,
         holds=[],

@@ -122,7 +122,7 @@ _WITHIN: dict[type[Any], Callable[[Grant], Condition]] = {
     WebhookRow: _webhook,
     HoldRow: _spoken(HoldRow),
     MinorMarkRow: _spoken(MinorMarkRow),
-    ErasureRow: lambda _grant: ErasureRow.caller_id == current().caller_id,
+    ErasureRow: lambda _grant: ErasureRow.caller_id == (current().user_id or current().caller_id),
     DeliveryRow: lambda grant: DeliveryRow.webhook_id.in_(select(WebhookRow.webhook_id).where(_webhook(grant))),
 }
 _OWN: dict[type[Any], Callable[[str], Condition]] = {

@@ -26,6 +26,7 @@ class ErasureRow(Base):
     """Later facts are another processing."""
     requested_by: Mapped[str] = mapped_column(String(200))
     caller_id: Mapped[str] = mapped_column(String(26))
+    """The user's id, of a program its token's."""
     purpose: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(15), index=True)
     """``running``; ``held``: done, but for what a legal hold keeps; ``done``."""

@@ -146,6 +146,7 @@ async def _shared(api: Api) -> None:
         ("/skills", {"skill_id": SHARED["skill_id"], "name": "German"}),
         ("/hours", {"hours_id": SHARED["hours_id"], "name": "Office", **WEEK}),
         ("/shifts", {"shifts_id": SHARED["shifts_id"], "name": "Early", **WEEK}),
+        ("/retention-policies", {"policy_id": "audio", "kind": "recording", "keep_days": 36500, "why": "a test"}),
         ("/holidays", {"holidays_id": SHARED["holidays_id"], "name": "Bridge days", "days": ["2026-12-24"]}),
     ):
         await api.made(path, spec)

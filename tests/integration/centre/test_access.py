@@ -34,7 +34,7 @@ from tests.integration.centre.support import Api, agent, did
 
 ROUTES = [route for route in registry().routes if not route.public]
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-NO_PLACE = frozenset({"token_id", "user_id"})
+NO_PLACE = frozenset({"token_id", "user_id", "policy_id"})
 """Of nouns that belong to no unit: only who may do everything reaches them."""
 ANY_PLACE = {"month": "2026-10", **SHARED}
 """Of what is there for everybody. What each may see of a month: test_reports.py."""

@@ -34,6 +34,7 @@ async def ids_of(world: World, terminal: Terminal) -> dict[str, str]:
         **SHARED,
         "webhook_id": made["webhook_id"],
         "user_id": user["user_id"],
+        "policy_id": "audio",
     }
 
 

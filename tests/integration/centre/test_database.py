@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, delete, text
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import alembic_config, newest, upgrade
-from orchestrator.adapters.db.models import Base, DidRow
+from orchestrator.adapters.db.models import Base, DidRow, RejectedBatchRow
 from orchestrator.config import CentreSettings
 
 
@@ -81,3 +82,23 @@ async def test_writers_wait_for_one_another(url: str) -> None:
         value = (await session.execute(text("SELECT value FROM settings WHERE key = 'n'"))).scalar_one()
     assert int(value) == 20
     await database.close()
+
+
+async def test_what_is_deleted_is_overwritten_in_the_file(tmp_path: Path, migrated_file: Path) -> None:
+    path = tmp_path / "centre.db"
+    shutil.copy(migrated_file, path)
+    database = Database(f"sqlite+aiosqlite:///{path}")
+    row = RejectedBatchRow(subject="s", reason="r", payload=b"very secret " * 2000, received_at=1.0)
+    async with database.write() as session:
+        session.add(row)
+    await database.overwrite_log()
+    assert b"very secret" in _contents(tmp_path)
+    async with database.write() as session:
+        await session.execute(delete(RejectedBatchRow))
+    await database.overwrite_log()
+    await database.close()
+    assert b"very secret" not in _contents(tmp_path)
+
+
+def _contents(directory: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in directory.iterdir())

@@ -188,3 +188,14 @@ async def test_from_the_command_line(api: Api, terminal: Terminal, settings: Cen
         assert said.code == 0, said.err
         assert not site.opens(site.recording)
         assert (await terminal("retention", "runs")).rows[0][0], "a table"
+
+
+async def test_a_hold_on_a_recording_holds_no_other_of_its_call(
+    api: Api, settings: CentreSettings, tmp_path: Path
+) -> None:
+    async with site_of(api, tmp_path / "pop", settings.bus_port) as site:
+        for kind in ("recording", "voicemail"):
+            await api.made("/retention-policies", {**POLICY, "policy_id": kind, "kind": kind})
+        await api.made("/holds", {"recording_id": site.recording, "reason": "claim", "authority": "LG Berlin"})
+        await api.post("/retention-runs")
+        assert (site.opens(site.recording), site.opens(site.voicemail)) == (True, False)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from dialplans import prompts
@@ -99,10 +100,14 @@ class Stack:
         engine: Engine = "asterisk",
         postgres: bool = False,
         watched: Watched | None = None,
+        small_disk: str = "",
+        more_env: Mapping[str, str] = MappingProxyType({}),
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
         ``starting`` is told which part is being started; ``engine`` is the POP's media server; with ``postgres`` the
-        centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are."""
+        centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are.
+        ``small_disk``: size of a file system of its own for recordings under way (``4m``). ``more_env``: settings of
+        the controller."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -120,6 +125,12 @@ class Stack:
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
             settings = pop_settings(pop, carrier, more_trunks, engine)
             recordings = pop.shm / "recordings"
+            if small_disk:
+                recordings = pop.state_dir / "small"
+                settings = settings.model_copy(update={"recording_dir": str(recordings)})
+                mounted = ["mount", "-t", "tmpfs", "-o", f"size={small_disk},mode=755", "small", str(recordings)]
+                recordings.mkdir()
+                pop.run(mounted, rootfs=False)
             for directory in (recordings, Path(settings.phone_dir), uploaded_prompts(pop)):
                 directory.mkdir(exist_ok=True)
             pop.bind(prompt_dir)
@@ -129,7 +140,7 @@ class Stack:
                 pop.run(["chown", "asterisk:asterisk", recordings])
             starting("controller")
             key = created["key"]
-            env = watched.settings("POP", pop, centre)
+            env = {**watched.settings("POP", pop, centre), **more_env}
             controller = start_controller(pop, centre, settings, key, env)
             stack = cls(
                 lab, pop, centre, carrier, phones, settings, server, api, key, controller, orchestrator, database, env
@@ -286,7 +297,7 @@ class Stack:
         last of them."""
         end = time.monotonic() + deadline_s
         while True:
-            later = (e for e in self.journal() if e["seq"] > after and e["kind"] == kind)
+            later = self.journal("kind = ? AND seq > ?", kind, after)
             found = [e for e in later if all(e.get(k) == v for k, v in fields.items())]
             if len(found) >= count:
                 return found[count - 1]
@@ -297,11 +308,12 @@ class Stack:
                 )
             await asyncio.sleep(0.02)
 
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self, where: str = "true", *values: object) -> list[dict[str, Any]]:
         """Every event in the POP's journal, read from its file as any other program could."""
         path = self.pop.state_dir / "controller" / "journal.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            rows = db.execute("SELECT seq, call_id, kind, data FROM events ORDER BY seq").fetchall()
+            found = f"SELECT seq, call_id, kind, data FROM events WHERE {where} ORDER BY seq"  # noqa: S608
+            rows = db.execute(found, values).fetchall()
         return [{"seq": seq, "call_id": call, "kind": kind, **json.loads(data)} for seq, call, kind, data in rows]
 
     async def call_id(self, caller: Phone) -> str:

@@ -120,8 +120,8 @@ class Site:
         _write(seed / "etc/apt/sources.list", source)
         # The archive copy may be older than its Release file allows. Signatures are still checked.
         _write(seed / "etc/apt/apt.conf.d/80lab", 'Acquire::Check-Valid-Until "false";\nAcquire::Languages "none";\n')
-        # Empty: made anew at boot, as on a host that was just installed.
-        _write(seed / "etc/machine-id", "uninitialized\n")
+        # Empty: it gets one at boot, but units stay as they are, which "uninitialized" would set to the presets.
+        _write(seed / "etc/machine-id", "")
         host_key = (seed / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
         for private in (seed, seed / "root", seed / "root/.ssh"):
             private.chmod(0o755 if private == seed else 0o700)

@@ -40,18 +40,18 @@ def sources() -> list[Path]:
     return sorted([*kept, ROOT / "pyproject.toml", ROOT / "README.md", LOCK, Path(__file__)])
 
 
-def name_of(python: str, machine: str) -> str:
+def name_of(python: str, machine: str, label: str = "") -> str:
     """Version and a hash of all that goes into it: the same files give the same name."""
     digest = hashlib.sha256(f"{python} {machine}".encode())
     for path in sources():
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return f"{version}-{digest.hexdigest()[:12]}"
+    return "-".join(filter(None, (version, label, digest.hexdigest()[:12])))
 
 
-def ensure(python: str, machine: str) -> dict[str, object]:
+def ensure(python: str, machine: str, label: str = "") -> dict[str, object]:
     """Make the release if need be. Raises CalledProcessError when pip cannot."""
-    name = name_of(python, machine)
+    name = name_of(python, machine, label)
     directory = cache_dir() / "releases" / name
     directory.parent.mkdir(exist_ok=True)
     with (directory.parent / f"{name}.lock").open("w") as handle:
@@ -120,9 +120,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m playbooks.release", description=__doc__)
     parser.add_argument("--python", required=True, metavar="3.14", help="the hosts' Python")
     parser.add_argument("--machine", default="x86_64", choices=("x86_64", "aarch64"), help="the hosts' processor")
+    parser.add_argument("--label", default="", metavar="WORD", help="a word in its name")
     options = parser.parse_args(argv)
     try:
-        print(json.dumps(ensure(options.python, options.machine)))
+        print(json.dumps(ensure(options.python, options.machine, options.label)))
     except subprocess.CalledProcessError as error:
         print(f"callplane: the release could not be made: pip ended with {error.returncode}", file=sys.stderr)
         return 1

@@ -5,8 +5,8 @@ ends, however that came about (teardown, a failed test, Ctrl-C, kill -9), the wa
 goes: there is one way to tear down, not two. The warden has one thread, so that the kernel's parent-death
 signal, which follows the parent's thread, ends the holders if the warden itself is killed.
 
-Requests: {"host": NAME}, for a machine that boots also {"boot": ROOTFS, "seed": DIRECTORY}, whose files are moved into it;
-replies: {"pid": N, "address": A} or {"error": TEXT}. The first line says {"slot": N, ...}.
+Requests: {"host": NAME}, for a machine that boots also {"boot": ROOTFS, "seed": DIRECTORY}, whose files are moved into
+it; replies: {"pid": N, "address": A} or {"error": TEXT}. The first line says {"slot": N, ...}.
 """
 
 import json

@@ -24,7 +24,9 @@ def check_phone_id(phone_id: str) -> None:
         raise BadValue("phone_id", "is not a SIP user name of letters, digits, dots, dashes and underscores")
 
 
-def objects(account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: bool, encrypted: bool = False) -> list[tuple[str, Fields]]:
+def objects(
+    account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: bool, encrypted: bool = False
+) -> list[tuple[str, Fields]]:
     """The three objects of an account, in the order in which they may refer to one another."""
     check_phone_id(account.phone_id)
     if not _HA1.fullmatch(account.ha1):
@@ -87,9 +89,7 @@ class Phones:
         # All three are on their way before the first is answered; the server takes them in their order.
         sent = [
             self._ari.send("PUT", f"{_BASE}/{kind}/{account.phone_id}", (), {"fields": _pairs(fields)})
-            for kind, fields in objects(
-                account, self._codecs, self._qualify_s, self._nat, self._encrypted
-            )
+            for kind, fields in objects(account, self._codecs, self._qualify_s, self._nat, self._encrypted)
         ]
         for future in sent:
             error = error_of(await future)

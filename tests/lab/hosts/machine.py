@@ -1,8 +1,8 @@
 """A lab machine: a bare Debian host with systemd, reached by SSH as any host would be.
 
-    with Lab.start() as lab, Site.start(lab) as site:
-        pop = site.machine("pop1")
-        pop.run("systemctl is-system-running --wait")
+with Lab.start() as lab, Site.start(lab) as site:
+    pop = site.machine("pop1")
+    pop.run("systemctl is-system-running --wait")
 """
 
 from __future__ import annotations

@@ -104,6 +104,27 @@ class SiteOfLab:
         run = self._run([*command, *arguments, str(environment.HERE / f"{name}.yml")])
         return run.require_success() if check else run
 
+    def variables(self, host: str) -> dict[str, Any]:
+        """The inventory's variables of a host, templates resolved where they stand alone."""
+        inventory = [str(environment.ensure() / "ansible-inventory"), "-i", str(ROOT / "inventory/lab")]
+        found: dict[str, Any] = json.loads(self._run([*inventory, "--host", host]).output)
+        return found
+
+    def sign_expired(self, request: str) -> str:
+        """A certificate of the site's authority that ended yesterday."""
+        command = ["openssl", "x509", "-req", "-CA", "ca.pem", "-CAkey", "key.pem", "-days", "-1"]
+        done = subprocess.run(
+            [*command, "-copy_extensions", "copy"],
+            cwd=self.ca_dir,
+            input=request,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise LabError(f"openssl x509: {done.stderr}")
+        return done.stdout
+
     def _run(self, command: Sequence[str]) -> Run:
         began = time.monotonic()
         done = subprocess.run(

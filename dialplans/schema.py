@@ -27,7 +27,7 @@ class Trunk(Strict):
     password: str | None = Field(default=None, min_length=8)
     codecs: list[str] = ["alaw", "ulaw"]
     transport: Literal["udp", "tls"] = "udp"
-    """How SIP goes to and from the carrier (RFC 3261; TLS: 26.3). Over ``tls`` the carrier's certificate is verified."""
+    """How SIP goes to and from the carrier (RFC 3261, 26.3). Over ``tls`` the carrier's certificate is verified."""
     srtp: Literal["required", "preferred", "off"] | None = None
     """Whether sound is encrypted (RFC 3711, keys by RFC 4568). Not given: required over TLS, off over UDP, where
     everybody on the way could read the keys."""
@@ -79,7 +79,7 @@ class Pop(Strict):
     config_dir: str | None = None
     """Asterisk: where these files lie, when that is not the directory that its package reads."""
     tls_dir: str | None = None
-    """Directory with the POP's certificate, readable by the media server alone. Asterisk reads ``cert.pem`` (the chain),
+    """Directory with the POP's certificate, readable by the media server alone. Asterisk reads ``cert.pem`` (chain),
     ``key.pem`` and ``ca.pem`` (whom it believes), FreeSWITCH ``agent.pem``, key and chain in one. With it SIP is spoken
     over TLS: by Asterisk to agents' phones over TLS only, by FreeSWITCH to those that register so."""
     tls_port: int = 5061

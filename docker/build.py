@@ -1,6 +1,6 @@
 """Builds the images with buildah: `python -m docker.build [--base IMAGE] [--python 3.13]`.
 
-Without `--base` the base is made here, by mmdebstrap from this machine's own Debian mirror, so that no registry is asked.
+Without `--base` the base is made here, by mmdebstrap from this machine's own Debian mirror: no registry is asked.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ GLIBC = ("2_34", "2_28", "2_27", "2_17")
 def sources() -> list[Path]:
     """The files of a release, sorted."""
     found = [path for part in PARTS for path in (ROOT / part).rglob("*") if path.is_file()]
-    kept = [path for path in found if "__pycache__" not in path.parts and not path.name.endswith(".egg-info")]
+    kept = [path for path in found if "__pycache__" not in path.parts and path.name != "README.md"]
     return sorted([*kept, ROOT / "pyproject.toml", ROOT / "README.md", LOCK, Path(__file__)])
 
 
@@ -65,7 +65,7 @@ def ensure(python: str, machine: str, label: str = "") -> dict[str, object]:
 
 
 def lock_for(python: str, machine: str) -> str:
-    """The lock without what other Pythons and processors need. pip itself asks the markers of the one that it runs on."""
+    """The lock without what other Pythons and processors need; pip itself asks the markers of its own Python."""
     environment: Environment = default_environment()
     environment.update(python_version=python, python_full_version=f"{python}.0", platform_machine=machine)
     kept: list[str] = []

@@ -1,4 +1,4 @@
-"""The rendered configuration on a real Asterisk: SIP over TLS, SRTP, and a certificate that is renewed during a call."""
+"""The rendered configuration on a real Asterisk: SIP over TLS, SRTP, a certificate renewed during a call."""
 
 from __future__ import annotations
 
@@ -56,16 +56,12 @@ def server(lab: Lab) -> Iterator[AsteriskServer]:
     # As the controller puts an account, but in a file: there is none here.
     account = PhoneAccount(PhoneId("anna"), HA1)
     kinds = objects(account, ["alaw"], 0, True, encrypted=True)
-    lines = [
-        f"\n[anna]\ntype = {kind}\n" + "".join(f"{k} = {v}\n" for k, v in fields.items()) for kind, fields in kinds
-    ]
-    files["pjsip.conf"] += "".join(lines).encode()
-    # Whoever calls hears an echo: a conversation without a controller.
-    plan = (
-        "[from-trunk]\nexten => _[+0-9]!,1,Answer()\n same => n,Wait(60)\n[from-agent]\nexten => _[+0-9]!,1,Answer()\n"
-    )
-    files["extensions.conf"] = plan.encode()
-    files["modules.conf"] += b"load = app_echo.so\nload = pbx_config.so\n"
+    for kind, fields in kinds:
+        lines = [f"{key} = {value}\n" for key, value in fields.items()]
+        files["pjsip.conf"] += "".join([f"\n[anna]\ntype = {kind}\n", *lines]).encode()
+    # Whoever calls is answered: a conversation without a controller.
+    answer = "exten => _[+0-9]!,1,Answer()\n same => n,Wait(60)\n"
+    files["extensions.conf"] = f"[from-trunk]\n{answer}[from-agent]\n{answer}".encode()
     running = AsteriskServer(host, files, lab)
     yield running
     running.stop()

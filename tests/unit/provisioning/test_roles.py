@@ -17,14 +17,8 @@ from playbooks import check, docs, release
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path.parents[1] for path in docs.ROLES.glob("*/meta/argument_specs.yml"))
-POP = {
-    "pop_id": "de-ber-1",
-    "country": "DE",
-    "sip_address": "198.18.0.1",
-    "trunks": [
-        {"name": "a", "addresses": ["198.18.0.2"], "host": "198.18.0.2", "transport": "tls", "srtp": "required"}
-    ],
-}
+TRUNK = {"name": "a", "addresses": ["198.18.0.2"], "host": "198.18.0.2", "transport": "tls", "srtp": "required"}
+POP = {"pop_id": "de-ber-1", "country": "DE", "sip_address": "198.18.0.1", "trunks": [TRUNK]}
 
 
 def given(pop: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
@@ -90,8 +84,8 @@ def test_good_variables_have_no_fault() -> None:
         (given({**POP, "overflow_number": "112"}), "dialplan_pop.overflow_number"),
         (given({**POP, "ari_password": "x"}), "dialplan_pop.ari_password"),
         (given({**POP, "tls_minimum": "1.1"}), "dialplan_pop.tls_minimum"),
-        (given({**POP, "trunks": [{**POP["trunks"][0], "srtp": "off"}]}), "dialplan_pop.trunks.0"),  # type: ignore[index, dict-item]
-        (given({**POP, "trunks": [{**POP["trunks"][0], "transport": "udp"}]}), "dialplan_pop.trunks.0"),  # type: ignore[index, dict-item]
+        (given({**POP, "trunks": [{**TRUNK, "srtp": "off"}]}), "dialplan_pop.trunks.0"),
+        (given({**POP, "trunks": [{**TRUNK, "transport": "udp"}]}), "dialplan_pop.trunks.0"),
         (given(regions=["EU!"]), "pbx_controller_regions"),
         (given(pop_settings={"qualify_s": -1}), "pbx_controller_settings.qualify_s"),
         (given(pop_settings={"qualfy_s": 1}), "pbx_controller_settings.qualfy_s"),

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.lab.errors import LabError, wait_until
@@ -137,7 +138,7 @@ def remove_control_groups(slot: Slot) -> None:
     for tree in CONTROL_GROUPS:
         for group in tree.glob(f"{slot.control_group}*"):
             for directory, _, _ in os.walk(group, topdown=False):
-                wait_until(lambda path=Path(directory): _removed(path), 5, f"{directory} to be empty")
+                wait_until(partial(_removed, Path(directory)), 5, f"{directory} to be empty")
 
 
 def _removed(group: Path) -> bool:

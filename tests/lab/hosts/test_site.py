@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ async def centre(site: SiteOfLab, configured: None) -> AsyncIterator[Centre]:
 
 
 def test_wrong_variables_stop_before_anything_is_changed(site: SiteOfLab) -> None:
-    wrong = {
+    wrong: dict[str, tuple[dict[str, Any], str]] = {
         "hardening_ssh_networks": ({"hardening_ssh_networks": None}, "hardening_ssh_networks"),
         "settings": ({"pbx_controller_settings": {"qualify_s": -1}}, "pbx_controller_settings.qualify_s"),
         "pop": (

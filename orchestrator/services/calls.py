@@ -43,7 +43,8 @@ async def read(database: Database, call_id: str) -> Row[Any]:
     found = await database.rows(scope.limited(select(*COLUMNS).where(CallRow.call_id == call_id)))
     if not found:
         raise NotFound("call", call_id)
-    return found[0]
+    row: Row[Any] = found[0]
+    return row
 
 
 async def tell(services: Services, call_id: str, command: PopCommand) -> CommandReply:

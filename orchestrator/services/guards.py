@@ -4,12 +4,12 @@ request's conditions (``If-Match``, ``Idempotency-Key``) are checked so, without
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, Select
+from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.engine import Database
@@ -21,10 +21,9 @@ Hook = Callable[[AsyncSession], Awaitable[None]]
 
 
 class _Session(Database):
-    async def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    async def rows(self, statement: Executable, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
         async with self.read() as session:
-            found: Sequence[Row[Any]] = (await session.execute(statement)).all()
-            return found
+            return (await session.execute(statement, given)).all()
 
 
 class _Guarded(_Session):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import String, TextClause, bindparam, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Select, String, TextClause, bindparam, select, text
 
+from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import DidRow, QueueRow
 from orchestrator.domain.local_time import HOUR_S, Stretch, local_day, midnight, stretches
 from orchestrator.domain.report_facts import (
@@ -155,29 +155,55 @@ def together(parts: Iterable[Measured]) -> Measured:
     return whole
 
 
-async def zone_of(session: AsyncSession, filters: Mapping[str, str]) -> str:
+_QUEUES_CONFIG = select(QueueRow.config).where(QueueRow.queue_id == bindparam("value"))
+_DIDS_ZONE = select(DidRow.time_zone).where(DidRow.number == bindparam("value"))
+
+
+async def zone_of(database: Database, filters: Mapping[str, str]) -> str:
     """The time zone of the queue's hours, or of the DID; UTC where there is neither."""
     if "queue_id" in filters:
-        queue = await session.get(QueueRow, filters["queue_id"])
-        hours = None if queue is None else queue.config.get("hours")
-        return str(hours["time_zone"]) if hours else "UTC"
-    if "did" in filters:
-        did = await session.get(DidRow, filters["did"])
-        return "UTC" if did is None else did.time_zone
+        for (config,) in await database.rows(_QUEUES_CONFIG, {"value": filters["queue_id"]}):
+            hours = config.get("hours")
+            return str(hours["time_zone"]) if hours else "UTC"
+    elif "did" in filters:
+        for (zone,) in await database.rows(_DIDS_ZONE, {"value": filters["did"]}):
+            return str(zone)
     return "UTC"
 
 
-async def read(session: AsyncSession, asked: Asked) -> dict[Key, Measured]:
+async def read(database: Database, asked: Asked) -> dict[Key, Measured]:
     """Key -> sums; keys for which there is nothing are not there."""
-    grouped = OF_DIMENSION.get(asked.by)
-    statement, given = _statement(asked, grouped)
-    found: dict[Key, Measured] = {}
-    for row in await session.execute(statement, given):
-        key, values = _key(asked.by, row), row[-len(COLUMNS) :]
-        found[key] = Measured([int(value or 0) for value in values])
-    if has_agents(asked):
-        await _under_way(session, asked, found)
+    found, _ = await _read(database, asked, whole=False)
     return found
+
+
+async def read_with_total(database: Database, asked: Asked) -> tuple[dict[Key, Measured], Measured]:
+    """The same, and the sums of the whole, which need not be those of the parts: a call may have had two queues."""
+    return await _read(database, asked, whole=True)
+
+
+async def _read(database: Database, asked: Asked, *, whole: bool) -> tuple[dict[Key, Measured], Measured]:
+    found = await _sums(database, asked)
+    under_way = await _under_way(database, asked)
+    whole_asked = replace(asked, by=By.NOTHING)
+    total = nothing()
+    if whole and not adds_up(asked) and asked.by is not By.NOTHING:
+        total = (await _sums(database, whole_asked)).get(None, total)
+        queues = ["queue_id" in involved(one) for one in (asked, whole_asked)]
+        same = has_agents(asked) and queues[0] == queues[1]
+        _add(whole_asked, under_way if same else await _under_way(database, whole_asked), {None: total})
+    _add(asked, under_way, found)
+    if adds_up(asked) or asked.by is By.NOTHING:
+        total = together(found.values())
+    return found, total
+
+
+async def _sums(database: Database, asked: Asked) -> dict[Key, Measured]:
+    statement, given = _statement(asked, OF_DIMENSION.get(asked.by))
+    return {
+        _key(asked.by, row): Measured([int(value or 0) for value in row[-len(COLUMNS) :]])
+        for row in await database.rows(statement, given)
+    }
 
 
 def _key(by: By, row: Sequence[Any]) -> Key:
@@ -277,31 +303,57 @@ def _keys(by: By, value: str, changes: tuple[Stretch, ...]) -> str:
 # --- what is going on -------------------------------------------------------------------------------------------------
 
 
-async def _under_way(session: AsyncSession, asked: Asked, found: dict[Key, Measured]) -> None:
-    """Add the time of agents since their last change, which is in no sum yet."""
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    agent_id: str
+    queue_id: str | None
+    began_ms: int
+    ended_ms: int
+    measures: tuple[str, ...]
+
+
+@lru_cache(maxsize=100)
+def _now_statement(filters: tuple[str, ...], of_queues: bool, limited: bool) -> Select[Any]:
+    columns = [NOW.c[name] for name in ("agent_id", "queue_id", "since", "status", "state")]
+    chosen = select(*columns).where(NOW.c.since < bindparam("before"))
+    for name in filters:
+        chosen = chosen.where(NOW.c[name] == bindparam(f"f_{name}"))
+    if of_queues:
+        chosen = chosen.where(NOW.c.state.in_(WITH_CALL), NOW.c.queue_id.is_not(None))
+    if limited:
+        chosen = chosen.where(NOW.c.queue_id.in_(bindparam("queues", expanding=True, type_=String)))
+    return chosen
+
+
+async def _under_way(database: Database, asked: Asked) -> list[_UnderWay]:
+    """The time of agents since their last change, which is in no sum yet."""
     now = time.time()
     start_ms, end_ms = asked.start * 1000, min(asked.end * 1000, round(now * 1000))
-    if end_ms <= start_ms:
-        return
-    columns = [NOW.c[name] for name in ("agent_id", "queue_id", "since", "status", "state")]
-    chosen = select(*columns).where(NOW.c.since < end_ms / 1000)
-    for name, value in asked.filters.items():
-        chosen = chosen.where(NOW.c[name] == value)
-    if "queue_id" in involved(asked):
-        chosen = chosen.where(NOW.c.state.in_(WITH_CALL), NOW.c.queue_id.is_not(None))
+    # What began before the period's end counts only if it is not too long, so the end cannot lie further back either.
+    if not has_agents(asked) or end_ms <= start_ms or now - end_ms / 1000 > LONGEST_INTERVAL_S:
+        return []
+    given: dict[str, Any] = {"before": end_ms / 1000, **{f"f_{name}": value for name, value in asked.filters.items()}}
     if asked.limits.queues is not None:
-        chosen = chosen.where(NOW.c.queue_id.in_(asked.limits.queues))
+        given["queues"] = sorted(asked.limits.queues)
+    statement = _now_statement(tuple(asked.filters), "queue_id" in involved(asked), "queues" in given)
+    return [
+        _UnderWay(agent_id, queue_id, max(round(since * 1000), start_ms), end_ms, tuple(measures))
+        for agent_id, queue_id, since, status, state in await database.rows(statement, given)
+        if now - since <= LONGEST_INTERVAL_S and (measures := time_measures(status, state))
+    ]
+
+
+def _add(asked: Asked, under_way: Iterable[_UnderWay], found: dict[Key, Measured]) -> None:
     parts: dict[Key, list[int]] = {}
-    for agent_id, queue_id, since, status, state in await session.execute(chosen):
-        measures = time_measures(status, state)
-        if not measures or now - since > LONGEST_INTERVAL_S:
-            continue
-        began_ms = max(round(since * 1000), start_ms)
-        whole = {By.NOTHING: 0, By.AGENT: agent_id, By.QUEUE: queue_id}
-        cut = [(whole[asked.by], end_ms - began_ms)] if asked.by in whole else by_quarter(began_ms, end_ms)
+    for one in under_way:
+        whole = {By.NOTHING: 0, By.AGENT: one.agent_id, By.QUEUE: one.queue_id}
+        if asked.by in whole:
+            cut: Iterable[tuple[Key, int]] = [(whole[asked.by], one.ended_ms - one.began_ms)]
+        else:
+            cut = by_quarter(one.began_ms, one.ended_ms)
         for place, ms in cut:
             values = parts.setdefault(place, [0] * len(COLUMNS))
-            for name in measures:
+            for name in one.measures:
                 values[_PLACE[name]] += ms
     for place, values in parts.items():
         key = place if asked.by in (By.AGENT, By.QUEUE) else local_key(asked, place)

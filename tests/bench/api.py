@@ -34,7 +34,8 @@ from tests.bench.fill import fill
 from tests.bench.machine import describe, summary_line
 from tests.bench.traffic import AGENTS, DIDS, QUEUES
 from tests.integration.centre.conftest import Postgres
-from tests.integration.centre.support import free_port, until
+from tests.integration.centre.support import until
+from tests.support.ports import free_port
 
 BUDGET_MS = 25.0
 CONNECTIONS = 64

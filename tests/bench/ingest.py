@@ -32,7 +32,7 @@ from pbx.wire.messages import EventBatch, EventEnvelope, PromptChunk, PromptRequ
 from tests.bench.machine import describe, summary_line
 from tests.bench.traffic import Traffic, journal
 from tests.integration.centre.conftest import Postgres
-from tests.integration.centre.support import free_port
+from tests.support.ports import free_port
 
 POPS = 10
 BUDGET_EVENTS_S = 5000

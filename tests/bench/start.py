@@ -25,10 +25,10 @@ from rich.table import Table
 
 from tests.bench.machine import describe, summary_line
 from tests.integration.centre.conftest import Postgres
-from tests.integration.centre.support import free_port
 from tests.lab.errors import LabError, wait_until
 from tests.lab.lab import ROOT, Lab
 from tests.lab.stack import Stack
+from tests.support.ports import free_port
 
 BUDGET_S = 3.0
 PAUSE_S = 0.005

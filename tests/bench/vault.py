@@ -35,8 +35,9 @@ from pbx.domain.ids import RecordingId, derive
 from pbx.recording.wav import FRAME_BYTES, RATE_HZ
 from pbx.wire.messages import CommandReply, CommandRequest, ReadRecording
 from tests.bench.machine import describe, summary_line
-from tests.integration.centre.support import PROMPTS, Api, Handler, free_port, pop, until
+from tests.integration.centre.support import PROMPTS, Api, Handler, pop, until
 from tests.integration.centre.test_calls import a_call
+from tests.support.ports import free_port
 
 RECORDINGS, SECONDS, HOURS, PLAYED = 50, 60, 4, 20
 BYTES_S = RATE_HZ * FRAME_BYTES

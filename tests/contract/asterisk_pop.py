@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from tests.lab import audio
 from tests.lab.asterisk import AsteriskServer
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
+from tests.support.ports import free_port
 
 TEMPLATES = Path(__file__).parents[2] / "dialplans" / "templates" / "asterisk"
 PASSWORD = "of-this-test-only"
@@ -63,8 +63,7 @@ class AsteriskPop(LabBackend):
         self.prompt_dir = self.host.shm / "prompts"
         self.recording_dir = self.host.shm / "recordings"
         self._make_prompts()
-        with socket.create_server((lab.machine_address, 0)) as probe:
-            self.ari_port = probe.getsockname()[1]
+        self.ari_port = free_port(lab.machine_address)
         self.pop = Pop(
             pop_id="lab-1",
             country="DE",

@@ -6,14 +6,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +19,7 @@ from typing import Self
 from obstore.exceptions import BaseError
 
 from pbx.adapters.vault.s3 import Storage
+from tests.support.ports import free_port
 
 READY_S = 60.0
 ACCESS, SECRET = "tests", "only-for-tests"
@@ -44,7 +43,13 @@ class SeaweedFS:
         config = self._directory / "s3.json"
         config.write_text(json.dumps({"identities": [identity]}))
         names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
-        ports = dict(zip((*names, "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"), _ports(8), strict=True))
+        ports = dict(
+            zip(
+                (*names, "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"),
+                (free_port() for _ in range(8)),
+                strict=True,
+            )
+        )
         self.url = f"http://127.0.0.1:{ports['s3.port']}"
         self._filer = f"http://127.0.0.1:{ports['filer.port']}"
         self._log = self._directory / "log"
@@ -106,11 +111,3 @@ class SeaweedFS:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

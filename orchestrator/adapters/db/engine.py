@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import orjson
-from sqlalchemy import Connection, Row, Select, Table, event, text
+from sqlalchemy import Connection, Executable, Table, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -55,12 +55,11 @@ class Database:
         async with self._readers() as session:
             yield session
 
-    async def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    async def rows(self, statement: Executable, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """Of a statement that reads columns, without all that a session does for entities: for what is asked hundreds
-        of times a second."""
+        of times a second. ``given``: what is bound."""
         async with self._reading.connect() as connection:
-            found: Sequence[Row[Any]] = (await connection.execute(statement)).all()
-            return found
+            return (await connection.execute(statement, given)).all()
 
     @asynccontextmanager
     async def write(self, *, config: bool = False, projections: bool = False) -> AsyncIterator[AsyncSession]:

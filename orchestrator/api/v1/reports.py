@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import AgentRow, PopRow, QueueRow
 from orchestrator.api.access import STAFF
 from orchestrator.api.registry import Registry
@@ -36,16 +35,15 @@ from orchestrator.services.reports import Asked, By, Limits
 from orchestrator.services.scope import get, nothing_outside
 
 
-async def _zone(session: AsyncSession, query: Filters) -> ZoneInfo:
-    return ZoneInfo(query.time_zone or await reports.zone_of(session, query.filters()))
+async def _zone(database: Database, query: Filters) -> ZoneInfo:
+    return ZoneInfo(query.time_zone or await reports.zone_of(database, query.filters()))
 
 
 async def _recent_zone(services: Services, query: Filters) -> ZoneInfo:
     """The same, looked up once in a second."""
 
     async def look_up() -> ZoneInfo:
-        async with services.database.read() as session:
-            return await _zone(session, query)
+        return await _zone(services.database, query)
 
     return await services.recent.get(("zone", query.time_zone, query.queue_id, query.did), look_up)
 
@@ -79,15 +77,7 @@ async def figures(services: Services, query: FiguresQuery) -> Report:
 async def _figures(services: Services, query: FiguresQuery, limits: Limits) -> Report:
     zone = await _recent_zone(services, query)
     asked = query.asked(zone, datetime.now(UTC), limits)
-    async with services.database.read() as session:
-        found = await reports.read(session, asked)
-        if asked.by is By.NOTHING:
-            total = found.get(None)
-        elif reports.adds_up(asked):
-            total = reports.together(found.values())
-        else:
-            total = (await reports.read(session, replace(asked, by=By.NOTHING))).get(None)
-    return report_of(asked, found, total or reports.nothing())
+    return report_of(asked, *await reports.read_with_total(services.database, asked))
 
 
 async def heat_map(services: Services, query: PeriodQuery) -> HeatMap:
@@ -101,8 +91,7 @@ async def _heat_map(services: Services, query: PeriodQuery, limits: Limits) -> H
     zone = await _recent_zone(services, query)
     start, end = query.period(zone, datetime.now(UTC))
     asked = Asked(start, end, zone, By.WEEKDAY_HOUR, query.filters(), limits)
-    async with services.database.read() as session:
-        return heat_map_of(asked, await reports.read(session, asked))
+    return heat_map_of(asked, await reports.read(services.database, asked))
 
 
 async def intervals(services: Services, query: IntervalsQuery) -> Intervals:
@@ -133,8 +122,8 @@ async def month_table(services: Services, month: str, query: MonthQuery) -> web.
 
 async def _month(services: Services, month: str, query: MonthQuery) -> month_report.Month:
     first, limits = month_of(month), await _limits(services)
-    async with services.database.read() as session:
-        return await month_report.read(session, first, await _zone(session, query), query.filters(), limits)
+    zone = await _zone(services.database, query)
+    return await month_report.read(services.database, first, zone, query.filters(), limits)
 
 
 def routes(registry: Registry) -> None:

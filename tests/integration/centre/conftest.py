@@ -22,8 +22,9 @@ from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
-from tests.integration.centre.support import PROMPTS, Api, free_port
+from tests.integration.centre.support import PROMPTS, Api
 from tests.integration.centre.terminal import Terminal
+from tests.support.ports import free_port
 from tests.support.postgres import binaries
 
 

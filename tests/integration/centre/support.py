@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -26,12 +25,6 @@ PROMPTS = {
     "de": _POSITIONS | {"hello", "queue-welcome", "bye"},
     "en": _POSITIONS | {"hello", "queue-welcome"},
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(condition: Callable[[], Any] | Callable[[], Awaitable[Any]], within_s: float = 15.0) -> Any:

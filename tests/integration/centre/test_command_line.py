@@ -14,8 +14,9 @@ from orchestrator.bootstrap import Centre
 from orchestrator.command_line.noun import parameters
 from orchestrator.command_line.nouns import NOUNS
 from tests.integration.centre.access_world import SHARED, WEEK, World, make_world
-from tests.integration.centre.support import QUEUE, Api, agent, did, free_port, graph
+from tests.integration.centre.support import QUEUE, Api, agent, did, graph
 from tests.integration.centre.terminal import Terminal
+from tests.support.ports import free_port
 
 
 @pytest.fixture

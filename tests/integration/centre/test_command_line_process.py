@@ -22,9 +22,10 @@ from cryptography.x509.oid import NameOID
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
 from tests.integration.centre.conftest import running
-from tests.integration.centre.support import QUEUE, Api, free_port, until
+from tests.integration.centre.support import QUEUE, Api, until
 from tests.integration.centre.test_calls import a_call
 from tests.integration.centre.test_reports import fed
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 

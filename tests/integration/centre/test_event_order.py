@@ -18,7 +18,8 @@ from orchestrator.services import ingest
 from orchestrator.services.ingest import Ingest
 from pbx.wire import pop_key, subjects
 from pbx.wire.messages import PromptChunk, PromptRequest
-from tests.integration.centre.support import free_port, until
+from tests.integration.centre.support import until
+from tests.support.ports import free_port
 
 POP = "de-fra-1"
 

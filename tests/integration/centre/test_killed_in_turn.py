@@ -29,8 +29,9 @@ from pbx.domain.ids import CallId
 from pbx.wire.codec import project_call
 from tests.integration.centre.busy_hour import envelopes
 from tests.integration.centre.conftest import Postgres
-from tests.integration.centre.support import Api, agent, did, free_port, until
+from tests.integration.centre.support import Api, agent, did, until
 from tests.integration.centre.test_process import Running, _alive, _environment, started
+from tests.support.ports import free_port
 from tests.support.world import DID, SHORT_FLOW, World
 
 SECONDS = float(os.environ.get("CALLPLANE_OUTAGE_S", "6"))

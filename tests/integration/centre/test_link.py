@@ -22,7 +22,8 @@ from pbx.domain.ids import CallId, LegId, derive
 from pbx.wire import pop_key, subjects
 from pbx.wire.messages import AgentConfig, DidConfig
 from tests.integration.centre.conftest import running
-from tests.integration.centre.support import Api, TestPop, agent, did, free_port, graph, outbox_is_empty, pop, until
+from tests.integration.centre.support import Api, TestPop, agent, did, graph, outbox_is_empty, pop, until
+from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.integration.centre.support import Api, agent, did, free_port, graph, pop, until
+from tests.integration.centre.support import Api, agent, did, graph, pop, until
 from tests.integration.centre.test_calls import a_call
 from tests.integration.centre.test_process import _command, _environment, started
+from tests.support.ports import free_port
 
 PASSWORD = "correct horse battery"
 WRONG = "wrong horse battery"

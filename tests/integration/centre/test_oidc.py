@@ -15,8 +15,9 @@ from pydantic import SecretStr, ValidationError
 from orchestrator.config import CentreSettings
 from orchestrator.domain.access_resources import ClaimRule
 from tests.integration.centre.conftest import running
-from tests.integration.centre.support import Api, free_port
+from tests.integration.centre.support import Api
 from tests.support.oidc_provider import Provider, browser, log_in
+from tests.support.ports import free_port
 
 RULES: list[dict[str, Any]] = [
     {"claim": "groups", "value": "sales-leads", "grants": [{"role": "supervisor", "units": ["sales"]}]},

@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from orchestrator.config import CentreSettings
 from tests.integration.centre.conftest import Postgres, running
-from tests.integration.centre.support import Api, free_port, pop, until
+from tests.integration.centre.support import Api, pop, until
 from tests.integration.centre.test_calls import START, a_call
+from tests.support.ports import free_port
 
 
 async def _answers(api: Api, path: str) -> Any:

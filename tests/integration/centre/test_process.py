@@ -15,7 +15,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.integration.centre.support import Api, free_port, graph, until
+from tests.integration.centre.support import Api, graph, until
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 

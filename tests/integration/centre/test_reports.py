@@ -293,8 +293,8 @@ async def test_limits_hold_whatever_is_asked(centre: tuple[Centre, str]) -> None
         asked = Asked(day, day + days * 86400, ZoneInfo("Europe/Berlin"), by, filters, limits)
         mine = by in (By.NOTHING, By.QUEUE, By.HOUR) and set(filters) <= {"queue_id"}
         assert has_agents(asked) == (limits.pops is None and mine)
-        async with centre[0].database.read() as session:  # type: ignore[union-attr]
-            return {key: found["offered"] for key, found in (await read(session, asked)).items() if found["offered"]}
+        sums = await read(centre[0].database, asked)  # type: ignore[arg-type]
+        return {key: found["offered"] for key, found in sums.items() if found["offered"]}
 
     for days in (1, 30):
         assert await offered(By.NOTHING, sales, days) == {None: 1}

@@ -20,10 +20,11 @@ from aiohttp import web
 from pbx.wire.messages import CommandReply
 from pbx.wire.telemetry.call_place import place_of
 from tests.integration.centre.conftest import Postgres
-from tests.integration.centre.support import Api, agent, did, free_port, graph, pop, until
+from tests.integration.centre.support import Api, agent, did, graph, pop, until
 from tests.integration.centre.test_calls import a_call
 from tests.integration.centre.test_process import ROOT, Running, _command, _environment, started
 from tests.support import metrics, otlp
+from tests.support.ports import free_port
 
 
 @asynccontextmanager

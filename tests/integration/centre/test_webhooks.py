@@ -19,10 +19,11 @@ from pbx.domain import events as ev
 from pbx.domain.e164 import E164
 from pbx.domain.ids import AgentId, CallbackId, QueueId, derive
 from tests.integration.centre.access_world import SCOPES, Scope, World, make_world
-from tests.integration.centre.support import QUEUE, Api, TestPop, did, free_port, graph, pop, until
+from tests.integration.centre.support import QUEUE, Api, TestPop, did, graph, pop, until
 from tests.integration.centre.test_calls import a_call
 from tests.integration.centre.test_process import _environment, started
 from tests.integration.centre.test_voicemails import a_message
+from tests.support.ports import free_port
 from tests.support.webhook_receiver import Received, Receiver
 
 START = 1_790_000_000.0

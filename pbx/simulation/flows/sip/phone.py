@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from pbx.simulation.flows.files import Unusable
 
 START_S, REPLY_S, STOP_S = 10.0, 5.0, 5.0
 MAX_MESSAGE = 1_000_000
+PORTS, TRIES = range(12_000, 32_768), 100
 MODULE_PATHS = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules", "/usr/lib64/baresip/modules")
 CONFIG = """\
 poll_method epoll
@@ -175,9 +177,12 @@ def _last_words(log: Path) -> str:
 
 
 def _free_port(kind: socket.SocketKind, address: str) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """Below the range that the kernel gives out: out of that, any program's connection may have taken it meanwhile."""
+    for port in random.sample(PORTS, TRIES):
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind((address, port))
+            return port
+    raise Unusable("--sip", f"no port of {address} is free between {PORTS.start} and {PORTS.stop - 1}")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

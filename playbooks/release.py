@@ -19,7 +19,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from packaging.markers import Environment, Marker, default_environment
+from packaging.markers import Marker, default_environment
 
 from dialplans import prompts
 from dialplans.prompts import PromptError
@@ -66,15 +66,15 @@ def ensure(python: str, machine: str, label: str = "") -> dict[str, object]:
 
 def lock_for(python: str, machine: str) -> str:
     """The lock without what other Pythons and processors need; pip itself asks the markers of its own Python."""
-    environment: Environment = default_environment()
-    environment.update(python_version=python, python_full_version=f"{python}.0", platform_machine=machine)
+    target = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": machine}
+    environment = {name: str(value) for name, value in default_environment().items()} | target
     kept: list[str] = []
     wanted = True
     for line in LOCK.read_text().splitlines():
         if line[:1].strip():  # a requirement; its hashes are indented
             requirement, separator, rest = line.partition(" ; ")
             marker = rest.removesuffix("\\").strip()
-            wanted = not separator or Marker(marker).evaluate(dict(environment))
+            wanted = not separator or Marker(marker).evaluate(environment)
             line = f"{requirement} \\" if separator else line
         if wanted:
             kept.append(line)

@@ -5,11 +5,13 @@ ARGS ?=
 # Tests talk to servers and mostly wait: three processes, each with labs of its own, share them by file, those that take
 # long first (unit tests come last in the alphabet). ARGS=-n0: only one.
 WORKERS ?= 3
+INVENTORY ?= inventory/lab
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
 .PHONY: simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
+.PHONY: lab-hosts provision lint-hosts test-hosts images
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +45,26 @@ unit: venv ## Tests that need no server, but for long random walks
 	.venv/bin/pytest -n 2 --dist loadfile -m "not long" tests/unit $(ARGS)
 
 test: lint rootfs prompts provider ## All checks and all tests (as root; ARGS go to pytest)
-	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not hosts" $(ARGS)
+
+lab-hosts: venv ## Bare machines for inventory/lab, until Ctrl-C (as root)
+	@tests/lab/install.sh hosts
+	@$(PY) -m tests.lab.hosts
+
+provision: venv ## Install or repair a site (INVENTORY=inventory/lab; ARGS go to ansible-playbook)
+	@$(PY) -m playbooks.environment ansible-playbook -i $(abspath $(INVENTORY)) $(ARGS) $(abspath playbooks/site.yml)
+
+lint-hosts: venv ## Check playbooks and roles with ansible-lint, and that roles' READMEs are current
+	@$(PY) -m playbooks.docs --check
+	@cd playbooks && PYTHONPATH=.. ../$(PY) -m playbooks.environment ansible-lint --offline --profile production $(ARGS)
+
+test-hosts: rootfs prompts lint-hosts ## Bare machines to a site, and what is done to it (as root; half an hour)
+	@tests/lab/install.sh hosts
+	.venv/bin/pytest -n0 -m hosts tests/lab/hosts $(ARGS)
+
+images: venv ## Build the container images (as root; ARGS="--base IMAGE")
+	@tests/lab/install.sh images
+	@$(PY) -m docker.build $(ARGS)
 
 demo: rootfs prompts ## Start everything and place calls (as root; ARGS=--once ends after them)
 	@$(PY) -m tests.lab.demo $(ARGS)

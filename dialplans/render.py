@@ -64,7 +64,7 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
         raise RenderError("pop.country", f"is {pop.country}, the pack is {pack.iso_alpha2}'s")
     if not _AREA_CODE.fullmatch(pop.area_code):
         raise RenderError("pop.area_code", "is not an area code without the trunk prefix")
-    for name in ("prompt_dir", "recording_dir", "phone_dir", "tls_dir"):
+    for name in ("prompt_dir", "recording_dir", "phone_dir", "tls_dir", "config_dir"):
         if not _PATH.fullmatch(getattr(pop, name) or "/"):
             raise RenderError(f"pop.{name}", "is not an absolute path of letters, digits, dots, dashes and slashes")
     if pop.overflow_number is not None:
@@ -89,7 +89,12 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
         for name in ("ari_password", "ami_password"):
             if not getattr(pop, name):
                 raise RenderError(f"pop.{name}", "is needed")
+        if pop.tls_dir is None and any(trunk.transport == "tls" for trunk in pop.trunks):
+            raise RenderError("pop.tls_dir", "is needed: a trunk goes over TLS")
     else:
+        for index, trunk in enumerate(pop.trunks):
+            if trunk.transport == "tls":
+                raise RenderError(f"pop.trunks.{index}.transport", "FreeSWITCH's carriers are spoken to over udp only")
         for field, reason in freeswitch.problems(pop):
             raise RenderError(field, reason)
 
@@ -143,6 +148,7 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "fallback_language": pop.overflow_prompt_language or pack.languages[0],
         "application": APPLICATION,
         "takeover_s": TAKEOVER_LIMIT_S,
+        "clear_sip": pop.tls_dir is None or any(trunk.transport == "udp" for trunk in pop.trunks),
     }
     if engine == "freeswitch":
         context |= freeswitch.context(pack, pop)

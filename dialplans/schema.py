@@ -31,6 +31,26 @@ class Trunk(Strict):
     """The far end's digest user. It is the endpoint's name, so no agent's phone may be called the same."""
     password: str | None = Field(default=None, min_length=8)
     codecs: list[str] = ["alaw", "ulaw"]
+    transport: Literal["udp", "tls"] = "udp"
+    """How SIP goes to and from the carrier (RFC 3261, 26.3). Over ``tls`` the carrier's certificate is verified."""
+    srtp: Literal["required", "preferred", "off"] | None = None
+    """Whether sound is encrypted (RFC 3711, keys by RFC 4568). Not given: required over TLS, off over UDP, where
+    everybody on the way could read the keys."""
+    clear_reason: str = Field(default="", max_length=200)
+    """Why this carrier is spoken to in the clear; needed where sound over TLS need not be encrypted."""
+
+    @property
+    def encryption(self) -> Literal["required", "preferred", "off"]:
+        """What ``srtp`` comes to."""
+        return self.srtp or ("required" if self.transport == "tls" else "off")
+
+    @model_validator(mode="after")
+    def _encrypted_as_said(self) -> Self:
+        if self.transport == "udp" and self.encryption != "off":
+            raise ValueError("srtp: its keys would cross the network in clear text: set transport to tls")
+        if self.transport == "tls" and self.encryption != "required" and not self.clear_reason:
+            raise ValueError("clear_reason: say why sound to this carrier may be in the clear, or leave srtp required")
+        return self
 
     @model_validator(mode="after")
     def _identified_one_way(self) -> Self:
@@ -61,10 +81,18 @@ class Pop(Strict):
     sip_address: str
     """Address on which the media server listens for SIP and RTP."""
     sip_port: int = 5060
+    config_dir: str | None = None
+    """Asterisk: where these files lie, when that is not the directory that its package reads."""
     tls_dir: str | None = None
-    """FreeSWITCH: directory with ``agent.pem``, private key and certificate chain of this POP, readable by the media
-    server alone. With it SIP is spoken over TLS too, and agents' phones that register so encrypt their sound."""
+    """Directory with the POP's certificate, readable by the media server alone. Asterisk reads ``cert.pem`` (chain),
+    ``key.pem`` and ``ca.pem`` (whom it believes), FreeSWITCH ``agent.pem``, key and chain in one. With it SIP is spoken
+    over TLS: by Asterisk to agents' phones over TLS only, by FreeSWITCH to those that register so."""
     tls_port: int = 5061
+    tls_minimum: Literal["1.2", "1.3"] = "1.3"
+    """Asterisk: the oldest TLS that is spoken, 1.2 where a phone or a carrier has no other. FreeSWITCH speaks both."""
+    security_log: bool = False
+    """Asterisk: refused registrations and calls are written, with their addresses, to ``security.log``, for a program
+    that bans them."""
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
     trunks: list[Trunk] = []

@@ -166,6 +166,7 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
         country_of=numbering.country_of,
         qualify_s=settings.qualify_s,
         nat=settings.phones_behind_nat,
+        encrypted=settings.phones_encrypted,
         ringing=ringing_tone(pack.load_pack(settings.country)),
     )
 

@@ -72,6 +72,9 @@ class PopSettings(WatchSettings, VaultSettings):
     """Where FreeSWITCH's directory includes agents' accounts from. This and ``esl_password`` are required for it."""
     phones_behind_nat: bool = True
     """Call phones at the address their registration came from, not at the one they named (RFC 5626, RFC 3581)."""
+    phones_encrypted: bool = False
+    """Asterisk: agents' phones register over TLS, and their sound is SRTP or is refused. The media server's files have
+    to be rendered with ``tls_dir``."""
     qualify_s: int = Field(default=30, ge=0, le=3600)
     """How often registered phones are asked whether they are still there; 0: never."""
     bus_url: str = ""

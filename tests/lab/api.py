@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -35,8 +37,10 @@ class Api:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, url: str, token: str) -> AsyncIterator[Self]:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as session:
+    async def open(cls, url: str, token: str, ca_file: Path | None = None) -> AsyncIterator[Self]:
+        """``ca_file``: the authority of the centre's certificate."""
+        connector = None if ca_file is None else aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=ca_file))
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15), connector=connector) as session:
             yield cls(session, url, token)
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:

@@ -3,12 +3,15 @@
 # is there. The virtual environment in .venv is made anew only when the locked requirements or the project's metadata
 # change, so that a second run is offline.
 #
-# Usage: install.sh system|venv
+# Usage: install.sh system|venv|hosts|images
 set -eu
 cd "$(dirname "$0")/../.."
 
 PACKAGES="ca-certificates debian-archive-keyring espeak-ng iproute2 mmdebstrap nftables postgresql python3 python3-venv
 util-linux"
+# Machines that boot, and how they are logged into.
+HOSTS="openssh-client openssl systemd-container"
+IMAGES="buildah"
 # Debian's own, which POPs have too: it is optimised by profile. The controller's core took an eighth more CPU under one that
 # a version manager had compiled as it came.
 PYTHON=${PYTHON:-/usr/bin/python3}
@@ -17,10 +20,11 @@ LOCK=.requirements/dev.txt
 say() { printf 'callplane: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# Installs those of the packages named that are missing.
 system() {
     missing=
     command -v dpkg-query >/dev/null 2>&1 || fail "this machine is no Debian: the lab is built from Debian 12 or 13"
-    for package in $PACKAGES; do
+    for package; do
         status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=absent
         [ "$status" = installed ] || missing="$missing $package"
     done
@@ -47,8 +51,11 @@ venv() {
     echo "$stamp" >.venv/installed
 }
 
+# shellcheck disable=SC2086 # lists of words
 case "${1:-}" in
-system) system ;;
+system) system $PACKAGES ;;
 venv) venv ;;
-*) fail "usage: $0 system|venv" ;;
+hosts) system $HOSTS ;;
+images) system $IMAGES ;;
+*) fail "usage: $0 system|venv|hosts|images" ;;
 esac

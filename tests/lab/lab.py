@@ -94,15 +94,28 @@ class Lab:
     def host(self, name: str) -> Host:
         """The host of that name, made at first use; a name has up to 12 of a-z, 0-9 and -."""
         if name not in self._hosts:
-            # The name is an interface name in the switch, a host name and a directory.
-            if not (name.replace("-", "").isalnum() and name == name.lower() and len(name) <= 12):
-                raise LabError(f"{name!r} is no name for a lab host: up to 12 of a-z, 0-9 and -")
-            if name in {"machine", "localhost"}:
-                raise LabError(f"{name!r} is taken: it is this machine")
+            self._check_name(name)
             reply = self._ask({"host": name})
             directory = self.slot.directory
             self._hosts[name] = Host(name, str(reply["address"]), int(str(reply["pid"])), directory)
         return self._hosts[name]
+
+    def boot(self, name: str, rootfs_dir: Path, seed: Path) -> tuple[str, int]:
+        """Boot `rootfs_dir` as a machine of that name; its address, and its process 1 as this machine numbers it. The
+        files below `seed` are moved into it."""
+        self._check_name(name)
+        if name in self._hosts:
+            raise LabError(f"{name!r} is taken: it is a host of this lab")
+        reply = self._ask({"host": name, "boot": str(rootfs_dir), "seed": str(seed)})
+        return str(reply["address"]), int(str(reply["pid"]))
+
+    @staticmethod
+    def _check_name(name: str) -> None:
+        # The name is an interface name in the switch, a host name and a directory.
+        if not (name.replace("-", "").isalnum() and name == name.lower() and len(name) <= 12):
+            raise LabError(f"{name!r} is no name for a lab host: up to 12 of a-z, 0-9 and -")
+        if name in {"machine", "localhost"}:
+            raise LabError(f"{name!r} is taken: it is this machine")
 
     def close(self) -> None:
         """End every program of the lab and remove all its traces. May be called twice."""

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.lab.errors import LabError, wait_until
@@ -23,6 +24,8 @@ RANGE = "198.18.0.0/15"
 SLOTS = 64
 ROUTE_PROTOCOL = "198"  # marks our unreachable route, so that teardown removes no one else's
 BRIDGE = "br0"
+CONTROL_GROUPS = tuple(Path("/sys/fs/cgroup", tree) for tree in ("", "unified", "systemd"))
+"""Where a booted machine's control groups may be: one tree, or the two of the older layout."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Slot:
     def shm(self) -> Path:
         """Memory-backed state of all hosts of this lab."""
         return Path("/dev/shm") / f"callplane-lab-{self.number}"  # noqa: S108 - the claim guards the name
+
+    @property
+    def control_group(self) -> str:
+        """What the names of the control groups of this lab's machines begin with."""
+        return f"callplane-lab-{self.number}-"
 
     @property
     def machine_address(self) -> str:
@@ -125,8 +133,29 @@ def _has_route() -> bool:
     return bool(ip("route", "show", "type", "unreachable", "proto", ROUTE_PROTOCOL, RANGE).strip())
 
 
+def remove_control_groups(slot: Slot) -> None:
+    """Remove the control groups of a slot's machines, whose processes are gone, in every tree that has them."""
+    for tree in CONTROL_GROUPS:
+        for group in tree.glob(f"{slot.control_group}*"):
+            for directory, _, _ in os.walk(group, topdown=False):
+                wait_until(partial(_removed, Path(directory)), 5, f"{directory} to be empty")
+
+
+def _removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False  # the kernel still takes leave of its processes
+    return True
+
+
 def remove_files(slot: Slot) -> None:
-    """Remove the directories of a slot whose processes are gone; refuses what a lab did not make."""
+    """Remove directories and control groups of a slot whose processes are gone; refuses what a lab did not make."""
+    remove_control_groups(slot)
     for path in (slot.directory, slot.shm):
         try:
             found = path.lstat()

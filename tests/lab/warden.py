@@ -5,11 +5,12 @@ ends, however that came about (teardown, a failed test, Ctrl-C, kill -9), the wa
 goes: there is one way to tear down, not two. The warden has one thread, so that the kernel's parent-death
 signal, which follows the parent's thread, ends the holders if the warden itself is killed.
 
-Requests: {"host": NAME}; replies: {"pid": N, "address": A} or {"error": TEXT}. The first line says {"slot":
-N, ...}.
+Requests: {"host": NAME}, for a machine that boots also {"boot": ROOTFS, "seed": DIRECTORY}, whose files are moved into
+it; replies: {"pid": N, "address": A} or {"error": TEXT}. The first line says {"slot": N, ...}.
 """
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tests.lab import net
 from tests.lab.errors import LabError
 
 HOLDER = Path(__file__).with_name("holder.sh")
+MACHINE = Path(__file__).with_name("machine.sh")
 FIRST_HOST = 10  # addresses 2 to 9 stay free for a person's own devices
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
@@ -44,7 +46,7 @@ class Warden:
 
     def add_host(self, name: str) -> dict[str, object]:
         """Start a host; returns its process 1, as the machine numbers it, and its address."""
-        address = self.slot.address(FIRST_HOST + len(self.hosts))
+        address = self.next_address()
         state, shm = self.slot.directory / name, self.slot.shm / name
         for directory in (state, state / "logs", shm):
             directory.mkdir()
@@ -53,19 +55,39 @@ class Warden:
         (state / "shm").symlink_to(shm)
         self.hosts[name] = address
         self._write_hosts_file()
-        holder = self._hold(
-            [
-                *("unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
-                *("--mount-proc", "--propagation", "private", "--"),
-                *("sh", str(HOLDER), name, str(self.rootfs), str(self.slot.directory), str(shm)),
-            ],
-            name,
-        )
+        arguments = ["sh", str(HOLDER), name, str(self.rootfs), str(self.slot.directory), str(shm)]
+        pid, _ = self._isolated(arguments, name)
+        net.plug_in_host(name, address, pid, self.switch_pid)
+        return {"pid": pid, "address": address}
+
+    def boot_machine(self, name: str, rootfs: str, seed: str) -> dict[str, object]:
+        """Boot a machine with systemd; returns as `add_host` does, while it is still starting."""
+        address = self.next_address()
+        state = self.slot.directory / name
+        for directory in (state, state / "logs"):
+            directory.mkdir()
+        os.rename(seed, state / "seed")
+        self.hosts[name] = address
+        self._write_hosts_file()
+        group = f"{self.slot.control_group}{name}"
+        pid, holder = self._isolated(["sh", str(MACHINE), name, rootfs, str(self.slot.directory), group], name)
+        net.plug_in_host(name, address, pid, self.switch_pid)
+        if holder.stdin is not None:
+            holder.stdin.write("go\n")
+            holder.stdin.flush()
+        return {"pid": pid, "address": address}
+
+    def next_address(self) -> str:
+        return self.slot.address(FIRST_HOST + len(self.hosts))
+
+    def _isolated(self, arguments: list[str], name: str) -> tuple[int, subprocess.Popen[str]]:
+        """Start the process 1 of a host in namespaces of its own: its number on the machine, and its holder."""
+        unshare = ("unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child")
+        holder = self._hold([*unshare, "--mount-proc", "--propagation", "private", "--", *arguments], name)
         pid = child_of(holder.pid)
         if pid is None:
             raise LabError(f"host {name} ended while starting")
-        net.plug_in_host(name, address, pid, self.switch_pid)
-        return {"pid": pid, "address": address}
+        return pid, holder
 
     def stop(self) -> None:
         """End every process of the lab, then its cable; returns when they are gone."""
@@ -128,7 +150,11 @@ def main() -> int:
         _say({"slot": slot.number})
         for line in sys.stdin:
             try:
-                _say(warden.add_host(json.loads(line)["host"]))
+                request = json.loads(line)
+                if "boot" in request:
+                    _say(warden.boot_machine(request["host"], request["boot"], request["seed"]))
+                else:
+                    _say(warden.add_host(request["host"]))
             except LabError as error:
                 _say({"error": str(error)})
     except (LabError, BrokenPipeError) as error:

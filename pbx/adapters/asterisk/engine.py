@@ -88,6 +88,7 @@ class AsteriskEngine:
         codecs: Sequence[str] = ("alaw", "ulaw"),
         qualify_s: int = 30,
         nat: bool = True,
+        encrypted: bool = False,
         ringing: RingingTone = CEPT,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
@@ -127,7 +128,7 @@ class AsteriskEngine:
         self._conversations = Conversations(self._ari, self._tracker, self._supervisions, self._tones)
         self._prompt_dir, self._uploaded, self._clock = prompt_dir, uploaded, clock
         self._codecs = tuple(codecs)
-        self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat)
+        self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat, encrypted)
         self._listener: EngineListener | None = None
         self._version = ""
         self._lease = Lease(self._ari, clock)

@@ -24,7 +24,9 @@ def check_phone_id(phone_id: str) -> None:
         raise BadValue("phone_id", "is not a SIP user name of letters, digits, dots, dashes and underscores")
 
 
-def objects(account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: bool) -> list[tuple[str, Fields]]:
+def objects(
+    account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: bool, encrypted: bool = False
+) -> list[tuple[str, Fields]]:
     """The three objects of an account, in the order in which they may refer to one another."""
     check_phone_id(account.phone_id)
     if not _HA1.fullmatch(account.ha1):
@@ -42,7 +44,7 @@ def objects(account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: b
     }
     endpoint = {
         "context": "from-agent",
-        "transport": "udp",
+        "transport": "tls" if encrypted else "udp",
         "aors": account.phone_id,
         "auth": account.phone_id,
         "identify_by": "username",
@@ -59,26 +61,35 @@ def objects(account: PhoneAccount, codecs: Sequence[str], qualify_s: int, nat: b
         "send_connected_line": "no",
         "callerid": f'"{name}" <{account.phone_id}>',
     }
+    if encrypted:
+        # Keys in the SDP (RFC 4568), which TLS hides; who offers none gets 488.
+        endpoint |= {"media_encryption": "sdes", "media_encryption_optimistic": "no"}
     return [("auth", auth), ("aor", aor), ("endpoint", endpoint)]
 
 
 class Phones:
     """The accounts, and which phones are reachable. ``said`` is told of each change, once. ``codecs`` are offered to
     the phones, which are asked every ``qualify_s`` seconds whether they are there (0: never). ``nat``: they are called
-    at the address they registered from."""
+    at the address they registered from. ``encrypted``: over TLS, with SRTP."""
 
     def __init__(
-        self, ari: AriLink, said: Callable[[PhoneId, bool], None], codecs: Sequence[str], qualify_s: int, nat: bool
+        self,
+        ari: AriLink,
+        said: Callable[[PhoneId, bool], None],
+        codecs: Sequence[str],
+        qualify_s: int,
+        nat: bool,
+        encrypted: bool = False,
     ) -> None:
         self._ari, self._said = ari, said
-        self._codecs, self._qualify_s, self._nat = tuple(codecs), qualify_s, nat
+        self._codecs, self._qualify_s, self._nat, self._encrypted = tuple(codecs), qualify_s, nat, encrypted
         self._reachable: set[PhoneId] = set()
 
     async def put(self, account: PhoneAccount) -> None:
         # All three are on their way before the first is answered; the server takes them in their order.
         sent = [
             self._ari.send("PUT", f"{_BASE}/{kind}/{account.phone_id}", (), {"fields": _pairs(fields)})
-            for kind, fields in objects(account, self._codecs, self._qualify_s, self._nat)
+            for kind, fields in objects(account, self._codecs, self._qualify_s, self._nat, self._encrypted)
         ]
         for future in sent:
             error = error_of(await future)

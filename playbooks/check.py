@@ -1,0 +1,80 @@
+"""The variables of a host, checked by the programs' own models before anything is changed: JSON on standard input, one
+line for each fault on standard error, naming the variable. Run by precheck.yml."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from dialplans.pack import PackError, load_pack
+from dialplans.render import RenderError, check
+from dialplans.schema import Pop
+from orchestrator.config import CentreSettings
+from pbx.config import PopSettings
+
+MADE_ON_THE_HOST = {
+    "ari_password": "made-on-the-host",
+    "ami_password": "made-on-the-host",
+    "esl_password": "made-on-the-host",
+    "tls_dir": "/etc/callplane/tls",
+}
+"""Stands for what the roles add; nobody sets it."""
+
+
+def faults(given: dict[str, Any]) -> Iterator[str]:
+    """A line for each, beginning with the variable's name."""
+    if given["pop"] is not None:
+        yield from _pop(given["pop"])
+        settings = {
+            "id": given["pop"].get("pop_id"),
+            "country": given["pop"].get("country"),
+            "state_dir": "/x",
+            "prompt_dir": "/x",
+            "recording_dir": "/x",
+            "regions": given["regions"],
+        }
+        yield from _refused(PopSettings, settings | given["pop_settings"], "pbx_controller_settings", {"regions"})
+    if given["centre_settings"] is not None:
+        fixed = {"state_dir": "/x", "api_host": given["centre_address"], "tls_cert": "/x", "tls_key": "/x"}
+        yield from _refused(CentreSettings, fixed | given["centre_settings"], "orchestrator_settings", set())
+
+
+def _pop(given: dict[str, Any]) -> Iterator[str]:
+    for name in MADE_ON_THE_HOST.keys() & given.keys():
+        yield f"dialplan_pop.{name}: is made on the host; leave it out"
+    try:
+        pop = Pop.model_validate(given | MADE_ON_THE_HOST)
+        check(load_pack(pop.country), pop, pop.engine)
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            yield f"{'.'.join(('dialplan_pop', *map(str, item['loc'])))}: {item['msg']}"
+    except PackError as error:
+        yield f"dialplan_pop.country: {error}"
+    except RenderError as error:
+        yield f"dialplan_{error.field}: {error.reason}"
+
+
+def _refused(model: Any, values: dict[str, Any], variable: str, own: set[str]) -> Iterator[str]:
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            where = [str(part) for part in item["loc"]]
+            prefix = ["pbx_controller_regions"] if where and where[0] in own else [variable, *where]
+            if where[:1] not in (["id"], ["country"]):  # dialplan_pop has said so
+                yield f"{'.'.join(prefix)}: {item['msg']}"
+
+
+def main() -> int:
+    found = list(faults(json.load(sys.stdin)))
+    for line in found:
+        print(line, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

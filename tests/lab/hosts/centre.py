@@ -1,0 +1,129 @@
+"""The centre of an installed site, as its admin asks it, and agents and callers over TLS with SRTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.lab.api import Api
+from tests.lab.flows import FLOW, QUEUE_FLOW
+from tests.lab.host import Host
+from tests.lab.hosts.site import SiteOfLab
+from tests.lab.phone import Account, Phone
+
+POPS = {"pop1": ("de-ber-1", "+49305550100"), "pop2": ("de-fra-1", "+49695550100")}
+"""Machine -> id of its POP, number that is answered there by the queue at once, without menu."""
+TLS_PORT = 5061
+TOKEN = (
+    "set -a; . /etc/callplane/centre.env; set +a; "
+    "runuser -u callplane -- /opt/callplane/current/venv/bin/callplane centre token create lab"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    agent_id: str
+    phone_id: str
+    password: str
+
+
+@dataclass(slots=True)
+class Centre:
+    site: SiteOfLab
+    api: Api
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, site: SiteOfLab) -> AsyncIterator[Centre]:
+        """With a token of its own; needs the site to be installed."""
+        machine = site.machine("centre1")
+        token = machine.run(TOKEN).stdout.splitlines()[-1]
+        async with Api.open(f"https://{machine.address}:8443", token, site.ca_dir / "ca.pem") as api:
+            yield cls(site, api)
+
+    async def configure(self) -> None:
+        """A queue, and for each POP a number that leads to it at once."""
+        queue = {
+            "queue_id": "support",
+            "name": "Support",
+            "skills": {"support": 1},
+            "ring_timeout_s": 10,
+            "wrap_up_s": 1,
+        }
+        await self.api.post("queues", queue)
+        await self.api.post("flows", {"flow_id": "main", "graph": FLOW})
+        await self.api.post("flows", {"flow_id": "direct", "graph": QUEUE_FLOW})
+        for pop_id, number in POPS.values():
+            did = {"number": number, "pop_id": pop_id, "flow_id": "direct", "country": "DE", "language": "de"}
+            await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
+        for pop_id, _ in POPS.values():
+            await self.api.until(f"pops/{pop_id}", _synced, 30)
+
+    async def add_agent(self, machine: str, name: str) -> Agent:
+        body = {"name": name.title(), "phone_id": name, "skills": {"support": 3}, "country": "DE"}
+        created = await self.api.post("agents", body | {"pop_id": POPS[machine][0]})
+        await self.api.until(f"pops/{POPS[machine][0]}", _synced, 30)
+        asterisk = "asterisk -C /etc/callplane/asterisk/asterisk.conf -rx"
+        show = f"{asterisk} 'pjsip show endpoint {name}' | grep -q media_encryption"
+        pop = self.site.machine(machine)
+        until = asyncio.get_running_loop().time() + 20
+        while (await asyncio.to_thread(pop.run, show, check=False)).returncode != 0:
+            assert asyncio.get_running_loop().time() < until, "the media server has no such account"
+        return Agent(created["agent_id"], created["phone_id"], created["sip"]["password"])
+
+    async def available(self, agent: Agent) -> None:
+        await self.api.post(f"agents/{agent.agent_id}/status", {"status": "AVAILABLE"})
+
+    @contextlib.asynccontextmanager
+    async def phone(
+        self,
+        machine: str,
+        agent: Agent,
+        *,
+        encryption: Literal["srtp-mand"] | None = "srtp-mand",
+        password: str | None = None,
+        host: str = "phones",
+        answer: Literal["auto", "manual"] = "auto",
+    ) -> AsyncIterator[Phone]:
+        """The agent's phone over TLS; it sends 600 Hz."""
+        server = f"{self.site.machine(machine).address}:{TLS_PORT}"
+        account = Account(
+            uri=f"sip:{agent.phone_id}@{server}",
+            server=server,
+            password=password or agent.password,
+            answer=answer,
+            transport="tls",
+            media_encryption=encryption,
+            ca_file=self._authority(self.site.hosts[host]),
+        )
+        async with Phone.start(self.site.hosts[host], agent.phone_id, tone_hz=600, account=account) as phone:
+            yield phone
+
+    def _authority(self, host: Host) -> Path:
+        """The authority's certificate where a phone of ``host`` sees it."""
+        path = host.state_dir / "ca.pem"
+        path.write_bytes((self.site.ca_dir / "ca.pem").read_bytes())
+        return path
+
+    @contextlib.asynccontextmanager
+    async def caller(self, machine: str) -> AsyncIterator[Phone]:
+        """A customer of the carrier who has dialled the POP's number over TLS with SRTP; sends 1000 Hz."""
+        carrier = self.site.hosts["carrier"]
+        account = Account(
+            uri=f"sip:+491701234567@{carrier.address}",
+            transport="tls",
+            media_encryption="srtp-mand",
+            ca_file=self._authority(carrier),
+        )
+        async with Phone.start(carrier, "caller", tone_hz=1000, account=account) as phone:
+            target = self.site.machine(machine).address
+            await phone.dial(f"sip:{POPS[machine][1]}@{target}:{TLS_PORT};transport=tls")
+            yield phone
+
+
+def _synced(pop: dict[str, Any]) -> bool:
+    return bool(pop["engine_up"]) and pop["revision_lag"] == 0

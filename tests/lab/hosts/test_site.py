@@ -1,0 +1,246 @@
+"""Bare hosts become a site by one command: its first call, and what an operator and an attacker do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab.errors import LabError, wait_until
+from tests.lab.hosts.capture import capturing, unevenness
+from tests.lab.hosts.centre import POPS, TLS_PORT, Centre
+from tests.lab.hosts.site import Run, SiteOfLab
+from tests.lab.lab import Lab
+from tests.lab.sipp import Sipp
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(1500)]
+
+SCAN = """
+import asyncio, sys
+async def one(port, limit):
+    async with limit:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(sys.argv[1], port), 2)
+        except (OSError, TimeoutError):
+            return None
+        writer.close()
+        return port
+async def main():
+    limit = asyncio.Semaphore(4000)
+    found = await asyncio.gather(*(one(port, limit) for port in range(1, 65536)))
+    print(" ".join(str(port) for port in found if port))
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[SiteOfLab]:
+    with Lab.start() as lab, SiteOfLab.start(lab) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def installed(site: SiteOfLab) -> Run:
+    run = site.play("site")
+    print(f"bench-provision seconds={run.seconds:.0f}")
+    return run
+
+
+@pytest.fixture(scope="module")
+def configured(site: SiteOfLab, installed: Run) -> None:
+    async def configure() -> None:
+        async with Centre.open(site) as centre:
+            await centre.configure()
+
+    asyncio.run(configure())
+
+
+@pytest.fixture
+async def centre(site: SiteOfLab, configured: None) -> AsyncIterator[Centre]:
+    async with Centre.open(site) as opened:
+        yield opened
+
+
+def test_wrong_variables_stop_before_anything_is_changed(site: SiteOfLab) -> None:
+    wrong: dict[str, tuple[dict[str, Any], str]] = {
+        "hardening_ssh_networks": ({"hardening_ssh_networks": None}, "hardening_ssh_networks"),
+        "settings": ({"pbx_controller_settings": {"qualify_s": -1}}, "pbx_controller_settings.qualify_s"),
+        "pop": (
+            {
+                "dialplan_pop": {
+                    "pop_id": "x",
+                    "country": "DE",
+                    "sip_address": "198.18.0.1",
+                    "overflow_number": "12",
+                    "trunks": [],
+                }
+            },
+            "dialplan_pop.overflow_number",
+        ),
+        "clear": (
+            {
+                "dialplan_pop": {
+                    "pop_id": "x",
+                    "country": "DE",
+                    "sip_address": "198.18.0.1",
+                    "trunks": [
+                        {"name": "a", "transport": "tls", "srtp": "off", "addresses": ["198.18.0.2"], "host": "a"}
+                    ],
+                }
+            },
+            "clear_reason",
+        ),
+    }
+    for variables, named in wrong.values():
+        run = site.play("site", variables=variables, check=False)
+        assert run.status != 0
+        assert named in run.output
+        assert all(counts["changed"] == 0 for counts in run.recap().values())
+
+
+async def test_the_first_call(site: SiteOfLab, centre: Centre) -> None:
+    for machine, name in (("pop1", "anna"), ("pop2", "ben")):
+        agent, address = await centre.add_agent(machine, name), site.machine(machine).address
+        with capturing(site.hosts["carrier"]) as trunk, capturing(site.hosts["phones"]) as access:
+            async with centre.phone(machine, agent) as phone:
+                await phone.wait_registered()
+                await centre.available(agent)
+                async with centre.caller(machine) as caller:
+                    await caller.wait_for("CALL_ESTABLISHED", deadline_s=20)
+                    assert await phone.hears(1000, deadline_s=20)
+                    assert await caller.hears(600, deadline_s=20)
+                    for cable in (trunk, access):
+                        await asyncio.to_thread(cable.wait_for_sound, address, 100)
+        for cable in (trunk, access):
+            assert unevenness(cable.rtp(address)) < 400
+            assert cable.sip_in_clear() == []
+
+
+def test_the_capture_would_show_what_is_clear(site: SiteOfLab, configured: None) -> None:
+    with capturing(site.hosts["bulk"]) as cable:
+        target = site.machine("pop1").address
+        run = Sipp.callers(site.hosts["bulk"], target, [("+491701234567", POPS["pop1"][1])], hold_ms=1000)
+        run.finish(60).require_success(1)
+    assert cable.sip_in_clear()
+    assert unevenness(cable.rtp(target)) > 600
+
+
+def test_the_second_run_changes_nothing(site: SiteOfLab, configured: None) -> None:
+    run = site.play("site")
+    print(f"bench-provision changed_second_run={sum(counts['changed'] for counts in run.recap().values())}")
+    assert {host: run.changed(host) for host in run.recap()} == {"centre1": [], "pop1": [], "pop2": []}
+
+
+def test_what_was_broken_by_hand_is_repaired_and_nothing_else(site: SiteOfLab, configured: None) -> None:
+    pop1, pop2 = site.machine("pop1"), site.machine("pop2")
+    pop1.run("echo '; by hand' >> /etc/callplane/asterisk/extensions.conf")
+    pop1.run("systemctl stop callplane-controller")
+    # Signed by the site's own authority, and expired.
+    request = pop2.run("cd /etc/callplane/tls && openssl req -new -key key.pem -config request.cnf").stdout
+    expired = site.sign_expired(request)
+    pop2.run(f"cat > /etc/callplane/tls/cert.pem <<'END'\n{expired}END")
+    run = site.play("site")
+    assert run.changed("pop1") == [
+        "dialplan : Render them",
+        "dialplan : Reload the media server",
+        "pbx_controller : Run the controller",
+    ]
+    assert run.changed("pop2") == [
+        "tls : Put it",
+        "dialplan : Show the media server its new certificate",
+    ]
+    assert run.changed("centre1") == []
+    assert "by hand" not in pop1.run("cat /etc/callplane/asterisk/extensions.conf").stdout
+    assert pop1.run("systemctl is-active callplane-controller").stdout.strip() == "active"
+    assert handshake(site, "pop2", ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+
+
+def handshake(site: SiteOfLab, machine: str, version: ssl.TLSVersion) -> str | None:
+    context = ssl.create_default_context(cafile=str(site.ca_dir / "ca.pem"))
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # this machine's policy would refuse the old ones by itself
+    context.minimum_version = context.maximum_version = version
+    address = site.machine(machine).address
+    with (
+        socket.create_connection((address, TLS_PORT), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=address) as encrypted,
+    ):
+        return encrypted.version()
+
+
+def test_tls_below_the_minimum_is_refused(site: SiteOfLab, configured: None) -> None:
+    assert handshake(site, "pop1", ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        handshake(site, "pop1", ssl.TLSVersion.TLSv1_2)
+
+
+async def test_a_phone_without_srtp_is_refused(site: SiteOfLab, centre: Centre) -> None:
+    agent = await centre.add_agent("pop1", "clara")
+    async with centre.phone("pop1", agent, encryption=None) as phone:
+        await phone.wait_registered()
+        await phone.dial(f"sip:+493055501234@{site.machine('pop1').address}:{TLS_PORT};transport=tls")
+        closed = await phone.wait_for("CALL_CLOSED", deadline_s=20)
+        assert "488" in closed.param
+
+
+async def test_who_guesses_passwords_is_banned(site: SiteOfLab, centre: Centre) -> None:
+    agent = await centre.add_agent("pop2", "dora")
+    intruder = site.lab.host("intruder")
+    site.hosts["intruder"] = intruder
+    tries = 0
+    with contextlib.suppress(LabError):  # the phone does not even reach it any more
+        while tries < 10:
+            async with centre.phone("pop2", agent, password="wrong", host="intruder") as phone:
+                event = await phone.wait_for("REGISTER_FAIL", deadline_s=5)
+                assert "401" in event.param or "403" in event.param, event.param
+                tries += 1
+    banned = "fail2ban-client get asterisk banip"
+    wait_until(lambda: intruder.address in site.machine("pop2").run(banned).stdout, 20, "the ban")
+    assert 0 < tries < 10
+    assert scan(site, "pop2", "intruder") == set()
+
+
+def scan(site: SiteOfLab, machine: str, host: str) -> set[int]:
+    """TCP ports of a machine that answer to a host of the lab."""
+    command = [sys.executable, "-c", SCAN, site.machine(machine).address]
+    return set(map(int, site.hosts[host].run(command, rootfs=False, timeout_s=300).stdout.split()))
+
+
+def test_only_the_documented_ports_are_open(site: SiteOfLab, configured: None) -> None:
+    documented = {
+        name: {
+            int(rule["ports"])
+            for rule in site.variables(name)["hardening_open"]
+            if rule["proto"] == "tcp" and not rule.get("networks")
+        }
+        for name in ("centre1", "pop1")
+    }
+    assert documented == {"centre1": {8443}, "pop1": {5061}}
+    for name, ports in documented.items():
+        assert scan(site, name, "phones") == ports
+
+
+async def test_an_upgrade_during_calls_drops_and_refuses_none(site: SiteOfLab, centre: Centre) -> None:
+    bulk = site.hosts["bulk"]
+    calls = 5 * 600
+    runs = [
+        Sipp.callers(bulk, site.machine(name).address, [("+491701234567", did)] * calls, rate=5, hold_ms=4000)
+        for name, (_, did) in POPS.items()
+    ]
+    before = {name: site.machine(name).run("readlink /opt/callplane/current").stdout for name in POPS}
+    upgraded = await asyncio.to_thread(site.play, "upgrade", variables={"callplane_label": "next"})
+    went_on = all(run.process.poll() is None for run in runs)
+    results = [await asyncio.to_thread(run.stop) for run in runs] if went_on else [run.result() for run in runs]
+    print(f"upgrade seconds={upgraded.seconds:.0f} calls={sum(r.successful for r in results)}")
+    assert went_on, "the calls ended before the upgrade did"
+    assert [result.failed for result in results] == [0, 0], [result.errors for result in results]
+    assert all(result.successful > 100 for result in results)
+    after = {name: site.machine(name).run("readlink /opt/callplane/current").stdout for name in POPS}
+    assert all("-next-" in after[name] and "-next-" not in before[name] for name in POPS)
+    await asyncio.to_thread(site.play, "rollback")
+    assert {name: site.machine(name).run("readlink /opt/callplane/current").stdout for name in POPS} == before

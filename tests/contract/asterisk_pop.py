@@ -19,7 +19,7 @@ from tests.contract.listener import Listener
 from tests.contract.sip_far_ends import CALLEE_PORT, LabBackend
 from tests.lab import audio
 from tests.lab.asterisk import AsteriskServer
-from tests.lab.errors import LabError
+from tests.lab.errors import LabError, wait_until
 from tests.lab.lab import Lab
 from tests.support.ports import free_port
 
@@ -131,7 +131,8 @@ class AsteriskPop(LabBackend):
         await engine.start(listener)
         try:
             await listener.until(lambda: bool(listener.ups), "engine_up")
-            await listener.until(lambda: engine.recording_possible, "AMI")
+            # No event tells of the second connection.
+            await asyncio.to_thread(wait_until, lambda: engine.recording_possible, 10, "AMI")
             yield Controller(engine, listener)
         finally:
             await engine.stop()

@@ -25,17 +25,18 @@ def cache_dir() -> Path:
     return path
 
 
-def ensure() -> Path:
-    """The directory of its commands. Two that ask at once make it once. Raises CalledProcessError."""
-    stamp = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    target = cache_dir() / f"ansible-{stamp}"
+def ensure(name: str = "ansible", lock: Path = LOCK) -> Path:
+    """The directory of the commands of an environment that has the packages of ``lock`` only. Two that ask at once make
+    it once. Raises CalledProcessError."""
+    stamp = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    target = cache_dir() / f"{name}-{stamp}"
     with target.with_suffix(".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not (target / "made").exists():
             shutil.rmtree(target, ignore_errors=True)
-            print(f"callplane: making {target} with the locked packages of {LOCK.name}", file=sys.stderr)
+            print(f"callplane: making {target} with the locked packages of {lock.name}", file=sys.stderr)
             subprocess.run([sys.executable, "-m", "venv", str(target)], check=True)
-            install = ["install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCK)]
+            install = ["install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", str(lock)]
             subprocess.run([str(target / "bin" / "pip"), *install], check=True)
             (target / "made").touch()
     return target / "bin"

@@ -20,7 +20,7 @@ class SubjectSpec(Strict):
     number: E164Text
 
 
-class HoldSpec(Strict):
+class OneOf(Strict):
     """Exactly one of ``number``, ``call_id`` and ``recording_id``."""
 
     number: E164Text | None = None
@@ -28,33 +28,29 @@ class HoldSpec(Strict):
     """The call with its record and all its recordings."""
     recording_id: Ulid | None = None
     """The recording, and the record of its call."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(value is not None for value in (self.number, self.call_id, self.recording_id)) != 1:
+            raise PydanticCustomError("number", "give exactly one of number, call_id and recording_id")
+        return self
+
+
+class HoldSpec(OneOf):
+    """Exactly one of ``number``, ``call_id`` and ``recording_id``."""
+
     reason: Reason
     authority: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
     """Who demands it: a court, a case number, a department."""
     until: Moment | None = None
     """Null: until it is lifted."""
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(value is not None for value in (self.number, self.call_id, self.recording_id)) != 1:
-            raise PydanticCustomError("number", "give exactly one of number, call_id and recording_id")
-        return self
 
-
-class MinorSpec(Strict):
+class MinorSpec(OneOf):
     """Exactly one of ``number``, ``call_id`` and ``recording_id``."""
 
-    number: E164Text | None = None
-    call_id: Ulid | None = None
-    recording_id: Ulid | None = None
     why: Reason
     """How it is known."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(value is not None for value in (self.number, self.call_id, self.recording_id)) != 1:
-            raise PydanticCustomError("number", "give exactly one of number, call_id and recording_id")
-        return self
 
 
 class HoldLifted(Strict):

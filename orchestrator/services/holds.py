@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.models import CallRow, HoldRow, RecordingRow
 from orchestrator.domain.grants import current
-from orchestrator.domain.problems import Conflict, Forbidden, NotFound, one
+from orchestrator.domain.problems import Conflict, NotFound, one
 from orchestrator.domain.rights import HoldSpec
 from orchestrator.services import scope
+from orchestrator.services.named_subject import subject_of
 from orchestrator.services.rights_keys import RightsKeys
 from pbx.domain.ids import ulid
 
@@ -90,22 +91,7 @@ async def place(session: AsyncSession, keys: RightsKeys, spec: HoldSpec) -> Hold
         created_at=now,
         created_by=current().name,
     )
-    if spec.number is not None:
-        if not current().whole:
-            raise Forbidden("a hold on a number is for all units and regions, and needs a grant for all of them")
-        row.kind, row.digest = "number", keys.subject(spec.number)
-        row.number = keys.seal(spec.number, f"hold {row.hold_id}")
-    elif spec.call_id is not None:
-        call = await scope.get(session, CallRow, spec.call_id)
-        if call is None:
-            raise NotFound("call", spec.call_id)
-        row.kind, row.call_id, row.pop_id = "call", call.call_id, call.pop_id
-    else:
-        recording = await scope.get(session, RecordingRow, spec.recording_id or "")
-        if recording is None:
-            raise NotFound("recording", spec.recording_id or "")
-        row.kind, row.recording_id = "recording", recording.recording_id
-        row.call_id, row.pop_id = recording.call_id, recording.pop_id
+    await subject_of(session, keys, row, spec, f"hold {row.hold_id}")
     session.add(row)
     await session.flush()
     return row

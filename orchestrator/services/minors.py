@@ -20,6 +20,7 @@ from orchestrator.domain.grants import Role, calling, current
 from orchestrator.domain.problems import Forbidden, NotFound, Problem, one
 from orchestrator.domain.rights import MinorSpec
 from orchestrator.services import commands, scope
+from orchestrator.services.named_subject import subject_of
 from orchestrator.services.rights_keys import RightsKeys
 from pbx.domain.ids import ulid
 from pbx.wire.messages import ProtectRecording
@@ -35,22 +36,7 @@ WORDS = "; minor: "
 async def mark(session: AsyncSession, keys: RightsKeys, spec: MinorSpec) -> MinorMarkRow:
     now = time.time()
     row = MinorMarkRow(mark_id=ulid(now, secrets.randbits(80)), why=spec.why, created_at=now, created_by=current().name)
-    if spec.number is not None:
-        if not current().whole:
-            raise Forbidden("a mark on a number is for all units and regions, and needs a grant for all of them")
-        row.kind, row.digest = "number", keys.subject(spec.number)
-        row.number = keys.seal(spec.number, f"minor {row.mark_id}")
-    elif spec.call_id is not None:
-        call = await scope.get(session, CallRow, spec.call_id)
-        if call is None:
-            raise NotFound("call", spec.call_id)
-        row.kind, row.call_id, row.pop_id = "call", call.call_id, call.pop_id
-    else:
-        recording = await scope.get(session, RecordingRow, spec.recording_id or "")
-        if recording is None:
-            raise NotFound("recording", spec.recording_id or "")
-        row.kind, row.recording_id = "recording", recording.recording_id
-        row.call_id, row.pop_id = recording.call_id, recording.pop_id
+    await subject_of(session, keys, row, spec, f"minor {row.mark_id}")
     session.add(row)
     await session.flush()
     return row

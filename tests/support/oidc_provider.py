@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import hashlib
 import json
 import re
 import secrets
-import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +19,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from tests.lab.rootfs import cache_dir
+from playbooks import environment
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / ".requirements" / "oidc-provider.txt"
@@ -32,18 +28,7 @@ SERVER = Path(__file__).with_name("oidc_server.py")
 
 def ensure() -> Path:
     """The environment's Python. Two sessions that ask at once make it once."""
-    stamp = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    target = cache_dir() / f"oidc-provider-{stamp}"
-    with target.with_suffix(".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if not (target / "made").exists():
-            shutil.rmtree(target, ignore_errors=True)
-            print(f"callplane: making {target} with the locked packages of {LOCK.name}", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "venv", str(target)], check=True)
-            install = ["install", "-qq", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCK)]
-            subprocess.run([str(target / "bin" / "pip"), *install], check=True)
-            (target / "made").touch()
-    return target / "bin" / "python"
+    return environment.ensure("oidc-provider", LOCK) / "python"
 
 
 @dataclass

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dialplans import dialling
 from dialplans.pack import PackError, load_pack
+from orchestrator.adapters.db.direct import Fixed
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import AgentRow, CallRow, PopRow, QueueRow
 from orchestrator.domain.problems import Conflict, NotFound, one
@@ -38,9 +39,15 @@ COLUMNS = CallRow.call_id, CallRow.pop_id, CallRow.cdr
 """What the record of a call is shown from."""
 
 
+_CALL = Fixed(select(*COLUMNS).where(CallRow.call_id == bindparam("call_id")))
+
+
 async def read(database: Database, call_id: str) -> Row[Any]:
     """``COLUMNS`` of a call that the caller sees."""
-    found = await database.rows(scope.limited(select(*COLUMNS).where(CallRow.call_id == call_id)))
+    if scope.within(CallRow) is None:
+        found = await database.rows(_CALL, {"call_id": call_id})
+    else:
+        found = await database.rows(scope.limited(select(*COLUMNS).where(CallRow.call_id == call_id)))
     if not found:
         raise NotFound("call", call_id)
     row: Row[Any] = found[0]

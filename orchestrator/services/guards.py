@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from orchestrator.adapters.db.direct import Fixed
 from orchestrator.adapters.db.engine import Database
 from orchestrator.services.context import Services
 from orchestrator.services.unit_of_work import UnitOfWork, UnitsOfWork
@@ -21,9 +22,10 @@ Hook = Callable[[AsyncSession], Awaitable[None]]
 
 
 class _Session(Database):
-    async def rows(self, statement: Executable, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
+    async def rows(self, statement: Executable | Fixed, given: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        wanted = statement.statement if isinstance(statement, Fixed) else statement
         async with self.read() as session:
-            return (await session.execute(statement, given)).all()
+            return (await session.execute(wanted, given)).all()
 
 
 class _Guarded(_Session):

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, String, TextClause, bindparam, select, text
+from sqlalchemy import Select, String, TextClause, bindparam, or_, select, text
 
+from orchestrator.adapters.db.direct import Fixed
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import DidRow, QueueRow
 from orchestrator.domain.local_time import HOUR_S, Stretch, local_day, midnight, stretches
@@ -155,8 +156,8 @@ def together(parts: Iterable[Measured]) -> Measured:
     return whole
 
 
-_QUEUES_CONFIG = select(QueueRow.config).where(QueueRow.queue_id == bindparam("value"))
-_DIDS_ZONE = select(DidRow.time_zone).where(DidRow.number == bindparam("value"))
+_QUEUES_CONFIG = Fixed(select(QueueRow.config).where(QueueRow.queue_id == bindparam("value")))
+_DIDS_ZONE = Fixed(select(DidRow.time_zone).where(DidRow.number == bindparam("value")))
 
 
 async def zone_of(database: Database, filters: Mapping[str, str]) -> str:
@@ -222,7 +223,7 @@ _KEYS = {By.DAY: "({0}) / 86400", By.HOUR: "({0}) / 3600, {1}", By.WEEKDAY_HOUR:
 _LIMITS = {"queues": "queue_id", "pops": "pop_id"}
 
 
-def _statement(asked: Asked, grouped: str | None) -> tuple[TextClause, dict[str, Any]]:
+def _statement(asked: Asked, grouped: str | None) -> tuple[TextClause | Fixed, dict[str, Any]]:
     """From the sums where one dimension is involved, else from the facts."""
     given: dict[str, Any] = {"start": asked.start, "end": asked.end}
     changes: tuple[Stretch, ...] = ()
@@ -249,7 +250,7 @@ def _statement(asked: Asked, grouped: str | None) -> tuple[TextClause, dict[str,
 @lru_cache(maxsize=1000)
 def _from_sums(
     by: By, dimension: str, filtered: bool, days: bool, changes: tuple[Stretch, ...], limited: tuple[str, ...]
-) -> TextClause:
+) -> TextClause | Fixed:
     where = f"dimension = '{dimension}'" + " AND value IN :queues" * bool(limited)
     if filtered or dimension == ALL:
         where += " AND value = " + (":value" if filtered else "''")
@@ -269,7 +270,7 @@ def _from_sums(
 @lru_cache(maxsize=1000)
 def _from_facts(
     by: By, grouped: str | None, filters: tuple[str, ...], changes: tuple[Stretch, ...], limited: tuple[str, ...]
-) -> TextClause:
+) -> TextClause | Fixed:
     where = ["start_at >= :start", "start_at < :end", *(f"{name} = :f_{name}" for name in filters)]
     if grouped is not None:
         where.append(f"{grouped} IS NOT NULL")
@@ -279,7 +280,9 @@ def _from_facts(
     return _limited(statement, limited)
 
 
-def _limited(statement: str, limited: tuple[str, ...]) -> TextClause:
+def _limited(statement: str, limited: tuple[str, ...]) -> TextClause | Fixed:
+    if not limited:
+        return Fixed(text(statement))
     return text(statement).bindparams(*(bindparam(name, expanding=True, type_=String) for name in limited))
 
 
@@ -313,16 +316,16 @@ class _UnderWay:
 
 
 @lru_cache(maxsize=100)
-def _now_statement(filters: tuple[str, ...], of_queues: bool, limited: bool) -> Select[Any]:
+def _now_statement(filters: tuple[str, ...], of_queues: bool, limited: bool) -> Select[Any] | Fixed:
     columns = [NOW.c[name] for name in ("agent_id", "queue_id", "since", "status", "state")]
     chosen = select(*columns).where(NOW.c.since < bindparam("before"))
     for name in filters:
         chosen = chosen.where(NOW.c[name] == bindparam(f"f_{name}"))
     if of_queues:
-        chosen = chosen.where(NOW.c.state.in_(WITH_CALL), NOW.c.queue_id.is_not(None))
+        chosen = chosen.where(or_(*(NOW.c.state == state for state in WITH_CALL)), NOW.c.queue_id.is_not(None))
     if limited:
-        chosen = chosen.where(NOW.c.queue_id.in_(bindparam("queues", expanding=True, type_=String)))
-    return chosen
+        return chosen.where(NOW.c.queue_id.in_(bindparam("queues", expanding=True, type_=String)))
+    return Fixed(chosen)
 
 
 async def _under_way(database: Database, asked: Asked) -> list[_UnderWay]:

@@ -94,9 +94,13 @@ class AsteriskPop(LabBackend):
         environment = Environment(
             loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
         )
-        pack = SimpleNamespace(media=SimpleNamespace(companding="alaw"))
+        context = {
+            "pop": self.pop,
+            "pack": SimpleNamespace(media=SimpleNamespace(companding="alaw")),
+            "clear_sip": True,
+        }
         files = {
-            name.removesuffix(".j2"): environment.get_template(name).render(pop=self.pop, pack=pack).encode()
+            name.removesuffix(".j2"): environment.get_template(name).render(context).encode()
             for name in environment.list_templates()
             if name.endswith(".j2") and not name.startswith("extensions")
         }

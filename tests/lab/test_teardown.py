@@ -96,6 +96,7 @@ def child(request: pytest.FixtureRequest) -> Iterator[Child]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, net.APART: "1"},
         start_new_session=True,
     )
     assert process.stdout is not None

@@ -109,6 +109,9 @@ class Direct:
 
 
 async def _ready(connection: Any) -> None:
+    # After five times the server would plan for values that it does not know: sums of a month took 6 ms so, and 0.7 ms
+    # with a plan for the days that were asked for.
+    await connection.execute("SET plan_cache_mode = force_custom_plan")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=_text, decoder=orjson.loads)
 

@@ -82,6 +82,12 @@ async def test_what_cannot_be_read_so_is_read_the_ordinary_way(
     assert len([one for one in caplog.records if "direct reads fail" in one.message]) == 1
 
 
+async def test_each_read_is_planned_for_what_it_asks(database: Database) -> None:
+    shown = text("SELECT current_setting('plan_cache_mode')")
+    assert [tuple(row) for row in await direct(database, shown, {})] == [("force_custom_plan",)]
+    assert [tuple(row) for row in await database.rows(shown)] == [("auto",)], "of its own connections only"
+
+
 async def test_a_list_is_not_fixed(database: Database) -> None:
     some = select(SettingRow.key).where(SettingRow.key.in_(bindparam("keys", expanding=True)))
     with pytest.raises(ValueError, match="no fixed statement"):

@@ -124,10 +124,11 @@ async def test_the_daily_run(settings: CentreSettings, tmp_path: Path, monkeypat
     made: list[Retention] = []
     once = Retention.once
 
-    async def noted(self: Retention, *, erase: bool) -> Any:
+    async def noted(self: Retention, *, erase: bool, pauses: float = 0.0) -> Any:
         made.append(self)
-        return await once(self, erase=erase)
+        return await once(self, erase=erase, pauses=pauses)
 
+    monkeypatch.setattr("orchestrator.services.retention.LOOK_S", 0.1)
     monkeypatch.setattr(Retention, "once", noted)
     async with running(more) as (centre, said), client(centre, said) as api:
         await until(lambda: made)

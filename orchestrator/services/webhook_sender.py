@@ -156,6 +156,8 @@ class WebhookSender:
                 DeliveryRow.next_at <= self._clock(),
                 DeliveryRow.id.not_in([at for at, (of, _) in self._under_way.items() if of == webhook_id]),
                 ~earlier,
+                # Somebody may have made it inactive since it was looked at: then nothing more is sent.
+                exists().where(WebhookRow.webhook_id == webhook_id, WebhookRow.active),
             )
             .order_by(DeliveryRow.next_at, DeliveryRow.id)
             .limit(most)

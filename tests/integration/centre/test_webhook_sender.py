@@ -350,6 +350,27 @@ async def test_what_was_sent_and_not_noted_is_sent_again(database: Database, rec
     assert [one.message_id for one in receiver.received] == ["m1", "m1"]
 
 
+async def test_one_made_inactive_while_it_is_its_turn_is_sent_nothing(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[list[DeliveryRow]] = []
+    due = WebhookSender._due
+
+    async def late(self: WebhookSender, session: Any, webhook_id: str, most: int) -> Any:
+        async with database.write() as other:
+            (await other.get_one(WebhookRow, webhook_id)).active = False
+        turns.append(await due(self, session, webhook_id, most))
+        return turns[-1]
+
+    monkeypatch.setattr(WebhookSender, "_due", late)
+    async with sending(database) as scene:
+        await scene.hook(receiver.url())
+        await scene.queue("m1")
+        await until(lambda: turns)
+        assert (await scene.rows())["m1"].state == "waiting"
+    assert turns == [[]]
+
+
 async def test_old_deliveries_are_forgotten(database: Database, receiver: Receiver) -> None:
     def half(one: Received) -> int:
         return 410 if one.path == "/gone" else 200

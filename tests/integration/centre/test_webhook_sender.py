@@ -26,6 +26,7 @@ from orchestrator.services import webhooks
 from orchestrator.services.secret_box import SecretBox
 from orchestrator.services.webhook_queue import delivery
 from orchestrator.services.webhook_sender import PER_HOOK, WebhookSender
+from tests.integration.centre.conftest import Postgres
 from tests.integration.centre.support import until
 from tests.support.webhook_receiver import Received, Receiver
 
@@ -351,8 +352,10 @@ async def test_what_was_sent_and_not_noted_is_sent_again(database: Database, rec
 
 
 async def test_one_made_inactive_while_it_is_its_turn_is_sent_nothing(
-    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On SQLite both are read as of one moment."""
+    database = Database((await postgres.migrated_database()).replace("postgresql://", "postgresql+asyncpg://"))
     turns: list[list[DeliveryRow]] = []
     due = WebhookSender._due
 
@@ -368,6 +371,7 @@ async def test_one_made_inactive_while_it_is_its_turn_is_sent_nothing(
         await scene.queue("m1")
         await until(lambda: turns)
         assert (await scene.rows())["m1"].state == "waiting"
+    await database.close()
     assert turns == [[]]
 
 

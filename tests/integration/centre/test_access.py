@@ -233,6 +233,8 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "hours_id": "/hours",
     "shifts_id": "/shifts",
     "holidays_id": "/holidays",
+    "consent_policy_id": "/consent-policies",
+    "role": "/roles",
     "country": "/countries",
     "prompt_id": "/prompts",
 }

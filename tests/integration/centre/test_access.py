@@ -92,6 +92,7 @@ def bodies(place: Place) -> dict[str, Any]:
         "HoursChange": {**WEEK, "name": "Renamed"},
         "ShiftsChange": {**WEEK, "name": "Renamed"},
         "HolidaysChange": {"name": "Renamed", "days": []},
+        "ConsentPolicyChange": {"name": "Renamed", "floor": "notice"},
         "HoldLifted": {"why": "settled"},
         "CorrectionSpec": {"name": "Renamed"},
     }

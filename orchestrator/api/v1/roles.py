@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.api.access import EVERYBODY
+from orchestrator.api.access import STAFF
 from orchestrator.api.access_schemas import RoleAnswer, RoleRoute
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, PageQuery
@@ -42,5 +42,5 @@ def routes(registry: Registry) -> None:
             raise NotFound("role", role)
         return answer(Role(role))
 
-    registry.route("GET", "/api/v1/roles", tag="roles", roles=EVERYBODY)(find)
-    registry.route("GET", "/api/v1/roles/{role}", tag="roles", roles=EVERYBODY)(get)
+    registry.route("GET", "/api/v1/roles", tag="roles", roles=STAFF)(find)
+    registry.route("GET", "/api/v1/roles/{role}", tag="roles", roles=STAFF)(get)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 
-from pbx.domain import called_back, leaving
+from pbx.domain import called_back, leaving, placed
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.agent_leg import AgentLegStep
@@ -32,6 +32,7 @@ from pbx.domain.leaving import GoOn, HandOn, HandOver
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
+from pbx.domain.placed import ConnectStep, Placed
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.resuming import resume
 from pbx.domain.seat import Seat
@@ -57,27 +58,33 @@ class Phase(Enum):
 
 
 class Call:
-    """One call, from ``LegOffered`` or ``CallbackDialled`` to ``CallEnded``."""
+    """One call, from ``LegOffered``, ``CallbackDialled`` or ``CallPlaced`` to ``CallEnded``."""
 
-    def __init__(self, call_id: CallId, offered: ev.LegOffered | ev.CallbackDialled, config: CallConfig) -> None:
+    def __init__(self, call_id: CallId, offered: ev.CallBegun, config: CallConfig) -> None:
         self.call_id = call_id
         self.cli = offered.cli
         if isinstance(offered, ev.CallbackDialled):
             config = called_back.config_of(config, offered)
+        elif isinstance(offered, ev.CallPlaced):
+            config = placed.config_of(config, offered)
         self.config = config
         self.phase = Phase.ANSWERING
         self.context = CallContext(
             call_id, offered.leg_id, config, config.did.language, offered.caller_country, self.cli, offered.trunk
         )
-        if isinstance(offered, ev.CallbackDialled):
+        if isinstance(offered, ev.CallbackDialled | ev.CallPlaced):
             self.context.language = offered.language
+        if isinstance(offered, ev.CallPlaced):
+            self.context.placed = Placed(self.context, offered)
+        elif isinstance(offered, ev.CallbackDialled):
             self.context.called_back = CalledBack(
                 offered.callback_id, offered.attempt, offered.queue_id, offered.entered_at
             )
         self.node: str | None = None
         self.step: Step | None = None
         self.legs = self.context.legs
-        self.legs.add(offered.leg_id)
+        # The number is not dialled yet where an agent is to be there first.
+        self.legs.add(offered.phone_leg if isinstance(offered, ev.CallPlaced) else offered.leg_id)
         self.talk: Conversation | None = None
         self.waited_s = 0.0
         """How long the caller has waited in queues so far: the age that a transfer keeps."""
@@ -102,6 +109,18 @@ class Call:
         return self.context.called_back
 
     @property
+    def placed(self) -> Placed | None:
+        return self.context.placed
+
+    @property
+    def lives_by(self) -> LegId:
+        """The leg without which there is no call: the caller's, or the agent's while the number is not dialled yet, or
+        not reached."""
+        if self.placed is not None and self.context.leg_id not in self.legs:
+            return self.placed.phone_leg
+        return self.context.leg_id
+
+    @property
     def cause(self) -> HangupCause | None:
         """Why it ended; None while it lives."""
         return None if self._ended is None else self._ended.cause
@@ -121,6 +140,9 @@ class Call:
             case ev.CallbackDialled():
                 self._flow_started(now)
                 called_back.dial(self.context, event)
+            case ev.CallPlaced() if self.placed is not None:
+                self._flow_started(now)
+                self.placed.begin()
             case ev.LegEnded(leg_id=leg_id):
                 self._leg_ended(leg_id, event.cause, now)
             case ev.LegAnswered(leg_id=leg_id):
@@ -177,6 +199,8 @@ class Call:
                     self.talk.engaged(event, now)
                 elif isinstance(self.step, AgentLegStep):
                     self._advance(self.step.engaged(event, now), now)
+                elif self.placed is not None and self.phase is Phase.ANSWERING:
+                    self._advance(self.placed.told(event), now)
             case _:
                 self._queue_event(event, now)
         self._close_if_over(now)
@@ -194,7 +218,9 @@ class Call:
         self.context.record(started)
 
     def _readopted(self, now: float) -> None:
-        if self.phase is Phase.ANSWERING and self.called_back is None:
+        if self.phase is Phase.ANSWERING and self.placed is not None:
+            self.placed.resume()
+        elif self.phase is Phase.ANSWERING and self.called_back is None:
             self.context.do(cmd.AnswerLeg(self.context.leg_id))
         elif self.step is not None and self.phase is Phase.IN_FLOW:
             self._advance(resume(self.step, self.context, now), now)
@@ -205,10 +231,15 @@ class Call:
                 self.phase = Phase.IN_FLOW
                 if self.called_back is not None:
                     self.called_back.answered(self.context, now)
+                if self.placed is not None:
+                    self.placed.reached = True
                 self._advance(Go(self.config.flow.start), now)
             return
         step = self.step
-        if isinstance(step, QueueStep) and leg_id == step.agent_leg:
+        if self.placed is not None and self.placed.is_phone(leg_id):
+            if self.phase is Phase.ANSWERING:
+                self.placed.phone_answered()
+        elif isinstance(step, QueueStep) and leg_id == step.agent_leg:
             step.agent_answered(now)
         elif isinstance(step, LegStep) and leg_id == step.leg:
             step.answered = True
@@ -253,10 +284,15 @@ class Call:
                 self.context.cancel_timers()
                 self.node = outcome.node
                 self.context.record(ev.NodeEntered(at=now, node=outcome.node))
-                self.step = make_step(self.context, outcome.node)
+                self.step = self._step_at(outcome.node)
             if isinstance(self.step, VoicemailStep):
                 self.voicemail = self.step
             outcome = self.step.enter(now)
+
+    def _step_at(self, node: str) -> Step:
+        if self.placed is not None and node == placed.CONNECT:
+            return ConnectStep(self.context, self.placed)
+        return make_step(self.context, node)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
         if event.completed or (isinstance(step, VoicemailStep) and step.waits_for_cut):
@@ -275,7 +311,9 @@ class Call:
         if purpose == "cut" and self.step is not None:
             self._advance(self.step.played(self._cut_ms, False, now), now)
             return
-        if purpose == "cleanup":
+        if purpose == placed.TONE and self.placed is not None:
+            self._advance(self.placed.tone_over(), now)
+        elif purpose == "cleanup":
             self.legs.clear()
             self.recording.give_up()
             self.voicemail = None
@@ -386,7 +424,11 @@ class Call:
         self.legs.discard(leg_id)
         if self.phase in (Phase.ENDING, Phase.ENDED):
             return
-        if leg_id == self.context.leg_id:
+        if self.placed is not None and self.placed.is_phone(leg_id):
+            self._advance(self.placed.phone_gone(cause), now)
+        elif leg_id == self.context.leg_id and self.placed is not None and not self.placed.reached:
+            self.placed.not_reached(cause, now)
+        elif leg_id == self.context.leg_id:
             missed = self.called_back is not None and not self.called_back.reached
             self._end(ev.EndReason.NOT_REACHED if missed else ev.EndReason.CALLER_HUNG_UP, cause, now)
         elif isinstance(self.step, QueueStep) and leg_id == self.step.agent_leg:
@@ -400,13 +442,17 @@ class Call:
         if self.phase in (Phase.ENDING, Phase.ENDED):
             return
         self.phase = Phase.ENDING
-        self._ended = ev.CallEnded(at=now, reason=reason, cause=cause, ended_at=now)
+        failed = self.placed.failed if self.placed is not None else None
+        ended_at = now if failed is None else failed[1]
+        self._ended = ev.CallEnded(at=now, reason=reason, cause=cause, ended_at=ended_at)
         if self.step is not None:
             self.step.abandon(now)
         self.step = None
         self.context.cancel_timers()
         if self.called_back is not None:
             self.called_back.let_go(self.context, ev.OfferOutcome.CALLER_GONE, now)
+        if self.placed is not None:
+            self.placed.let_go()
         self.recording.finish()
         if self.talk is not None:
             self.talk.end(now)

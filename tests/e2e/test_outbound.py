@@ -104,8 +104,8 @@ async def is_recorded_only_after_consent(stack: Stack, anna: Phone, far: Phone) 
     assert recordings_on_disk(stack.pop) == [], "captured before the answer"
     await far.send_digits("1")
     await stack.event("RecordingStarted", call_id=call_id)
-    await anna.hears(NUMBER_HZ)
-    await far.hears(ANNA_HZ)
+    await anna.hears(NUMBER_HZ, for_s=2)
+    await far.hears(ANNA_HZ, for_s=2)
     agent_id = stack.agents["anna"].agent_id
     assert (await stack.event("AgentChanged", agent_id=agent_id, state="ON_CALL"))["state"] == "ON_CALL"
     await anna.hang_up()
@@ -121,6 +121,9 @@ async def is_recorded_only_after_consent(stack: Stack, anna: Phone, far: Phone) 
     granted = next(e for e in stack.journal() if e["kind"] == "ConsentGranted" and e["call_id"] == call_id)
     started = next(e for e in stack.journal() if e["kind"] == "RecordingStarted" and e["call_id"] == call_id)
     assert granted["seq"] < started["seq"]
+    talked = next(e for e in stack.journal() if e["kind"] == "CallEnded" and e["call_id"] == call_id)
+    missing_s = talked["ended_at"] - started["at"] - recording["duration_ms"] / 1000
+    assert missing_s < 0.5, f"{missing_s:.2f} s of the conversation are not in it"
     await stack.event("AgentChanged", agent_id=agent_id, state="IDLE", after=started["seq"])
 
 

@@ -18,7 +18,7 @@ from pbx.domain.agent_leg import AgentLegStep
 from pbx.domain.asked import Asked
 from pbx.domain.call_context import CallConfig, CallContext
 from pbx.domain.call_recording import CallRecording
-from pbx.domain.call_steps import Connected, End, Go, Outcome, Step, ToStep
+from pbx.domain.call_steps import Connected, ConsentStep, End, Go, Outcome, Step, ToStep
 from pbx.domain.callback_step import CallbackStep
 from pbx.domain.called_back import CalledBack
 from pbx.domain.conversation import Conversation
@@ -38,6 +38,7 @@ from pbx.domain.resuming import resume
 from pbx.domain.seat import Seat
 from pbx.domain.step_makers import make_step
 from pbx.domain.voicemail_step import VoicemailStep
+from pbx.domain.withdrawal import STAR, asks_for_star
 
 CLEANUP_S = 10.0
 """How long an ending call waits for its legs and its recording before it is closed without their word."""
@@ -149,12 +150,10 @@ class Call:
                 self._leg_answered(leg_id, now)
             case ev.DigitPressed(leg_id=leg_id, digit=digit):
                 mine = leg_id == self.context.leg_id and not self.context.is_late_key(digit, now)
-                if mine and self._hears_withdrawal():
-                    keyed = self._keys.press(digit, now)
-                    if keyed is not None and keyed.act is Act.RECORDING:
-                        self.recording.withdraw(self.talk.parties() if self.talk is not None else None, now)
+                if mine and self._hears_withdrawal() and self._withdraws(digit, now):
+                    mine = self._waits_or_talks()
                 if mine and self.step is not None:
-                    self._advance(self.step.digit(digit, now), now)
+                    self._key_for(self.step, digit, now)
             case ev.PlayEnded(play_id=play_id):
                 if play_id == self.context.playing and self.step is not None:
                     self.context.playing = None
@@ -250,12 +249,32 @@ class Call:
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
 
     def _hears_withdrawal(self) -> bool:
-        """Whether the caller's keys may take the recording back: in conversation, and between two of them. Not while
-        somebody outside hears the keys, who may ask for some; nor where a node of the flow asks for them."""
+        """Whether the caller's keys may take the recording back: in conversation, between two of them, and at the nodes
+        of the flow that come after one. Not while somebody outside hears the keys, who may ask for some; nor where a
+        node asks for a star."""
         if self.talk is not None:
             return not self.talk.heard_outside
-        waits = isinstance(self.step, QueueStep | LegStep) and self.recording.parts > 0
-        return waits and not (isinstance(self.step, ForwardStep) and self.step.talking)
+        if isinstance(self.step, ForwardStep) and self.step.talking:
+            return False
+        return self.recording.parts > 0 and (self.step is None or not asks_for_star(self.step))
+
+    def _waits_or_talks(self) -> bool:
+        """Where a key means something besides: at a node of the flow those of a withdrawal are nobody's choice."""
+        return self.talk is not None or isinstance(self.step, QueueStep | LegStep)
+
+    def _withdraws(self, digit: str, now: float) -> bool:
+        """Whether the key belongs to a withdrawal, or begins one."""
+        keyed = self._keys.press(digit, now)
+        complete = keyed is not None and keyed.act is Act.RECORDING
+        if complete:
+            self.recording.withdraw(self.talk.parties() if self.talk is not None else None, now)
+        return complete or digit == STAR
+
+    def _key_for(self, step: Step, digit: str, now: float) -> None:
+        outcome = step.digit(digit, now)
+        if isinstance(step, ConsentStep) and step.refused_by_key and self.recording.parts:
+            self.recording.withdraw(None, now)  # who says no now does not mean the next conversation only
+        self._advance(outcome, now)
 
     def _let_in(self, now: float) -> None:
         """Who has answered hears the caller, once nothing is recorded any more."""

@@ -15,6 +15,7 @@ from dialplans.prompts import build
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
 from tests.dialplans.numbers import (
+    ALLOWED,
     DIALLED,
     INVITES,
     NO_NUMBERS,
@@ -80,6 +81,7 @@ def pop(lab: Lab, carrier: Host, tmp_path_factory: pytest.TempPathFactory) -> Po
         sip_address=lab.host("plan-pop").address,
         trunks=[Trunk(name="carrier-a", addresses=[carrier.address], host=carrier.address)],
         cli_by_destination=SHOWN,
+        allowed_numbers=ALLOWED,
         overflow_number=OVERFLOW,
         ari_password="ari-password",
         ami_password="ami-password",

@@ -123,9 +123,14 @@ async def test_opt_in_is_asked_of_who_is_called(world: World, digit: str | None,
     assert [one.granted for one in cdr.consents] == [recorded]
 
 
-@pytest.mark.parametrize("place", ["agent", "queue"])
+@pytest.mark.parametrize("place", ["agent", "queue", "policy"])
 async def test_the_strictest_of_agent_and_queue_is_asked_before_they_talk(tmp_path: Path, place: str) -> None:
-    floor: dict[str, Any] = {"consent_floor": "opt_in"} if place == "queue" else {}
+    floors: dict[str, dict[str, Any]] = {
+        "agent": {},
+        "queue": {"consent_floor": "opt_in"},
+        "policy": {"consent_policy": wire.ConsentPolicyConfig(places={"DE": "opt_in"})},
+    }
+    floor = floors[place]
     async with World(tmp_path, **floor) as world:
         world.config.regimes = RegimeTable({"DE": Regime.NONE, "PL": Regime.OPT_IN}, Regime.OPT_IN)
         desk = Desk(world, country="PL" if place == "agent" else "DE")

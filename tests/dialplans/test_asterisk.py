@@ -292,6 +292,22 @@ async def test_agents_dial_out(number: str, dialled: str, server: AsteriskServer
     server.wait_idle()
 
 
+async def test_what_an_agent_dials_is_handed_over_and_dialled_when_nobody_takes_it(
+    server: AsteriskServer, overflow: Far
+) -> None:
+    before = len(overflow.dialled())
+    async with Controller.connect(server.host.address) as controller:
+        await controller.lease(600)
+        channel = await controller.call("0041445550100", "from-agent")
+        handed = await controller.event("StasisStart", application="callplane")
+        assert handed["args"][:4] == ["dialled", "+41445550100", shown("+41"), "carrier-a"]
+        assert overflow.dialled()[before:] == []
+        wait_until(lambda: overflow.dialled()[before:] == ["+41445550100"], 15, "the number to be dialled", server.logs)
+        assert overflow.shown()[before:] == [shown("+41")]
+        await controller.hang_up(channel)
+    server.wait_idle()
+
+
 @pytest.mark.parametrize(("number", "cause"), NOT_DIALLED)
 async def test_agents_cannot_dial_premium_numbers_or_nonsense(
     number: str, cause: int, server: AsteriskServer, overflow: Far

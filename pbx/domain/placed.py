@@ -43,8 +43,9 @@ def config_of(config: CallConfig, placed: ev.CallPlaced) -> CallConfig:
         flows = (config.flow, *config.flows.values())
         asked = (node for flow in flows for node in flow.nodes.values() if isinstance(node, AskConsent))
         node = next(asked, AskConsent(next=CONNECT))
-        least = config.regimes.strictest((placed.agent_country,), max(queue.consent_floor, node.at_least))
-        nodes["consent"] = replace(node, next=CONNECT, at_least=least)
+        agent = (placed.agent_country,)
+        least = config.regimes.strictest(agent, max(node.at_least, queue.consent_floor.of(agent)))
+        nodes["consent"] = replace(node, next=CONNECT, at_least=least, queue_id=placed.queue_id)
         start = "consent"
     return replace(config, flow=Flow(FLOW_ID, 1, start, nodes, config.flow.languages), flows={})
 

@@ -121,7 +121,9 @@ class World:
         self.journal = SqliteJournal(self.directory / "journal.sqlite")
         self.vault = vault = fresh_vault(self.directory, {"eu"})
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
-        self.config = ConfigStore(self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE"), trunk=self.trunk))
+        self.config = ConfigStore(
+            self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE"), trunk=self.trunk)
+        )
         self.pop = Pop(
             PopId("de-1"),
             self.engine,

@@ -12,6 +12,8 @@ from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId
+from pbx.simulation.replay import replay
+from pbx.simulation.replay_read import read
 from pbx.wire import messages as wire
 from tests.support.world import DID, SHORT_FLOW, World
 
@@ -88,6 +90,7 @@ async def test_from_the_phone_to_the_record(world: World) -> None:
         cdr = await desk.over()
         assert world.state("anna")[2] == "WRAP_UP"
         await world.until(lambda: world.state("anna")[2] == "IDLE", "the end of wrap-up")
+    assert replay(read(world.directory / "journal.sqlite")).difference is None
     assert (cdr.direction, cdr.placed_by, cdr.agent_id, cdr.cli, cdr.did) == ("outbound", "anna", "anna", NUMBER, DID)
     assert (cdr.end_reason, cdr.number_kind, cdr.caller_country, cdr.trunk) == (
         "agent_hung_up",
@@ -120,9 +123,14 @@ async def test_opt_in_is_asked_of_who_is_called(world: World, digit: str | None,
     assert [one.granted for one in cdr.consents] == [recorded]
 
 
-@pytest.mark.parametrize("place", ["agent", "queue"])
+@pytest.mark.parametrize("place", ["agent", "queue", "policy"])
 async def test_the_strictest_of_agent_and_queue_is_asked_before_they_talk(tmp_path: Path, place: str) -> None:
-    floor: dict[str, Any] = {"consent_floor": "opt_in"} if place == "queue" else {}
+    floors: dict[str, dict[str, Any]] = {
+        "agent": {},
+        "queue": {"consent_floor": "opt_in"},
+        "policy": {"consent_policy": wire.ConsentPolicyConfig(places={"DE": "opt_in"})},
+    }
+    floor = floors[place]
     async with World(tmp_path, **floor) as world:
         world.config.regimes = RegimeTable({"DE": Regime.NONE, "PL": Regime.OPT_IN}, Regime.OPT_IN)
         desk = Desk(world, country="PL" if place == "agent" else "DE")
@@ -157,7 +165,9 @@ async def test_shown_as_a_number_that_is_no_did_nothing_is_recorded(world: World
         leg_id = await desk.talks()
         world.engine.end_leg(world.engine.legs[leg_id], HangupCause.NORMAL_CLEARING)
         cdr = await desk.over()
+        asked = [row.kind for row in world.journal.read_call(desk.call_id)]
     assert (cdr.did, cdr.recordings, cdr.consents) == ("+49895550123", [], [])
+    assert "CommandFailed" not in asked, "a recording was begun"
 
 
 @pytest.mark.parametrize(
@@ -355,6 +365,30 @@ async def test_another_controller_goes_on(world: World, kill: bool, moment: str)
     assert cdr.end_reason == ("not_reached" if moment == "tone" else "agent_hung_up")
     assert len(cdr.recordings) == (0 if moment == "tone" else 1)
     assert begun == 1
+
+
+@pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
+async def test_the_agent_answers_while_no_controller_is_there(world: World, kill: bool) -> None:
+    """The next one dials the number."""
+    world.trunk = "carrier"
+    world._build()
+    async with world:
+        world.configure("did.49305550100", _did())
+        desk = Desk(world)
+        desk.phone.behaviour = Answer.NEVER
+        assert await world.command(wire.PlaceCall(agent_id="anna", number=NUMBER)) is None
+        await world.until(lambda: desk.phone.rung == 1)
+        await world.die(kill=kill)
+        world.engine.pick_up(desk.phone.leg_id or LegId(""))
+        await world.live()
+        await desk.rung()
+        assert desk.phone.rung == 1
+        desk._begun()
+        world.engine.end_leg(world.engine.legs[desk.phone.leg_id or LegId("")], HangupCause.NORMAL_CLEARING)
+        cdr = await desk.over()
+        assert world.state("anna")[2] == "IDLE"
+        assert not world.engine.legs
+    assert cdr.end_reason == "agent_hung_up"
 
 
 async def test_a_queue_takes_the_called_number_over(world: World) -> None:

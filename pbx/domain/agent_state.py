@@ -17,7 +17,8 @@ class State(Enum):
     ON_CALL = "ON_CALL"
     WRAP_UP = "WRAP_UP"
     ENGAGED = "ENGAGED"
-    """Rung for, or taking part in, a call that the ACD did not offer: a supervisor, or an agent who is consulted."""
+    """Rung for, or taking part in, a call that the ACD did not offer: a supervisor, an agent who is consulted, or one
+    who calls a number and does not talk to it yet."""
 
 
 class Step(Enum):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pbx.adapters.memory.engine import Answer, Callee, Caller, Phone
 from pbx.domain.cdr import Cdr
 from pbx.domain.consent import Regime, RegimeTable
+from pbx.domain.forgetting import digest
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId
 from pbx.simulation.replay import replay
@@ -389,6 +391,28 @@ async def test_the_agent_answers_while_no_controller_is_there(world: World, kill
         assert world.state("anna")[2] == "IDLE"
         assert not world.engine.legs
     assert cdr.end_reason == "agent_hung_up"
+
+
+async def test_the_number_is_forgotten_like_a_callers(world: World) -> None:
+    async with world:
+        desk = Desk(world)
+        desk.callee.refusal = HangupCause.USER_BUSY
+        await desk.dials()
+        await desk.over()
+        key = bytes(32)
+        reply = await world.pop.command(
+            wire.CommandRequest(
+                idempotency_key="forget",
+                deadline_at=9e9,
+                command=wire.ForgetNumber(
+                    erasure_id="e", key=key.hex(), digests=[digest(key, NUMBER)], before=world.clock() + 1
+                ),
+            )
+        )
+        assert reply.forgotten is not None
+        assert reply.forgotten.calls == [desk.call_id]
+        rows = world.journal.read_call(desk.call_id)
+        assert NUMBER not in str([msgspec.json.decode(row.data) for row in rows])
 
 
 async def test_a_queue_takes_the_called_number_over(world: World) -> None:

@@ -10,7 +10,7 @@ INVENTORY ?= inventory/lab
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
-.PHONY: simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
+.PHONY: simulate-day bench-vault model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
 .PHONY: lab-hosts provision lint-hosts test-hosts images
 
 help: ## What can be made
@@ -109,6 +109,9 @@ simulate: venv ## Simulated queues beside Erlang C and Erlang A
 
 simulate-day: venv ## A day of a million calls in ten queues (ARGS="--calls N --seed S --svg OUT")
 	@.venv/bin/callplane simulate day $(ARGS)
+
+model: venv ## All ways in which queues over several POPs can be played (ARGS=--quick: the tests' share)
+	@$(PY) -m tests.model.explore $(ARGS)
 
 fuzz-acd: venv ## A million random steps of agents and callers (ARGS="--steps N --seed S")
 	@$(PY) -m tests.fuzz.acd $(ARGS)

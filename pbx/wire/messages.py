@@ -141,6 +141,8 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     callback_retry_s: float = 900.0
     extension: str | None = None
     """By which agents name the queue at their phones."""
+    pops: tuple[str, ...] = ()
+    """POPs whose callers and agents share it; none: each POP has a queue of its own."""
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from time import strptime
 
 from pbx.adapters.asterisk import models
+from pbx.adapters.asterisk.guest_leg import guest
 from pbx.domain.e164 import E164, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.events import (
     DigitPressed,
     Event,
     FeatureDialled,
+    GuestOffered,
     LegAnswered,
     LegEnded,
     LegOffered,
@@ -271,10 +273,15 @@ class Tracker:
                 leg.answered = True
                 self._emit(LegAnswered(at=at, leg_id=LegId(leg_id)))
             return
-        offered: LegOffered | FeatureDialled
+        offered: LegOffered | FeatureDialled | GuestOffered
         try:
-            feature = event.args[:1] == [FEATURE]
-            offered = _feature(leg_id, at, event.args) if feature else self._offer(leg_id, at, event.args)
+            match event.args[:1]:
+                case ["feature"]:
+                    offered = _feature(leg_id, at, event.args)
+                case ["guest"]:
+                    offered = guest(leg_id, at, event.args)
+                case _:
+                    offered = self._offer(leg_id, at, event.args)
         except BadValue as error:
             log.error("the dialplan handed over a leg that cannot be taken: %s", error)
             self._forget(leg_id)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pbx.domain.ids import PopId
 from pbx.wire.mesh import MeshMessage
+from pbx.wire.subjects import LEASE_S as LEASE_S
 
 
 class MeshHandler(Protocol):
@@ -30,6 +31,3 @@ class Mesh(Protocol):
         """Take the router's lease, or renew the one that is ``held``: its new revision, which is higher than that of
         every lease before; None when somebody else has it, or nobody can say. It ends ``LEASE_S`` after the last
         renewal."""
-
-
-LEASE_S = 2.0

@@ -232,9 +232,9 @@ class SpanningDesk:
                 pass
 
     def _router_is(self, sender: PopId, term: int) -> None:
-        if term < self._term:
-            return
-        new = term > self._term or self._router_pop is None
+        if term < self._term and self._router_pop is not None:
+            return  # a former one; but a bus that lost its disk begins to count anew
+        new = term != self._term or self._router_pop is None
         self._term, self._heard_at = term, self._clock()
         if sender != self.pop_id:
             self.election.yields_to(term)

@@ -85,7 +85,7 @@ class Pop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
-        self.spanning = None if mesh is None else SpanningDesk(pop_id, self.router, mesh, clock)
+        self.spanning = None if mesh is None else SpanningDesk(pop_id, self.router, mesh, clock, self._news)
         self.guests: GuestCalls | None = None
         if self.spanning is not None:
             rules = (self.spanning.accepts, self.spanning.tell_agent, self.spanning.queues.get)
@@ -449,4 +449,6 @@ class Pop:
             config_errors=self.config.errors | self.phones.errors(self.config.agents.values()),
             draining=self.config.pop.draining,
             phones_pending=self.phones.pending,
+            spanning_queues=0 if self.spanning is None else len(self.spanning.queues),
+            router_pop=None if self.spanning is None else self.spanning.router_pop,
         )

@@ -190,9 +190,11 @@ class Router:
         self._carry_out(self.acd.extend_wrap_up(agent_id, by_s, self._clock()))
 
     def longest_waits(self, queue_id: QueueId | None, most: int) -> list[Waits]:
-        """How the calls stand that have waited longest, in one queue or in all, at most ``most``."""
+        """How this POP's calls stand that have waited longest, in one queue or in all, at most ``most``; in a queue that
+        spans POPs the callers of the others count."""
         now = self._clock()
-        return [self.acd.waits(call_id, now) for call_id in self.acd.longest_waits(queue_id, most)]
+        waits = [self.acd.waits(call_id, now) for call_id in self.acd.longest_waits(queue_id, most)]
+        return [replace(one, position=one.position + self.calls_before(one.call_id)) for one in waits]
 
     def why_waiting(self, call_id: CallId) -> Why:
         """Raises KeyError for a call that does not wait."""

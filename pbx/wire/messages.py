@@ -265,6 +265,10 @@ class Heartbeat(Wire, frozen=True):
     phones_pending: int = 0
     """How many agents' accounts the POP's media server does not have yet as ``revision`` has them: such a phone cannot
     register."""
+    spanning_queues: int = 0
+    """Queues that this POP shares with others."""
+    router_pop: str | None = None
+    """Where their router is, as this POP knows; None: it serves its callers with its agents alone."""
 
 
 # --- commands, centre -> POP: requests with a deadline and an idempotency key ---------------------------------------

@@ -40,7 +40,7 @@ EVERYBODY = "_all"
 ROUTER_BUCKET = "callplane_router"
 LEASE_S = 2.0
 ROUTER_LEASE = f"$KV.{ROUTER_BUCKET}.lease"
-"""Key of the lease of the router of the queues that span POPs; the bus forgets it ``LEASE_S`` after its last renewal."""
+"""Key of the lease of the router of the queues that span POPs; the bus forgets it ``LEASE_S`` after its renewal."""
 
 
 def mesh(to: str, sender: str) -> str:

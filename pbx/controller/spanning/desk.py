@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pbx.controller.router import Router
@@ -48,8 +48,11 @@ class Told:
 class SpanningDesk:
     """Implements ``MeshHandler``."""
 
-    def __init__(self, pop_id: PopId, router: Router, mesh: Mesh, clock: Clock) -> None:
-        self.pop_id = pop_id
+    def __init__(
+        self, pop_id: PopId, router: Router, mesh: Mesh, clock: Clock, news: Callable[[], None] = lambda: None
+    ) -> None:
+        """``news`` is told when there is another router, or none any more."""
+        self.pop_id, self._news = pop_id, news
         self._router, self._mesh, self._clock = router, mesh, clock
         self.queues: dict[QueueId, Queue] = {}
         """Those that span POPs, this one among them."""
@@ -113,6 +116,7 @@ class SpanningDesk:
     def _share(self) -> None:
         shared = self.queues.keys() if self._router_pop is not None else ()
         self._router.share(frozenset(shared))
+        self._news()
 
     # --- what changes here ------------------------------------------------------------------------------------------
 

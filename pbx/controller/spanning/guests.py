@@ -84,7 +84,6 @@ class GuestCalls:
         match event:
             case ev.LegRinging() if not theirs:
                 self._router.handle(offered.call_id, cmd.AgentRings(offered.offer_id, offered.agent_id))
-                self._do(self._engine.start_ringing(offered.leg_id), leg_id)
             case ev.LegAnswered() if not theirs:
                 self._do(self._engine.answer(offered.leg_id), offered.leg_id)
             case ev.LegAnswered():

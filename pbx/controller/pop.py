@@ -320,6 +320,7 @@ class Pop:
         self.features.lost(frozenset(live))
         if self.guests is not None:
             self.guests.lost(frozenset(live))
+            self.guests.adopt(snapshot.legs)
         orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control and not self._is_owned(leg.leg_id)}
         if orphans:
             self._spawn(self._end_orphans(orphans), "orphans")

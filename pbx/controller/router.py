@@ -112,6 +112,12 @@ class Router:
         self._carry_out(self.acd.reserve(guest, self._clock()))
         return self.acd.agents[guest.agent_id]
 
+    def adopt_guest(self, guest: ev.GuestOffered) -> bool:
+        """The agent talks to another POP's caller since before this run; whether that can be."""
+        adopted = self.acd.adopt_guest(guest, self._clock())
+        self._carry_out(adopted)
+        return bool(adopted)
+
     def take_up(self, calls: Mapping[CallId, Expected]) -> None:
         """Agents and waiting calls of the last run. The configuration is in force, nothing else has been told."""
         self._waits_for_take_up = False
@@ -190,8 +196,8 @@ class Router:
         self._carry_out(self.acd.extend_wrap_up(agent_id, by_s, self._clock()))
 
     def longest_waits(self, queue_id: QueueId | None, most: int) -> list[Waits]:
-        """How this POP's calls stand that have waited longest, in one queue or in all, at most ``most``; in a queue that
-        spans POPs the callers of the others count."""
+        """How this POP's calls stand that have waited longest, in one queue or in all, at most ``most``; in a queue
+        that spans POPs the callers of the others count."""
         now = self._clock()
         waits = [self.acd.waits(call_id, now) for call_id in self.acd.longest_waits(queue_id, most)]
         return [replace(one, position=one.position + self.calls_before(one.call_id)) for one in waits]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.adoption import Adoption
-from pbx.domain.agent import Agent, Step
+from pbx.domain.agent import Agent, State, Step
 from pbx.domain.decisions import Decision, ToCall
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.domain.waiting_line import Line, Waiting
@@ -87,18 +87,32 @@ class SharedOffers(Adoption):
             return self._drop(waiting)
         return self._reopen(waiting, now)
 
+    def adopt_guest(self, guest: ev.GuestOffered, now: float) -> list[Decision]:
+        """The agent has been talking to another POP's caller since before this run, and is IDLE here by mistake."""
+        agent = self.agents.get(guest.agent_id)
+        if agent is None or agent.state is not State.IDLE:
+            return []
+        agent.step(Step.ENGAGE)
+        agent.step(Step.TAKE_OVER)
+        self._taken(agent, guest, now)
+        return [self._changed(agent, now)]
+
     def reserve(self, guest: ev.GuestOffered, now: float) -> list[Decision]:
         """Another POP's offer, which its agent's owner accepts: the agent can be offered a call. From here on the leg's
         keeper says what becomes of it, as a call does (AgentRings, EndOffer, ReleaseAgent)."""
         agent = self.agents[guest.agent_id]
         agent.step(Step.RESERVE)
-        self._restamp(agent)
         agent.epoch += 1
+        agent.offer_id = guest.offer_id
+        self._taken(agent, guest, now)
+        return [self._changed(agent, now)]
+
+    def _taken(self, agent: Agent, guest: ev.GuestOffered, now: float) -> None:
+        self._restamp(agent)
         self._turns = agent.turn = self._turns + 1
-        agent.offer_id, agent.call_id, agent.queue_id = guest.offer_id, guest.call_id, guest.queue_id
+        agent.call_id, agent.queue_id = guest.call_id, guest.queue_id
         line = self._lines.get(guest.queue_id)
         if line is not None:
             agent.wrap_up_s, agent.wrap_up_max_s = line.queue.wrap_up_s, line.queue.wrap_up_max_s
         agent.busy_since = now
         self._serving[guest.call_id] = (*self._serving.get(guest.call_id, ()), agent.agent_id)
-        return [self._changed(agent, now)]

@@ -156,6 +156,8 @@ class World:
         for task in (*pop._tasks, *pop._readoption._jobs):
             task.cancel()
         pop.router.stop()
+        if pop.spanning is not None:
+            pop.spanning.stop()
         pop.callbacks.stop()
         pop.features.stop()
         if journal._next_flush is not None:

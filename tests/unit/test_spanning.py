@@ -206,6 +206,55 @@ async def test_same_pop_first(tmp_path: Path) -> None:
         assert site.one.state("anna")[2] == "ON_CALL"
 
 
+async def test_a_restarted_owner_finds_its_agent_talking(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk" and site.two.state("bo")[2] == "ON_CALL", "talk")
+        await site.one.run(1)
+        await site.two.restart()
+        await site.two.run(10)
+        assert caller.hears == "talk"
+        assert site.two.state("bo") == ("AVAILABLE", None, "ON_CALL")
+        waiting = await site.one.call()
+        await site.one.run(5)
+        assert waiting.hears != "talk", "who talks is offered nothing"
+        caller.hang_up()
+        await site.one.until(lambda: waiting.hears == "talk", "the next one")
+
+
+async def test_a_restarted_home_keeps_the_conversation_and_the_places(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk", "talk")
+        first, second = await site.one.call(), await site.one.call()
+        await site.one.run(1)
+        await site.one.restart()
+        await site.one.run(10)
+        assert caller.hears == "talk"
+        caller.hang_up()
+        await site.one.until(lambda: first.hears == "talk", "the first")
+        assert second.hears != "talk"
+        first.hang_up()
+        await site.one.until(lambda: second.hears == "talk", "the second")
+        assert site.two.engine.phones[PhoneId("bo")].rung == 3
+
+
+async def test_an_agent_who_moves_to_another_pop_moves_once(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.one.agent("anna")
+        caller = await site.two.call()
+        await site.two.until(lambda: caller.hears == "talk", "talk")
+        site.one.pop.config_changed("agent.anna", None)
+        site.two.agent("anna")
+        another = await site.two.call()
+        await site.two.until(lambda: another.hears == "talk", "by the same agent at the new POP")
+        caller.hang_up()
+        await site.one.until(lambda: site.one.pop.router.agent(AgentId("anna")) is None, "gone from the former POP")
+        assert site.two.engine.phones[PhoneId("anna")].rung == 1
+
+
 class Served:
     """Who has been answered, in which order."""
 

@@ -8,22 +8,24 @@ whoever ends it, the agent is free again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 
 from pbx.controller.router import Router
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain.errors import EngineError, LegGone
+from pbx.domain.e164 import cli_of
+from pbx.domain.errors import BadValue, EngineError, LegGone
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, LegId, PopId, QueueId, derive
+from pbx.domain.ids import AgentId, BridgeId, CallId, LegId, OfferId, PopId, QueueId, derive
 from pbx.domain.leg_step import OUTCOMES
 from pbx.domain.queue import Queue
-from pbx.ports.media_engine import Clock, MediaEngine
+from pbx.ports.media_engine import Clock, LegSnapshot, MediaEngine
 
 log = logging.getLogger(__name__)
 
 _NO_QUEUE_RING_S = 20.0
+_THEIRS, _PHONES = _ROLES = ("guest", "guest-agent")
 
 
 @dataclass(slots=True)
@@ -72,6 +74,42 @@ class GuestCalls:
         self._do(self._engine.originate(ring), phone_leg)
         return True
 
+    def adopt(self, legs: Iterable[LegSnapshot]) -> None:
+        """Conversations that another run of this controller has begun go on. A leg whose other one is gone is nobody's,
+        and is ended as such; so are those that were not answered yet: the caller is then offered to somebody again."""
+        pairs: dict[str, dict[str, LegSnapshot]] = {}
+        for leg in legs:
+            role = leg.variables.get("CALLPLANE_ROLE", "")
+            if role in _ROLES and leg.leg_id not in self._guests and leg.bridge_id is not None:
+                pairs.setdefault(leg.variables.get("CALLPLANE_CALL", ""), {})[role] = leg
+        for text, pair in pairs.items():
+            if len(pair) == len(_ROLES) and text.count("/") == 3:
+                self._adopt(text, pair[_THEIRS], pair[_PHONES])
+
+    def _adopt(self, text: str, theirs: LegSnapshot, phones: LegSnapshot) -> None:
+        offer_id, agent_id, home, queue_id = text.split("/")
+        offered = ev.GuestOffered(
+            at=self._clock(),
+            leg_id=theirs.leg_id,
+            home=PopId(home),
+            offer_id=OfferId(offer_id),
+            call_id=CallId(offer_id),  # the ACD asks no more than that nobody else has it
+            queue_id=QueueId(queue_id),
+            agent_id=AgentId(agent_id),
+            epoch=0,
+            cli=cli_of("unknown"),
+        )
+        if theirs.bridge_id == phones.bridge_id and self._router.adopt_guest(offered):
+            guest = Guest(offered, phones.leg_id, answered=True, bridge_id=theirs.bridge_id)
+            self._guests[theirs.leg_id] = self._guests[phones.leg_id] = guest
+
+    async def _mark(self, guest: Guest) -> None:
+        """For the next run."""
+        offered = guest.offered
+        text = f"{offered.offer_id}/{offered.agent_id}/{offered.home}/{offered.queue_id}"
+        for leg_id, role in ((offered.leg_id, _THEIRS), (guest.phone_leg, _PHONES)):
+            await self._engine.set_variables(leg_id, {"CALLPLANE_CALL": text, "CALLPLANE_ROLE": role})
+
     def owns(self, leg_id: LegId) -> bool:
         return leg_id in self._guests
 
@@ -93,6 +131,7 @@ class GuestCalls:
                 guest.answered = True
                 answered = cmd.EndOffer(offered.offer_id, offered.agent_id, ev.OfferOutcome.ANSWERED)
                 self._router.handle(offered.call_id, answered)
+                self._spawn(self._marked(guest), f"guest-{leg_id}")
             case ev.LegEnded(cause=cause):
                 self._over(guest, cause, theirs)
             case _:
@@ -133,6 +172,14 @@ class GuestCalls:
 
     def _do(self, job: Coroutine[None, None, None], leg_id: LegId) -> None:
         self._spawn(self._tried(job, leg_id), f"guest-{leg_id}")
+
+    async def _marked(self, guest: Guest) -> None:
+        try:
+            await self._mark(guest)
+        except LegGone:
+            return
+        except (EngineError, BadValue) as error:
+            log.warning("a call of another POP would not be found again after a restart: %s", error)
 
     async def _tried(self, job: Coroutine[None, None, None], leg_id: LegId) -> None:
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
@@ -24,6 +25,7 @@ from pbx.controller.spanning.guests import GuestCalls
 from pbx.controller.witnesses import Witnesses
 from pbx.domain import events as ev
 from pbx.domain.call import Call
+from pbx.domain.e164 import cli_of
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
@@ -248,7 +250,8 @@ class Pop:
             log.warning("POP %s rings an agent here, and this POP has no connection to others", event.home)
             self._spawn(self.engine.hang_up(event.leg_id, HangupCause.CALL_REJECTED), f"guest-{event.leg_id}")
         elif self.guests.offered(event):
-            self.journal.note(None, (event,))
+            # The caller's number is the other POP's, and stays in its region.
+            self.journal.note(None, (replace(event, cli=cli_of("unknown")),))
 
     def _to_leg(self, leg_id: LegId, event: ev.Event) -> None:
         actor = self._legs.get(leg_id)

@@ -37,6 +37,7 @@ class AgentTold(Wire, frozen=True):
     cost: float = 0.0
     weight: float = 1.0
     idle_since: float = 0.0
+    on_shift: bool = True
 
 
 class Told(Wire, frozen=True, tag="told"):

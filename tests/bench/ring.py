@@ -34,13 +34,18 @@ SETTINGS = {**QUEUE, "wrap_up_s": 0, "announce_every_s": 600, "max_waiting": 500
 
 
 def ring_times_ms(state_dir: Path, after: int) -> list[float]:
-    """From IDLE to RINGING of each agent, as the journal has it after the event ``after``."""
+    """From IDLE, after a conversation, to RINGING of each agent, as the journal has it after the event ``after``. One
+    whose phone could not be rung is left alone for 5 s on purpose: that is not counted."""
     free: dict[str, float] = {}
+    former: dict[str, str] = {}
     found = []
     for event in _changes(state_dir, after):
         agent = event["agent_id"]
-        if event["state"] == "IDLE" and event["status"] == "AVAILABLE":
-            free[agent] = event["at"]
+        was, former[agent] = former.get(agent), event["state"]
+        if event["state"] == "IDLE":
+            free.pop(agent, None)
+            if event["status"] == "AVAILABLE" and was == "WRAP_UP":
+                free[agent] = event["at"]
         elif event["state"] == "RINGING" and agent in free:
             found.append((event["at"] - free.pop(agent)) * 1000)
     return found

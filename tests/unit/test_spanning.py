@@ -206,6 +206,31 @@ async def test_same_pop_first(tmp_path: Path) -> None:
         assert site.one.state("anna")[2] == "ON_CALL"
 
 
+async def test_agents_off_shift_and_new_skills_are_told(tmp_path: Path) -> None:
+    async with pops(tmp_path, shift="only") as site:
+        never = wire.HoursConfig(time_zone="Europe/Berlin", weekly={})
+        site.two.agent("bo", shifts=never)
+        caller = await site.one.call()
+        await site.one.run(5)
+        assert caller.hears != "talk"
+        site.two.agent("cleo", skills={"other": 3})
+        await site.one.run(5)
+        assert caller.hears != "talk"
+        site.two.agent("cleo")  # the same one, who has learned it
+        await site.one.until(lambda: caller.hears == "talk", "an agent on shift")
+        assert site.two.state("bo")[2] == "IDLE"
+
+
+async def test_the_number_of_another_pops_caller_is_not_in_the_journal(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk", "talk")
+        rows = site.two.journal._db.execute("SELECT CAST(data AS TEXT) FROM events").fetchall()
+        assert any("GuestOffered" in kind for (kind,) in site.two.journal._db.execute("SELECT kind FROM events"))
+        assert not any("17012345678" in text for (text,) in rows)
+
+
 async def test_a_restarted_owner_finds_its_agent_talking(tmp_path: Path) -> None:
     async with pops(tmp_path) as site:
         site.two.agent("bo")

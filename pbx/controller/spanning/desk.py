@@ -41,8 +41,9 @@ class Told:
 
     epoch: int
     free: bool
-    count: int
-    """The ACD's own count of the agent's reservations: one that began and ended meanwhile is a change as well."""
+    state: tuple[bool, int, frozenset[tuple[str, int]]]
+    """What a change is told by: whether the agent is free, the ACD's own count of reservations (one that began and
+    ended meanwhile is a change as well), and what the agent can do."""
 
 
 class SpanningDesk:
@@ -134,11 +135,12 @@ class SpanningDesk:
     def _on_agent(self, agent: Agent) -> None:
         free = agent.can_be_offered and agent.profile is not None
         told = self._agents.get(agent.agent_id)
+        state = (free, agent.epoch, frozenset(agent.abilities.items()))
         if told is None:
             # Higher than in any run before: epochs of that one are stale.
-            self._agents[agent.agent_id] = Told(round(self._clock() * 1000), free, agent.epoch)
-        elif (told.free, told.count) != (free, agent.epoch):
-            told.epoch, told.free, told.count = told.epoch + 1, free, agent.epoch
+            self._agents[agent.agent_id] = Told(round(self._clock() * 1000), free, state)
+        elif told.state != state:
+            told.epoch, told.free, told.state = told.epoch + 1, free, state
         else:
             return
         if self.queues:
@@ -200,7 +202,16 @@ class SpanningDesk:
             return wire.AgentTold(agent_id, told.epoch, free=False)
         skills = dict(agent.skills)
         return wire.AgentTold(
-            agent_id, told.epoch, True, skills, agent.country, agent.site, agent.cost, agent.weight, agent.idle_since
+            agent_id,
+            told.epoch,
+            True,
+            skills,
+            agent.country,
+            agent.site,
+            agent.cost,
+            agent.weight,
+            agent.idle_since,
+            agent.on_shift,
         )
 
     def _tell_all(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
@@ -16,10 +17,12 @@ from pbx.domain import events as ev
 from pbx.domain.acd import Acd, Decision, ToCall
 from pbx.domain.agent import State, Status
 from pbx.domain.ids import AgentId, CallId, PhoneId, PopId, QueueId
+from pbx.domain.opening_hours import OpeningHours
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Closing, Need, NoAgent, RaisePriority, RelaxSkill, WidenSites
 from pbx.domain.spanning.messages import AgentIs, CallIs, Propose
 from pbx.domain.spanning.overview import Overview
+from pbx.domain.timetable import Hours
 from pbx.ports.media_engine import Clock
 from pbx.wire import mesh as wire
 
@@ -27,6 +30,8 @@ EXPIRE_S = 2.0
 """A proposal of which nothing is heard is as if it had not been made."""
 POP_SILENT_S = 5.0
 """What a POP told is forgotten when it has told nothing for so long."""
+_NEVER = Hours(OpeningHours(zone=ZoneInfo("UTC"), weekly=((),) * 7, special={}, holidays=frozenset()))
+"""The shifts of an agent who is not on shift now; when that changes the owner tells."""
 _LASTING = (RelaxSkill, RaisePriority, WidenSites)
 """The steps of a queue that change whom a call may go to; what ends a wait is done by the caller's POP."""
 
@@ -173,6 +178,7 @@ class GlobalRouter:
             weight=told.weight,
             site=told.site,
             home_pop=pop_id,
+            shifts=None if told.on_shift else _NEVER,
         )
         self._carry_out(put)
         agent = self._acd.agents[agent_id]

@@ -16,6 +16,7 @@ from pbx.controller.spanning.election import Election
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent
 from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId, derive
+from pbx.domain.pools import Profile
 from pbx.domain.queue import Queue
 from pbx.domain.spanning.home import Home, Phase, not_here
 from pbx.domain.spanning.messages import Attempt, CallIs, Propose
@@ -41,9 +42,10 @@ class Told:
 
     epoch: int
     free: bool
-    state: tuple[bool, int, frozenset[tuple[str, int]]]
-    """What a change is told by: whether the agent is free, the ACD's own count of reservations (one that began and
-    ended meanwhile is a change as well), and what the agent can do."""
+    reserved: int
+    """The ACD's own count of the agent's reservations: one that began and ended meanwhile is a change as well."""
+    profile: Profile | None
+    """What the agent can do; one object for all who can the same."""
 
 
 class SpanningDesk:
@@ -95,6 +97,11 @@ class SpanningDesk:
             self._queues_changed()
 
     def _queues_changed(self) -> None:
+        if not self.queues:
+            self._agents.clear()
+        elif not self._agents:
+            for agent in self._router.acd.agents.values():
+                self._on_agent(agent)
         self.election.set_queues(self.queues)
         self._share()
 
@@ -133,19 +140,19 @@ class SpanningDesk:
         self._soon()
 
     def _on_agent(self, agent: Agent) -> None:
-        free = agent.can_be_offered and agent.profile is not None
+        if not self.queues:
+            return
+        free, profile = agent.can_be_offered and agent.profile is not None, agent.profile
         told = self._agents.get(agent.agent_id)
-        state = (free, agent.epoch, frozenset(agent.abilities.items()))
         if told is None:
-            # Higher than in any run before: epochs of that one are stale.
-            self._agents[agent.agent_id] = Told(round(self._clock() * 1000), free, state)
-        elif told.state != state:
-            told.epoch, told.free, told.state = told.epoch + 1, free, state
+            # Higher than in any run before, and before no queue was shared: epochs of that time are stale.
+            self._agents[agent.agent_id] = Told(round(self._clock() * 1000), free, agent.epoch, profile)
+        elif (told.free, told.reserved) != (free, agent.epoch) or told.profile is not profile:
+            told.epoch, told.free, told.reserved, told.profile = told.epoch + 1, free, agent.epoch, profile
         else:
             return
-        if self.queues:
-            self._agents_changed.add(agent.agent_id)
-            self._soon()
+        self._agents_changed.add(agent.agent_id)
+        self._soon()
 
     def _soon(self) -> None:
         """What the ACD is doing now is done first."""

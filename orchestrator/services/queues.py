@@ -59,7 +59,7 @@ async def _check(session: AsyncSession, queue_id: str, spec: QueueChange, there:
             case _:
                 pass
     for at, pop_id in enumerate(spec.pops):
-        if await session.get(PopRow, pop_id) is None:
+        if await scope.get(session, PopRow, pop_id) is None:
             errors.append(FieldError(f"pops.{at}", f"there is no POP {pop_id}"))
     if spec.extension is not None and await _extension_is_taken(session, spec.extension, queue_id):
         errors.append(FieldError("extension", "is another queue's, or an agent's"))

@@ -181,6 +181,8 @@ async def test_without_a_router_a_pop_serves_its_callers_with_its_agents_and_joi
         here = await site.one.call()
         site.part("de-2")
         await site.one.until(lambda: site.two.pop.spanning.router_pop is None, "alone")  # type: ignore[union-attr]
+        beat = site.two.pop.heartbeat()
+        assert (beat.spanning_queues, beat.router_pop) == (1, None)
         site.two.agent("bo")
         await site.two.until(lambda: there.hears == "talk", "served alone")
         assert here.hears != "talk"

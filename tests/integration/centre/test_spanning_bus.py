@@ -141,3 +141,20 @@ async def test_a_pop_cannot_speak_for_another_or_hear_what_is_said_to_it(api: Ap
         await until(lambda: any("subscription" in text.lower() for text in refused))
     finally:
         await asyncio.gather(one.close(), two.close())
+
+
+async def test_a_queue_names_pops_that_there_are_and_keeps_them(api: Api, settings: CentreSettings) -> None:
+    for name in NAMES:
+        await api.new_pop(name)
+    queue = {"queue_id": "sales", "name": "Sales"}
+    for pops, field in (([NAMES[0]], "pops"), ([NAMES[0], "nowhere"], "pops.1"), ([NAMES[0], NAMES[0]], "pops")):
+        refused = await api.post("/queues", {**queue, "pops": pops})
+        assert refused.status == 422, refused.body
+        assert field in "".join(f"{error['field']} {error['reason']}" for error in refused.body["errors"])
+    made = await api.made("/queues", {**queue, "pops": list(NAMES)})
+    assert made["pops"] == list(NAMES)
+    assert (await api.delete(f"/pops/{NAMES[0]}")).status == 409
+    assert (await api.get(f"/pops/{NAMES[0]}")).body["router_pop_id"] is None
+    await api.put("/queues/sales", {"name": "Sales"})
+    assert (await api.get("/queues/sales")).body["pops"] == []
+    assert (await api.delete(f"/pops/{NAMES[0]}")).status == 204

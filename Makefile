@@ -9,8 +9,8 @@ INVENTORY ?= inventory/lab
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-readopt bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
-.PHONY: simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
+.PHONY: bench-readopt bench-ring bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
+.PHONY: simulate-day bench-vault model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
 .PHONY: lab-hosts provision lint-hosts test-hosts images
 
 help: ## What can be made
@@ -81,6 +81,9 @@ bench-ari: rootfs prompts ## ARI requests a second, over Asterisk's own websocke
 bench-readopt: rootfs prompts ## Time until a restarted controller has taken up 500 live calls (as root; ARGS="--calls N")
 	@$(PY) -m tests.bench.readopt $(ARGS)
 
+bench-ring: rootfs prompts ## From an agent who is free to a phone that rings, within a POP and across (as root)
+	@$(PY) -m tests.bench.ring $(ARGS)
+
 bench-start: rootfs prompts ## Time from the start of a process until it works (as root; ARGS="--rounds N")
 	@$(PY) -m tests.bench.start $(ARGS)
 
@@ -109,6 +112,9 @@ simulate: venv ## Simulated queues beside Erlang C and Erlang A
 
 simulate-day: venv ## A day of a million calls in ten queues (ARGS="--calls N --seed S --svg OUT")
 	@.venv/bin/callplane simulate day $(ARGS)
+
+model: venv ## All ways in which queues over several POPs can be played (ARGS=--quick: the tests' share)
+	@$(PY) -m tests.model.explore $(ARGS)
 
 fuzz-acd: venv ## A million random steps of agents and callers (ARGS="--steps N --seed S")
 	@$(PY) -m tests.fuzz.acd $(ARGS)

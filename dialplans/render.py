@@ -91,13 +91,20 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
     endpoints = [trunk.endpoint for trunk in pop.trunks]
     if len(set(endpoints)) != len(endpoints):
         raise RenderError("pop.trunks", "a trunk's username is another one's username or name")
+    others = [trunk.name for trunk in pop.mesh]
+    if len(set(others)) != len(others) or pop.pop_id in others:
+        raise RenderError("pop.mesh", "names a POP twice, or this POP itself")
+    if any(trunk.username is not None for trunk in pop.mesh):
+        raise RenderError("pop.mesh", "has a POP with username and password: POPs are known by their addresses")
     if engine == "asterisk":
         for name in ("ari_password", "ami_password"):
             if not getattr(pop, name):
                 raise RenderError(f"pop.{name}", "is needed")
-        if pop.tls_dir is None and any(trunk.transport == "tls" for trunk in pop.trunks):
+        if pop.tls_dir is None and any(trunk.transport == "tls" for trunk in (*pop.trunks, *pop.mesh)):
             raise RenderError("pop.tls_dir", "is needed: a trunk goes over TLS")
     else:
+        if pop.mesh:
+            raise RenderError("pop.mesh", "is for Asterisk: queues on FreeSWITCH do not span POPs yet")
         for index, trunk in enumerate(pop.trunks):
             if trunk.transport == "tls":
                 raise RenderError(f"pop.trunks.{index}.transport", "FreeSWITCH's carriers are spoken to over udp only")
@@ -154,7 +161,7 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "fallback_language": pop.overflow_prompt_language or pack.languages[0],
         "application": APPLICATION,
         "takeover_s": TAKEOVER_LIMIT_S,
-        "clear_sip": pop.tls_dir is None or any(trunk.transport == "udp" for trunk in pop.trunks),
+        "clear_sip": pop.tls_dir is None or any(t.transport == "udp" for t in (*pop.trunks, *pop.mesh)),
     }
     if engine == "freeswitch":
         context |= freeswitch.context(pack, pop)

@@ -105,6 +105,9 @@ class Pop(Strict):
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
     trunks: list[Trunk] = []
+    mesh: list[Trunk] = []
+    """Asterisk: trunks to the other POPs, each under the name of that POP's id, for queues that span POPs. A POP
+    is known by its addresses."""
     cli_by_destination: dict[Prefix, Number] = {}
     """What numbers that agents dial at their phones are shown: the number of the longest prefix that the dialled one
     begins with. Emergency calls show what the POP's own country is shown. Where nothing fits, the carrier gets the

@@ -296,12 +296,15 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
     shelf = PromptShelf(keep, index, uploaded, uploads.files)
     config = ConfigStore(regimes(), index, holidays_of, dialling)
     journal = SqliteJournal(settings.state_dir / "journal.sqlite")
+    pseudonyms = Pseudonyms(journal.secret()) if hides_numbers(settings.pseudonyms, country) else None
     vault = build_vault(settings)
     vault.clear()
     recorder = Recorder(engine, vault, settings.recording_dir, time.time, round(settings.recording_reserve_mb * 1e6))
+    link: NatsLink | None = None
+    if settings.bus_url:
+        link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal, pseudonyms=pseudonyms)
     languages = (*country.languages, "en")
     parking = ParkingLot(settings.park_first_slot, settings.park_slots, settings.park_timeout_s)
-    pseudonyms = Pseudonyms(journal.secret()) if hides_numbers(settings.pseudonyms, country) else None
     pop = Pop(
         PopId(settings.id),
         engine,
@@ -320,10 +323,9 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
         witnesses=_witnesses(traces),
         pseudonyms=pseudonyms,
+        # FreeSWITCH rings no agents of other POPs yet.
+        mesh=link.mesh if link is not None and settings.engine == "asterisk" else None,
     )
-    link: Link | None = None
-    if settings.bus_url:
-        link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal, pseudonyms=pseudonyms)
     lag, watch = LoopLag(), None
     if settings.metrics_port is not None:
         shown = PopWatch(pop, recorder, link, lag, log_counts)

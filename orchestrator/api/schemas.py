@@ -65,6 +65,7 @@ class Pop(PopSpec):
             "seconds_behind",
             "engine_up",
             "phones_pending",
+            "router_pop_id",
             "live_calls",
             "unsent_events",
             "config_errors",
@@ -84,6 +85,9 @@ class Pop(PopSpec):
     engine_up: bool | None
     phones_pending: int | None
     """How many agents' accounts its media server does not have yet: such a phone cannot register."""
+    router_pop_id: str | None
+    """The POP that is the router of the queues which this one shares with others, as it says; null: it shares none, or
+    cannot reach the router and serves its callers with its own agents."""
     live_calls: int | None
     unsent_events: int | None
     config_errors: dict[str, str]
@@ -117,6 +121,7 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "seconds_behind": behind_s,
         "engine_up": beat.engine_up if beat else None,
         "phones_pending": beat.phones_pending if beat else None,
+        "router_pop_id": beat.router_pop if beat else None,
         "live_calls": beat.live_calls if beat else None,
         "unsent_events": beat.unsent_events if beat else None,
         "config_errors": beat.config_errors if beat and seen_whole() else {},

@@ -265,12 +265,17 @@ class QueueChange(Strict):
     """A customer's value, 0 to 10, times this is added to the call's priority."""
     extension: Extension | None = None
     """What agents key in to hand a caller to this queue or to consult it; no other queue's, and no agent's."""
+    pops: Annotated[list[Slug], Field(max_length=100)] = Field(default_factory=list)
+    """POPs whose callers and agents share the queue: one line, and any agent of any of them. None: each POP has a
+    line of its own."""
     unit_id: UnitId = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.closing_prompt is not None and self.closing is not Closing.END:
             raise PydanticCustomError("closing_prompt", "closing_prompt goes with closing end")
+        if len(self.pops) == 1 or len(set(self.pops)) != len(self.pops):
+            raise PydanticCustomError("pops", "pops must be two or more, each once, or none")
         widened = [step.action.sites for step in self.steps if isinstance(step.action, WidenSites)]
         if len({*self.sites, *(site for sites in widened for site in sites)}) > MAX_SITES:
             raise PydanticCustomError(

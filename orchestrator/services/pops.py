@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
 
-from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow, TrunkRow
+from orchestrator.adapters.db.models import AgentRow, DidRow, PopRow, QueueRow, TrunkRow
 from orchestrator.domain.problems import Exists, InUse, NotFound, one
 from orchestrator.domain.resources import PopChange, PopSpec
 from orchestrator.services import catalogue, scope
@@ -104,7 +104,12 @@ async def delete(unit: UnitOfWork, pop_id: str) -> None:
     row = await get(unit.session, pop_id)
     dids = (await unit.session.scalars(select(DidRow.number).where(DidRow.pop_id == pop_id))).all()
     agents = (await unit.session.scalars(select(AgentRow.agent_id).where(AgentRow.pop_id == pop_id))).all()
-    if users := [*(f"DID {n}" for n in dids), *(f"agent {a}" for a in agents)]:
+    shared = [
+        f"queue {row.queue_id}"
+        for row in await unit.session.scalars(select(QueueRow).order_by(QueueRow.queue_id))
+        if pop_id in row.config.get("pops", ())
+    ]
+    if users := [*(f"DID {n}" for n in dids), *(f"agent {a}" for a in agents), *shared]:
         raise InUse("pop", pop_id, users)
     await unit.session.execute(delete_rows(TrunkRow).where(TrunkRow.pop_id == pop_id))
     await unit.session.delete(row)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dialplans import dialling
-from orchestrator.adapters.db.models import AgentRow, QueueRow
+from orchestrator.adapters.db.models import AgentRow, PopRow, QueueRow
 from orchestrator.domain.problems import Exists, FieldError, InUse, Invalid, NotFound
 from orchestrator.domain.resources import (
     EndWithPrompt,
@@ -58,6 +58,9 @@ async def _check(session: AsyncSession, queue_id: str, spec: QueueChange, there:
                 _check_prompt(prompt, f"{place}.prompt_id", there, errors)
             case _:
                 pass
+    for at, pop_id in enumerate(spec.pops):
+        if await scope.get(session, PopRow, pop_id) is None:
+            errors.append(FieldError(f"pops.{at}", f"there is no POP {pop_id}"))
     if spec.extension is not None and await _extension_is_taken(session, spec.extension, queue_id):
         errors.append(FieldError("extension", "is another queue's, or an agent's"))
     if spec.closing_prompt is not None:
@@ -106,6 +109,8 @@ async def _overflowing_to(session: AsyncSession, queue_id: str) -> list[str]:
 
 async def _config(session: AsyncSession, spec: QueueChange) -> dict[str, Any]:
     config = spec.model_dump(mode="json", exclude={"queue_id", "unit_id"})
+    if not spec.pops:
+        del config["pops"]  # the version before this one does not know it
     if spec.hours_id is None:
         del config["hours_id"]  # the version before this one does not know it
     else:

@@ -17,7 +17,7 @@ from pbx.domain.errors import BadValue
 from pbx.domain.events import CallPlaced
 from pbx.domain.flow import Flow, parse
 from pbx.domain.hours_parse import opening_hours, place, shifts
-from pbx.domain.ids import AgentId, FlowId, PhoneId, QueueId
+from pbx.domain.ids import AgentId, FlowId, PhoneId, PopId, QueueId
 from pbx.domain.queue import Did, Queue
 from pbx.domain.queue_rules import (
     Action,
@@ -132,6 +132,7 @@ def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
         callback_attempts=config.callback_attempts,
         callback_retry_s=config.callback_retry_s,
         extension=config.extension,
+        pops=tuple(map(PopId, config.pops)),
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 
 from pbx.controller.call_actor import CallActor, Services
 from pbx.controller.callbacks import CallbackDesk, Numbers, UnknownNumbers
@@ -20,10 +21,13 @@ from pbx.controller.placing import PlacingDesk
 from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
+from pbx.controller.spanning.desk import SpanningDesk
+from pbx.controller.spanning.guests import GuestCalls
 from pbx.controller.witnesses import Witnesses
 from pbx.domain import events as ev
 from pbx.domain.call import Call
 from pbx.domain.dialling import Outbound
+from pbx.domain.e164 import cli_of
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
@@ -35,6 +39,7 @@ from pbx.ports.journal import Journal
 from pbx.ports.link import Link
 from pbx.ports.lookups import Lookups, NoLookups
 from pbx.ports.media_engine import Clock, EngineSnapshot, MediaEngine
+from pbx.ports.mesh import Mesh
 from pbx.ports.vault import Vault
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
@@ -67,9 +72,10 @@ class Pop:
         hidden: HiddenValues | None = None,
         witnesses: Witnesses | None = None,
         pseudonyms: Pseudonyms | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
-        while they talk."""
+        while they talk. ``mesh``: to the other POPs; without it queues span none."""
         self.pop_id = pop_id
         self.engine = engine
         self.journal = journal
@@ -84,6 +90,11 @@ class Pop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
+        self.spanning = None if mesh is None else SpanningDesk(pop_id, self.router, mesh, clock, self._news)
+        self.guests: GuestCalls | None = None
+        if self.spanning is not None:
+            rules = (self.spanning.accepts, self.spanning.tell_agent, self.spanning.queues.get)
+            self.guests = GuestCalls(engine, self.router, *rules, self._spawn, clock)
         self.phones = PhoneBook(engine, self._news)
         self.codes = PhoneCodes(self.router, config, keyed_codes)
         self.parking = ParkingDesk(engine, self.calls, self._own_leg, self._spawn, clock, parking or ParkingLot())
@@ -149,6 +160,8 @@ class Pop:
         self.callbacks.start(self._readoption.callbacks())
         self.journal.on_written(self._written)
         self.phones.start()
+        if self.spanning is not None:
+            self.spanning.start()
         await self.engine.start(self)
         if link is not None:
             self._link = link
@@ -162,6 +175,8 @@ class Pop:
             self._shelf.stop()
         if self._link is not None:
             await self._link.stop()
+        if self.spanning is not None:
+            self.spanning.stop()
         await self.phones.stop()
         await self.engine.stop()
         self.features.stop()
@@ -203,6 +218,8 @@ class Pop:
             actor.post(event)
         else:
             self.callbacks.told(call_id, event)
+            if self.guests is not None:
+                self.guests.told(call_id, event)
 
     def _call_back(self, call_id: CallId, dialled: ev.CallbackDialled, offer: ev.OfferMade) -> bool:
         config = self.config.for_call(dialled.did)
@@ -235,6 +252,8 @@ class Pop:
             case ev.NumberDialled(leg_id=leg_id):
                 if leg_id not in self._legs:  # else handed over twice
                     self.placing.dialled(event)
+            case ev.GuestOffered():
+                self._guest(event)
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
                 self.router.phone_reachable(phone_id, reachable)
             case ev.LegsBridged(leg_ids=leg_ids):
@@ -251,10 +270,20 @@ class Pop:
             case _:
                 log.warning("the media server's adapter sent a %s, which is nobody's", type(event).__name__)
 
+    def _guest(self, event: ev.GuestOffered) -> None:
+        if self.guests is None:
+            log.warning("POP %s rings an agent here, and this POP has no connection to others", event.home)
+            self._spawn(self.engine.hang_up(event.leg_id, HangupCause.CALL_REJECTED), f"guest-{event.leg_id}")
+        elif self.guests.offered(event):
+            # The caller's number is the other POP's, and stays in its region.
+            self.journal.note(None, (replace(event, cli=cli_of("unknown")),))
+
     def _to_leg(self, leg_id: LegId, event: ev.Event) -> None:
         actor = self._legs.get(leg_id)
         if actor is not None:
             actor.post(event)
+        elif self.guests is not None and self.guests.event(leg_id, event):
+            return
         elif not self.features.event(leg_id, event) and isinstance(event, ev.LegEnded):
             self._readoption.ended(leg_id)
 
@@ -332,6 +361,9 @@ class Pop:
                 actor.leg_lost(leg_id)
         self._readoption.take_up(snapshot)
         self.features.lost(frozenset(live))
+        if self.guests is not None:
+            self.guests.lost(frozenset(live))
+            self.guests.adopt(snapshot.legs)
         orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control and not self._is_owned(leg.leg_id)}
         if orphans:
             self._spawn(self._end_orphans(orphans), "orphans")
@@ -342,7 +374,8 @@ class Pop:
         log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))
 
     def _is_owned(self, leg_id: LegId) -> bool:
-        return leg_id in self._legs or self.features.owns(leg_id) or self._readoption.owns(leg_id)
+        guest = self.guests is not None and self.guests.owns(leg_id)
+        return guest or leg_id in self._legs or self.features.owns(leg_id) or self._readoption.owns(leg_id)
 
     async def _end_orphans(self, suspects: set[LegId]) -> None:
         """Hang up legs that wait for a controller which does not know them, or talk under none."""
@@ -379,6 +412,8 @@ class Pop:
                 return False
             case Queue():
                 self.router.put_queue(value)
+                if self.spanning is not None:
+                    self.spanning.put_queue(value)
             case wire.AgentConfig():
                 agent_id = AgentId(value.agent_id)
                 former = self.router.agent(agent_id)
@@ -427,6 +462,8 @@ class Pop:
                     self._shelf.remove(prompt_id, language)
             case Queue(queue_id=queue_id):
                 self.router.remove_queue(queue_id)
+                if self.spanning is not None:
+                    self.spanning.remove_queue(queue_id)
             case wire.AgentConfig() as agent:
                 self.router.remove_agent(AgentId(agent.agent_id))
                 self.phones.remove(PhoneId(agent.phone_id))
@@ -456,4 +493,6 @@ class Pop:
             config_errors=self.config.errors | self.phones.errors(self.config.agents.values()),
             draining=self.config.pop.draining,
             phones_pending=self.phones.pending,
+            spanning_queues=0 if self.spanning is None else len(self.spanning.queues),
+            router_pop=None if self.spanning is None else self.spanning.router_pop,
         )

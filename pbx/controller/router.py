@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from pbx.controller import reconciler
 from pbx.controller.expected import Expected
@@ -20,6 +21,14 @@ from pbx.domain.queue import Queue
 from pbx.domain.timetable import Hours
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
+
+
+def _nobody_listens(call_id: CallId) -> None:
+    pass
+
+
+def _nobody(call_id: CallId) -> int:
+    return 0
 
 
 class Router:
@@ -45,10 +54,16 @@ class Router:
         """The agents of the last run. ``take_up`` takes those who are configured by then; what the others had chosen is
         taken up when their configuration arrives."""
         self._waits_for_take_up = True
+        self.on_handled: Callable[[CallId], None] = _nobody_listens
+        """Told of each command of a call, when it has been carried out."""
+        self.calls_before: Callable[[CallId], int] = _nobody
+        """Callers of other POPs before this one, in a queue that spans POPs."""
 
     def _carry_out(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:
             match decision:
+                case ToCall(call_id=call_id, event=ev.PositionTold() as told):
+                    self._to_call(call_id, replace(told, position=told.position + self.calls_before(call_id)))
                 case ToCall(call_id=call_id, event=event):
                     self._to_call(call_id, event)
                 case Changed(event=event):
@@ -76,6 +91,32 @@ class Router:
         if isinstance(command, cmd.LeaveQueue):
             self._left(call_id, now)
         self._carry_out(self.acd.handle(call_id, command, now))
+        self.on_handled(call_id)
+
+    # --- queues that span POPs --------------------------------------------------------------------------------------
+
+    def share(self, queue_ids: frozenset[QueueId]) -> None:
+        """A router serves these queues from now on; no others."""
+        self._carry_out(self.acd.share(queue_ids, self._clock()))
+
+    def take_here(self, call_id: CallId, agent_id: AgentId) -> None:
+        """Its proposal for an agent of this POP."""
+        self._carry_out(self.acd.take_here(call_id, agent_id, self._clock()))
+
+    def take_elsewhere(self, call_id: CallId, offer: ev.OfferMade) -> None:
+        """Its proposal for an agent of another POP."""
+        self._carry_out(self.acd.take_elsewhere(call_id, offer))
+
+    def reserve(self, guest: ev.GuestOffered) -> Agent:
+        """An agent of this POP for another POP's caller; the offer has been accepted."""
+        self._carry_out(self.acd.reserve(guest, self._clock()))
+        return self.acd.agents[guest.agent_id]
+
+    def adopt_guest(self, guest: ev.GuestOffered) -> bool:
+        """The agent talks to another POP's caller since before this run; whether that can be."""
+        adopted = self.acd.adopt_guest(guest, self._clock())
+        self._carry_out(adopted)
+        return bool(adopted)
 
     def take_up(self, calls: Mapping[CallId, Expected]) -> None:
         """Agents and waiting calls of the last run. The configuration is in force, nothing else has been told."""
@@ -155,9 +196,11 @@ class Router:
         self._carry_out(self.acd.extend_wrap_up(agent_id, by_s, self._clock()))
 
     def longest_waits(self, queue_id: QueueId | None, most: int) -> list[Waits]:
-        """How the calls stand that have waited longest, in one queue or in all, at most ``most``."""
+        """How this POP's calls stand that have waited longest, in one queue or in all, at most ``most``; in a queue
+        that spans POPs the callers of the others count."""
         now = self._clock()
-        return [self.acd.waits(call_id, now) for call_id in self.acd.longest_waits(queue_id, most)]
+        waits = [self.acd.waits(call_id, now) for call_id in self.acd.longest_waits(queue_id, most)]
+        return [replace(one, position=one.position + self.calls_before(one.call_id)) for one in waits]
 
     def why_waiting(self, call_id: CallId) -> Why:
         """Raises KeyError for a call that does not wait."""

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
-from pbx.domain.adoption import Adoption
 from pbx.domain.agent import Act, Agent, State, Status, Step
 from pbx.domain.agent_status import BUSY, CHOOSE, REJECTED, RONA
 from pbx.domain.decisions import Changed, Decision, Remembered, ToCall
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.ids import AgentId, CallId, PhoneId, PopId, QueueId
 from pbx.domain.queue import Queue
+from pbx.domain.shared_offers import SharedOffers
 from pbx.domain.strategies import load_after
 from pbx.domain.timetable import Hours
 from pbx.domain.waiting_line import Line
@@ -43,7 +43,7 @@ _MISSED = {
 }
 
 
-class Acd(Adoption):
+class Acd(SharedOffers):
     """See the module's docstring. All methods return decisions in the order in which they must be carried out."""
 
     def __init__(self) -> None:
@@ -341,7 +341,7 @@ class Acd(Adoption):
     def _end_offer(self, call_id: CallId, command: cmd.EndOffer, now: float) -> list[Decision]:
         agent = self.agents.get(command.agent_id)
         if agent is None or agent.offer_id != command.offer_id:
-            return []
+            return self._ended_elsewhere(call_id, command, now)
         waiting = self._waiting.get(call_id)
         if waiting is not None and waiting.offer_id != command.offer_id:
             waiting = None

@@ -10,7 +10,7 @@ from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.events import Event, OfferOutcome, Supervision
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PhoneId, PlayId, PopId, QueueId, RecordingId
+from pbx.domain.ids import AgentId, BridgeId, CallId, LegId, OfferId, PhoneId, PlayId, PopId, QueueId, RecordingId
 from pbx.domain.maker import maker
 from pbx.domain.queue_rules import Asked, Need
 
@@ -104,11 +104,23 @@ class ToTrunk:
 
 
 @dataclass(frozen=True, slots=True)
+class ToAgent:
+    """An agent at another POP, over the trunk between the two: the leg is the offer (``spanning``)."""
+
+    pop_id: PopId
+    agent_id: AgentId
+    epoch: int
+    offer_id: OfferId
+    call_id: CallId
+    queue_id: QueueId
+
+
+@dataclass(frozen=True, slots=True)
 class OriginateLeg:
     """Ring ``to`` under the id ``leg_id``. The media server gives up after ``timeout_s`` with NO_ANSWER."""
 
     leg_id: LegId
-    to: ToPhone | ToTrunk
+    to: ToPhone | ToTrunk | ToAgent
     cli: Cli
     timeout_s: float
     peer_leg_id: LegId | None

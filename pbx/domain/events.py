@@ -26,7 +26,19 @@ from pbx.domain.consult_events import *  # noqa: F403
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, BridgeId, CallId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
+from pbx.domain.ids import (
+    AgentId,
+    BridgeId,
+    CallId,
+    FlowId,
+    LegId,
+    OfferId,
+    PhoneId,
+    PlayId,
+    PopId,
+    QueueId,
+    RecordingId,
+)
 from pbx.domain.outside_events import *  # noqa: F403
 from pbx.domain.placed_events import *  # noqa: F403
 from pbx.domain.queue_rules import Asked
@@ -116,6 +128,21 @@ class FeatureDialled(Event):
     leg_id: LegId
     phone_id: PhoneId
     code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestOffered(Event):
+    """Another POP rings an agent of this one for its caller; the leg is handed over, not yet answered."""
+
+    leg_id: LegId
+    home: PopId
+    """The caller's POP."""
+    offer_id: OfferId
+    call_id: CallId
+    queue_id: QueueId
+    agent_id: AgentId
+    epoch: int
+    cli: Cli
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +239,8 @@ class OfferMade(Event):
     agent_country: str | None
     epoch: int
     ring_timeout_s: float
+    pop_id: PopId | None = None
+    """The agent's, where it is another one. The agent may refuse yet, and ``phone_id`` is not known here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -442,7 +471,7 @@ CallBegun = LegOffered | callback_events.CallbackDialled | placed_events.CallPla
 
 FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
-    RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
+    RecordingEnded, PhoneReachable, FeatureDialled, GuestOffered, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
     *talk_events.FACTS, *outside_events.FACTS, *consult_events.FACTS, *callback_events.FACTS, *caller_events.FACTS,
     *adoption_events.FACTS, *placed_events.FACTS,

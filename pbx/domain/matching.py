@@ -7,7 +7,7 @@ of the one agent it waits for; nothing else stands there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from pbx.domain import events as ev
@@ -47,6 +47,10 @@ class Choice(NamedTuple):
     turn: int
 
 
+def _nobody_listens(waiting: Waiting, is_open: bool) -> None:
+    pass
+
+
 class Matching:
     def __init__(self) -> None:
         self.agents: dict[AgentId, Agent] = {}
@@ -60,20 +64,26 @@ class Matching:
         self.last_agents = LastAgents()
         self._stamps = 0
         self._turns = 0
+        self.on_call: Callable[[Waiting, bool], None] = _nobody_listens
+        """Told of calls of shared lines: open for a router's proposals, or not any more."""
 
     # --- open calls -------------------------------------------------------------------------------------------------
 
     def _indexes(self, waiting: Waiting) -> Iterable[SortedBlocks]:
         if waiting.preferred is None:
-            return [pool.open for pool in waiting.pools]
+            return [] if waiting.line.shared else [pool.open for pool in waiting.pools]
         wanted = self.agents[waiting.preferred].wanted
         return [] if wanted is None else [wanted]
 
     def _open(self, waiting: Waiting) -> None:
+        if waiting.line.shared and waiting.preferred is None:
+            self.on_call(waiting, True)
         for index in self._indexes(waiting):
             index.add(waiting.place)
 
     def _close(self, waiting: Waiting) -> None:
+        if waiting.line.shared and waiting.preferred is None:
+            self.on_call(waiting, False)
         if waiting.preferred is None:
             for pool in waiting.pools:
                 pool.open.discard(waiting.place)
@@ -116,7 +126,7 @@ class Matching:
             agent = self.agents[waiting.preferred]
             if agent.can_be_offered:
                 return self._offer(waiting, agent, None, "call", now)
-        else:
+        elif not waiting.line.shared:
             strategy = waiting.line.queue.strategy
             for pool in waiting.pools:
                 idle = pool.heaps[strategy].pop()
@@ -225,6 +235,8 @@ class Matching:
     @staticmethod
     def _could_go(waiting: Waiting, idle: list[Agent], met: dict[Pool, bool]) -> bool:
         """Whether to one of the idle agents."""
+        if waiting.line.shared and waiting.preferred is None:
+            return False  # it is the router's to say
         if waiting.preferred is not None:
             return any(waiting.preferred == agent.agent_id for agent in idle)
         for pool in waiting.pools:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pbx.domain.agent import Agent, Condition, Status
 from pbx.domain.ids import AgentId
@@ -140,6 +140,8 @@ class Pools:
         """Pools by the first of their skills; those without any by the empty word."""
         self._profiles: dict[frozenset[tuple[str, int]], Profile] = {}
         self._by_skill: dict[str, dict[Profile, None]] = {}
+        self.on_agent: Callable[[Agent], None] | None = None
+        """Told of each agent whose abilities or condition changed, or who is no more."""
 
     # --- pools ----------------------------------------------------------------------------------------------------
 
@@ -204,6 +206,8 @@ class Pools:
         if agent.status is not Status.LOGGED_OUT:
             for pool in profile.pools:
                 pool.logged_in += 1
+        if self.on_agent is not None:
+            self.on_agent(agent)
         return [pool for pool in emptied if not pool.logged_in]
 
     def discharge(self, agent: Agent) -> list[Pool]:
@@ -212,6 +216,8 @@ class Pools:
         if profile is None:
             return []
         agent.profile = None
+        if self.on_agent is not None:
+            self.on_agent(agent)
         del profile.agents[agent.agent_id]
         profile.counts[agent.noted] -= 1
         emptied = []
@@ -234,6 +240,8 @@ class Pools:
         if old is new or profile is None:
             return []
         agent.noted = new
+        if self.on_agent is not None:
+            self.on_agent(agent)
         profile.counts[old] -= 1
         profile.counts[new] += 1
         if old is _NOT_LOGGED_IN:

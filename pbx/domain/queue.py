@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pbx.domain.consent import NO_FLOOR, Floor
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import FlowId, QueueId
+from pbx.domain.ids import FlowId, PopId, QueueId
 from pbx.domain.queue_rules import (
     MAX_SITES,
     MAX_STEPS,
@@ -64,6 +64,8 @@ class Queue:
     """A customer's value, 0 to 10, times this is added to the call's priority."""
     extension: str | None = None
     """By which agents name it at their phones."""
+    pops: tuple[PopId, ...] = ()
+    """POPs whose callers and agents share it; none: each POP has a queue of its own."""
 
     def __post_init__(self) -> None:
         if len(self.steps) > MAX_STEPS:

@@ -326,12 +326,18 @@ class QueueStep(BaseStep):
         self.context.do(
             cmd.OriginateLeg(
                 leg_id=self.agent_leg,
-                to=cmd.ToPhone(offer.phone_id),
+                to=self._to(offer),
                 cli=self.cli,
                 timeout_s=offer.ring_timeout_s,
                 peer_leg_id=self.context.leg_id,
             )
         )
+
+    def _to(self, offer: ev.OfferMade) -> cmd.ToPhone | cmd.ToAgent:
+        if offer.pop_id is None:
+            return cmd.ToPhone(offer.phone_id)
+        call_id = self.context.call_id
+        return cmd.ToAgent(offer.pop_id, offer.agent_id, offer.epoch, offer.offer_id, call_id, offer.queue_id)
 
     def rings(self) -> None:
         if self.offer is not None and self.phase is Phase.OFFERED:

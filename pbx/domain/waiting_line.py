@@ -35,6 +35,8 @@ class Line:
     """No longer configured; goes with its last call."""
     closed: bool = False
     """Outside its hours."""
+    shared: bool = False
+    """A router matches its calls with agents of several POPs: here they are only kept. Never while there is none."""
     handling: Handling = field(default_factory=Handling)
     patience: Patience = field(default_factory=Patience)
     callbacks: int = 0

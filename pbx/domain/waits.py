@@ -86,7 +86,7 @@ class Waits(Matching):
         except BadValue:
             return [self._refused(call_id, command, "bad_needs", now)]
         queue = line.queue
-        strict = queue.no_agent is not _WAIT and not command.callback
+        strict = queue.no_agent is not _WAIT and not command.callback and not line.shared
         if strict and not self._helps(line, plan, 0, plan.pools, command.needs, tried=command.tried):
             return [self._refused(call_id, command, "no_agent", now)]
         entered_at, value = command.entered_at, command.value
@@ -241,13 +241,14 @@ class Waits(Matching):
         while waiting.step < len(waiting.plan.stages):
             stage = waiting.plan.stages[waiting.step]
             due = fired or waiting.since + stage.after_s <= now
-            if not due and (_anybody(waiting.pools) or not self._brings_somebody(waiting)):
+            if not due and (waiting.line.shared or _anybody(waiting.pools) or not self._brings_somebody(waiting)):
                 break
             fired = False
             waiting.step += 1
             if self._apply(waiting, stage, now, decisions):
                 return False
         hopeless = waiting.line.queue.no_agent is NoAgent.END and not _anybody(waiting.pools)
+        hopeless = hopeless and not waiting.line.shared
         if hopeless and not waiting.callback and not self._brings_somebody(waiting):
             decisions += self._turn_out(waiting, "no_agent", now)
             return False

@@ -153,6 +153,8 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     callback_retry_s: float = 900.0
     extension: str | None = None
     """By which agents name the queue at their phones."""
+    pops: tuple[str, ...] = ()
+    """POPs whose callers and agents share it; none: each POP has a queue of its own."""
 
 
 class AgentConfig(Wire, frozen=True, tag="agent"):
@@ -275,6 +277,10 @@ class Heartbeat(Wire, frozen=True):
     phones_pending: int = 0
     """How many agents' accounts the POP's media server does not have yet as ``revision`` has them: such a phone cannot
     register."""
+    spanning_queues: int = 0
+    """Queues that this POP shares with others."""
+    router_pop: str | None = None
+    """Where their router is, as this POP knows; None: it serves its callers with its agents alone."""
 
 
 # --- commands, centre -> POP: requests with a deadline and an idempotency key ---------------------------------------

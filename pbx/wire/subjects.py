@@ -35,6 +35,19 @@ def config_bucket(pop_id: str) -> str:
     return f"config_{pop_id}"
 
 
+EVERYBODY = "_all"
+"""No POP is called so."""
+ROUTER_BUCKET = "callplane_router"
+LEASE_S = 2.0
+ROUTER_LEASE = f"$KV.{ROUTER_BUCKET}.lease"
+"""Key of the lease of the router of the queues that span POPs; the bus forgets it ``LEASE_S`` after its renewal."""
+
+
+def mesh(to: str, sender: str) -> str:
+    """From POP to POP. A login may send under its own id alone, so the sender is who it says."""
+    return f"callplane.mesh.{to}.{sender}"
+
+
 def inbox_prefix(pop_id: str) -> str:
     """Prefix of the POP's reply inboxes, so that no POP can read another's replies."""
     return f"_INBOX_{pop_id}"

@@ -158,7 +158,7 @@ class WatchedEngine(SimulatedEngine):
         await super().answer(leg_id)
 
     async def originate(self, leg: OriginateLeg) -> None:
-        if not isinstance(leg.to, ToPhone) and leg.to.number in self.called:
+        if isinstance(leg.to, ToTrunk) and leg.to.number in self.called:
             self.lines[leg.leg_id] = self.called[leg.to.number]
         else:
             self.who[leg.leg_id] = leg.to.phone_id if isinstance(leg.to, ToPhone) else OUTSIDE

@@ -103,12 +103,14 @@ class Stack:
         small_disk: str = "",
         more_env: Mapping[str, str] = MappingProxyType({}),
         adapted: Callable[[Pop, Host], Pop] = lambda settings, carrier: settings,
+        mesh: Sequence[Trunk] = (),
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
         ``starting`` is told which part is being started; ``engine`` is the POP's media server; with ``postgres`` the
         centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are.
         ``small_disk``: size of a file system of its own for recordings under way (``4m``). ``more_env``: settings of
-        the controller. ``adapted``: what the POP is rendered from, given the carrier's host."""
+        the controller. ``adapted``: what the POP is rendered from, given the carrier's host. ``mesh``: trunks to other
+        POPs."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -125,6 +127,7 @@ class Stack:
             await api.wait_up()
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
             settings = adapted(pop_settings(pop, carrier, more_trunks, engine), carrier)
+            settings = settings.model_copy(update={"mesh": list(mesh)})
             recordings = pop.shm / "recordings"
             if small_disk:
                 recordings = pop.state_dir / "small"

@@ -26,6 +26,7 @@ from pbx.domain.flow import parse
 from pbx.domain.ids import AgentId, CallId, FlowId, LegId, PopId, RecordingId
 from pbx.ports.link import Link
 from pbx.ports.media_engine import Clock
+from pbx.ports.mesh import Mesh
 from pbx.recording.recorder import Recorder
 from pbx.wire import messages as wire
 from pbx.wire.codec import project_call
@@ -78,6 +79,8 @@ class World:
         clock: Clock | None = None,
         link: Link | None = None,
         witnesses: Callable[[], Witnesses] = Witnesses,
+        pop_id: str = "de-1",
+        mesh: Mesh | None = None,
         **queue: Any,
     ) -> None:
         if clock is None:
@@ -85,7 +88,7 @@ class World:
             if not isinstance(loop, VirtualTimeLoop):
                 raise TypeError("a World lives in virtual time, or has a clock of its own")
             clock = loop.wall
-        self.clock = clock
+        self.clock, self.pop_id, self.mesh = clock, PopId(pop_id), mesh
         graph = flow or FLOW
         prompt_ids = parse(FlowId("check"), 1, graph).prompt_ids()
         prompt_ids |= {name for name in texts_of("de") if name.startswith("agent-")}
@@ -97,6 +100,7 @@ class World:
         self.recordings.mkdir()
         self.vault_root = directory / "vault"
         self.engine = SimulatedEngine(self.clock)
+        self.engine.pop_id = self.pop_id
         self.commands = 0
         self.prompts = prompts
         self.lookups = ScriptedLookups()
@@ -125,7 +129,7 @@ class World:
             self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE"), trunk=self.trunk)
         )
         self.pop = Pop(
-            PopId("de-1"),
+            self.pop_id,
             self.engine,
             self.journal,
             recorder,
@@ -139,6 +143,7 @@ class World:
             shelf=PromptShelf(self.directory / "uploaded", self.prompts, {}, lambda alaw: {"alaw": alaw}),
             hidden=HiddenFiles(self.directory / "hidden"),
             witnesses=self._witnesses(),
+            mesh=self.mesh,
         )
         self.starts += 1
 
@@ -156,6 +161,8 @@ class World:
         for task in (*pop._tasks, *pop._readoption._jobs):
             task.cancel()
         pop.router.stop()
+        if pop.spanning is not None:
+            pop.spanning.stop()
         pop.callbacks.stop()
         pop.features.stop()
         if journal._next_flush is not None:

@@ -3,6 +3,8 @@
 A POP reads its own bucket in two ways only: it listens to ``$KV.config_<pop>.>`` and asks the *direct get* API of its
 own stream for what is stored. It may not create consumers: JetStream delivers a consumer's messages to any subject
 its maker names, past the maker's own permissions.
+Between POPs, each sends under its own id and hears what is sent to it or to all. The lease of the router of the queues
+that span POPs is the one key that every POP may write; what it says is of no weight, only who wrote it last.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ def permissions(pop_id: str) -> dict[str, Any]:
                 subjects.heartbeat(pop_id),
                 subjects.prompts(pop_id),
                 subjects.erased(pop_id),
+                subjects.mesh("*", pop_id),
+                subjects.ROUTER_LEASE,
                 f"$JS.API.DIRECT.GET.KV_{subjects.config_bucket(pop_id)}",
             ]
         },
@@ -42,6 +46,8 @@ def permissions(pop_id: str) -> dict[str, Any]:
                 subjects.commands(pop_id),
                 f"$KV.{subjects.config_bucket(pop_id)}.>",
                 f"{subjects.inbox_prefix(pop_id)}.>",
+                subjects.mesh(pop_id, "*"),
+                subjects.mesh(subjects.EVERYBODY, "*"),
             ]
         },
         "allow_responses": {"max": 1, "expires": "1m"},

@@ -150,6 +150,7 @@ class Bus:
         )
         self._js = self._client.jetstream(timeout=5)
         await self._ensure_stream(self._js)
+        await self._ensure_router_lease(self._js)
         self._consumer = await self._js.pull_subscribe_bind(consumer="ingest", stream=subjects.EVENT_STREAM)
         await self._client.subscribe("callplane.*.heartbeat", cb=self._heartbeat)
         await self._client.subscribe("callplane.*.prompts", queue="centre", cb=self._prompt_asked)
@@ -187,6 +188,23 @@ class Bus:
             durable_name="ingest", ack_policy=AckPolicy.EXPLICIT, ack_wait=30.0, max_ack_pending=BATCH
         )
         await js.add_consumer(subjects.EVENT_STREAM, consumer)
+
+    async def _ensure_router_lease(self, js: JetStreamContext) -> None:
+        """One key, gone ``LEASE_S`` after its last renewal. On disk, so that its revisions never fall: they tell a
+        former router from the present one."""
+        lease = StreamConfig(
+            name=f"KV_{subjects.ROUTER_BUCKET}",
+            subjects=[f"$KV.{subjects.ROUTER_BUCKET}.>"],
+            max_msgs_per_subject=1,
+            max_age=subjects.LEASE_S,
+            storage=StorageType.FILE,
+            allow_direct=True,
+            deny_delete=True,
+        )
+        try:
+            await js.stream_info(f"KV_{subjects.ROUTER_BUCKET}")
+        except NotFoundError:
+            await js.add_stream(lease)
 
     async def _heartbeat(self, message: Msg) -> None:
         try:

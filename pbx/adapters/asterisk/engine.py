@@ -19,13 +19,14 @@ from pbx.adapters.asterisk import snapshot as snapshots
 from pbx.adapters.asterisk.ami import AmiLink
 from pbx.adapters.asterisk.ari import AriLink, Query, error_of
 from pbx.adapters.asterisk.conversations import Conversations
+from pbx.adapters.asterisk.guest_leg import OFFER_HEADER, offer_text
 from pbx.adapters.asterisk.lease import Lease
 from pbx.adapters.asterisk.phones import Phones
 from pbx.adapters.asterisk.recorder import Recorder
 from pbx.adapters.asterisk.supervision import Supervisions
 from pbx.adapters.asterisk.tones import Tones
 from pbx.adapters.asterisk.tracker import ORIGINATED, Leg, Tracker
-from pbx.domain.commands import OriginateLeg, Prompt, Tone, ToPhone
+from pbx.domain.commands import OriginateLeg, Prompt, ToAgent, Tone, ToPhone
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineRefused, LegGone
@@ -247,8 +248,13 @@ class AsteriskEngine:
     async def originate(self, leg: OriginateLeg) -> None:
         if leg.peer_leg_id is not None:
             self._known(leg.peer_leg_id)
+        body: object = None
         if isinstance(leg.to, ToPhone):
             endpoint, absent = f"PJSIP/{_word(leg.to.phone_id, 'phone_id')}", HangupCause.SUBSCRIBER_ABSENT
+        elif isinstance(leg.to, ToAgent):
+            endpoint = f"PJSIP/offer@mesh-{_word(leg.to.pop_id, 'pop_id')}"
+            absent = HangupCause.DESTINATION_OUT_OF_ORDER
+            body = {"variables": {OFFER_HEADER: offer_text(leg.to)}}
         else:
             endpoint = f"PJSIP/{leg.to.number}@{_word(leg.to.trunk, 'trunk')}"
             absent = HangupCause.DESTINATION_OUT_OF_ORDER
@@ -266,7 +272,7 @@ class AsteriskEngine:
             query = (*query, ("formats", ",".join(self._codecs)))
         self._tracker.originating(leg.leg_id)
         try:
-            response = await self._ari.send("POST", f"channels/{leg.leg_id}", query)
+            response = await self._ari.send("POST", f"channels/{leg.leg_id}", query, body)
         except EngineGone:
             self._tracker.legs.pop(leg.leg_id, None)
             raise

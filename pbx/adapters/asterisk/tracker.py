@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from time import strptime
 
 from pbx.adapters.asterisk import models
+from pbx.adapters.asterisk.guest_leg import guest
 from pbx.domain.e164 import E164, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.events import (
     DigitPressed,
     Event,
     FeatureDialled,
+    GuestOffered,
     LegAnswered,
     LegEnded,
     LegOffered,
@@ -275,13 +277,15 @@ class Tracker:
                 leg.answered = True
                 self._emit(LegAnswered(at=at, leg_id=LegId(leg_id)))
             return
-        offered: LegOffered | FeatureDialled | NumberDialled
+        offered: LegOffered | FeatureDialled | NumberDialled | GuestOffered
         try:
             match event.args[:1]:
                 case [first] if first == FEATURE:
                     offered = _feature(leg_id, at, event.args)
                 case [first] if first == DIALLED:
                     offered = _number(leg_id, at, event.args)
+                case ["guest"]:
+                    offered = guest(leg_id, at, event.args)
                 case _:
                     offered = self._offer(leg_id, at, event.args)
         except BadValue as error:

@@ -13,9 +13,9 @@ from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.snapshot import OUTBOUND
 from pbx.adapters.freeswitch.sounds import word
 from pbx.adapters.freeswitch.tracker import Tracker
-from pbx.domain.commands import OriginateLeg, ToPhone
+from pbx.domain.commands import OriginateLeg, ToAgent, ToPhone
 from pbx.domain.e164 import Cli
-from pbx.domain.errors import EngineError, EngineUnknown, LegGone
+from pbx.domain.errors import EngineError, EngineRefused, EngineUnknown, LegGone
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
 from pbx.ports.media_engine import Clock
@@ -58,6 +58,8 @@ class Ringing:
             if codec in self._codecs:
                 order = [codec, *(other for other in self._codecs if other != codec)]
                 variables["absolute_codec_string"] = f"^^:{':'.join(order)}"
+        elif isinstance(leg.to, ToAgent):
+            raise EngineRefused("agents of other POPs are rung by Asterisk only")
         else:
             target = f"user/{word(leg.to.trunk, 'trunk')}@trunks"
             variables["callplane_number"] = str(leg.to.number)

@@ -22,6 +22,7 @@ from nats.errors import SlowConsumerError
 
 from pbx.adapters.link.bucket import Change, ConfigMirror, change_of
 from pbx.adapters.link.commands import CommandDesk
+from pbx.adapters.link.mesh import NatsMesh
 from pbx.domain.errors import BadValue
 from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.journal import Journal
@@ -92,6 +93,8 @@ class NatsLink:
         self._beat_now = asyncio.Event()
         self._mirror: ConfigMirror | None = None
         self._encoder = msgspec.json.Encoder()
+        self.mesh = NatsMesh(pop_id)
+        """To the other POPs, over the same connection."""
 
     @property
     def connected(self) -> bool:
@@ -216,11 +219,13 @@ class NatsLink:
             await client.subscribe(subjects.commands(self._pop_id), cb=self._on_command)
             changes: asyncio.Queue[Change] = asyncio.Queue()
             await self._listen(client, changes)
+            await self.mesh.up(client)
             self._connected, self._client = True, client
             log.info("POP %s is connected to the centre", self._pop_id)
             await self._work(client, changes, over)
         finally:
             self._client = None
+            self.mesh.down()
             await client.close()
             if over.done():
                 over.exception()  # looked at, so that nobody reports it as lost

@@ -17,12 +17,12 @@ from pbx.adapters.memory.legs import RINGING, Leg, Room
 from pbx.adapters.memory.legs import Tone as Sine
 from pbx.adapters.memory.recordings import Recording
 from pbx.domain import events as ev
-from pbx.domain.commands import OriginateLeg, Prompt, Tone, ToPhone
+from pbx.domain.commands import OriginateLeg, Prompt, ToAgent, Tone, ToPhone
 from pbx.domain.consent import GrantKind, RecordingGrant
 from pbx.domain.e164 import Cli, e164
 from pbx.domain.errors import EngineRefused, LegGone
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, RecordingId
+from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId, PopId, RecordingId
 from pbx.ports.media_engine import (
     Clock,
     EngineCapabilities,
@@ -74,6 +74,10 @@ class SimulatedEngine:
         self._listener: EngineListener | None = None
         self._meter = EngineMeter()
         self._count = 0
+        self.mesh: dict[PopId, SimulatedEngine] = {}
+        """The media servers of other POPs that can be reached."""
+        self.pop_id = PopId("")
+        """As which they know this one."""
         self.outlives = False
         """It goes on when its controller stops."""
 
@@ -201,6 +205,8 @@ class SimulatedEngine:
             leg.answered = True
             self._touched(leg)
             self.emit(ev.LegAnswered(at=self.clock(), leg_id=leg_id))
+            if leg.far is not None and self._reaches(leg.far[0]):
+                leg.far[0]._answered(leg.far[1], None)
 
     async def hang_up(self, leg_id: LegId, cause: HangupCause) -> None:
         self.end_leg(self._leg(leg_id), cause)
@@ -220,6 +226,11 @@ class SimulatedEngine:
         leg.cause = cause
         self._touched(*changed)
         self.emit(ev.LegEnded(at=self.clock(), leg_id=leg.leg_id, cause=cause))
+        if leg.far is not None:
+            other, there = leg.far
+            leg.far = there.far = None
+            if self._reaches(other):
+                other.end_leg(there, cause)
 
     async def play(self, leg_id: LegId, play_id: PlayId, prompts: Sequence[Prompt]) -> None:
         leg = self._leg(leg_id)
@@ -293,6 +304,9 @@ class SimulatedEngine:
         made = Leg(leg.leg_id)
         self.legs[leg.leg_id] = made
         self._later(made, leg.timeout_s, lambda: self.end_leg(made, HangupCause.NO_ANSWER))
+        if isinstance(leg.to, ToAgent):
+            self._ring_agent(made, leg.to, leg.cli)
+            return
         if not isinstance(leg.to, ToPhone):
             self._ring_callee(made, self.callees.get(leg.to.number))
             return
@@ -309,6 +323,23 @@ class SimulatedEngine:
         self._later(made, 0, lambda: self.emit(ev.LegRinging(at=self.clock(), leg_id=made.leg_id)))
         if phone.behaviour is Answer.ANSWER:
             self._later(made, phone.answers_after_s, lambda: self._answered(made, phone))
+
+    def _ring_agent(self, made: Leg, to: ToAgent, cli: Cli) -> None:
+        """The leg has two ends, one at each media server."""
+        other = self.mesh.get(to.pop_id)
+        if other is None or other._listener is None:
+            return  # nobody answers: the leg's time limit ends it
+        there = Leg(LegId(f"{self.pop_id}-{made.leg_id}"))
+        made.far, there.far = (other, there), (self, made)
+        other.legs[there.leg_id] = there
+        offered = ev.GuestOffered(
+            at=self.clock(), leg_id=there.leg_id, home=self.pop_id, offer_id=to.offer_id, call_id=to.call_id,
+            queue_id=to.queue_id, agent_id=to.agent_id, epoch=to.epoch, cli=cli,
+        )  # fmt: skip
+        self._later(made, 0, lambda: other.emit(offered))
+
+    def _reaches(self, other: SimulatedEngine) -> bool:
+        return other in self.mesh.values()
 
     def _ring_callee(self, made: Leg, callee: Callee | None) -> None:
         if callee is None or callee.refusal is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,8 @@ class Leg:
     """``language/prompt`` and ``music:class`` in the order in which they began."""
     handles: list[asyncio.TimerHandle] = field(default_factory=list)
     cause: HangupCause | None = None
+    far: tuple[Any, Leg] | None = None
+    """The other end of the leg, at the media server of another POP."""
     on_end: Callable[[], None] | None = None
     hearing: list[tuple[float, Sounds]] = field(default_factory=list)
     """Since when it hears what; the last entry is now."""

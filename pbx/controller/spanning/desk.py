@@ -1,0 +1,328 @@
+"""This POP's part in queues that span POPs: the home of its calls, the owner of its agents.
+
+It tells the router what is open and free, takes or refuses what the router proposes, and notices when there is no
+router any more: then its own ACD serves its callers with its agents until there is one again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pbx.controller.router import Router
+from pbx.controller.spanning.election import Election
+from pbx.domain import events as ev
+from pbx.domain.agent import Agent
+from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId, derive
+from pbx.domain.pools import Profile
+from pbx.domain.queue import Queue
+from pbx.domain.spanning.home import Home, Phase, not_here
+from pbx.domain.spanning.messages import Attempt, CallIs, Propose
+from pbx.domain.spanning.owner import accepts
+from pbx.domain.waiting_line import Waiting
+from pbx.ports.media_engine import Clock
+from pbx.ports.mesh import Mesh
+from pbx.wire import mesh as wire
+
+log = logging.getLogger(__name__)
+
+ALONE_S = 2.0
+"""Without a word of the router for so long, this POP is alone."""
+REFRESH_S = 2.0
+"""How often the router is told everything again: what was lost is made up for."""
+LEG_SLACK_S = 3.0
+"""The owner ends a ringing that nobody answers; its word may take so long."""
+
+
+@dataclass(slots=True)
+class Told:
+    """An agent as the router was told, or will be at once. ``epoch`` counts the changes."""
+
+    epoch: int
+    free: bool
+    reserved: int
+    """The ACD's own count of the agent's reservations: one that began and ended meanwhile is a change as well."""
+    profile: Profile | None
+    """What the agent can do; one object for all who can the same."""
+
+
+class SpanningDesk:
+    """Implements ``MeshHandler``."""
+
+    def __init__(
+        self, pop_id: PopId, router: Router, mesh: Mesh, clock: Clock, news: Callable[[], None] = lambda: None
+    ) -> None:
+        """``news`` is told when there is another router, or none any more."""
+        self.pop_id, self._news = pop_id, news
+        self._router, self._mesh, self._clock = router, mesh, clock
+        self.queues: dict[QueueId, Queue] = {}
+        """Those that span POPs, this one among them."""
+        self._homes: dict[CallId, Home] = {}
+        self._agents: dict[AgentId, Told] = {}
+        self._calls_changed: set[CallId] = set()
+        self._agents_changed: set[AgentId] = set()
+        self._flushing = False
+        self._term, self._heard_at = 0, 0.0
+        self._router_pop: PopId | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._refreshed_at = 0.0
+        self._before: Mapping[str, int] = {}
+        self.election = Election(pop_id, mesh, clock, self._from_router)
+        router.acd.watch(self._on_call, self._on_agent)
+        router.on_handled = self._touched
+        router.calls_before = self._calls_before
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._mesh.listen(self)
+        self._look()
+
+    def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self.election.stop()
+
+    def put_queue(self, queue: Queue) -> None:
+        if self.pop_id in queue.pops and len(queue.pops) > 1:
+            self.queues[queue.queue_id] = queue
+        elif self.queues.pop(queue.queue_id, None) is None:
+            return
+        self._queues_changed()
+
+    def remove_queue(self, queue_id: QueueId) -> None:
+        if self.queues.pop(queue_id, None) is not None:
+            self._queues_changed()
+
+    def _queues_changed(self) -> None:
+        if not self.queues:
+            self._agents.clear()
+        elif not self._agents:
+            for agent in self._router.acd.agents.values():
+                self._on_agent(agent)
+        self.election.set_queues(self.queues)
+        self._share()
+
+    @property
+    def router_pop(self) -> PopId | None:
+        """Where the router is; None: this POP is alone."""
+        return self._router_pop
+
+    def _look(self) -> None:
+        self._watch = asyncio.get_running_loop().call_later(0.25, self._look)
+        now = self._clock()
+        if self._router_pop is not None and now - self._heard_at > ALONE_S:
+            log.warning("no router of the queues that span POPs: POP %s serves its callers alone", self.pop_id)
+            self._router_pop = None
+            self._share()
+        self.election.look(bool(self.queues), self._router_pop is not None)
+        if self._router_pop is not None and now - self._refreshed_at > REFRESH_S:
+            self._tell_all()
+
+    def _share(self) -> None:
+        shared = self.queues.keys() if self._router_pop is not None else ()
+        self._router.share(frozenset(shared))
+        self._news()
+
+    # --- what changes here ------------------------------------------------------------------------------------------
+
+    def _on_call(self, waiting: Waiting, is_open: bool) -> None:
+        self._touch(waiting.call_id)
+
+    def _touched(self, call_id: CallId) -> None:
+        if call_id in self._homes:
+            self._touch(call_id)
+
+    def _touch(self, call_id: CallId) -> None:
+        self._calls_changed.add(call_id)
+        self._soon()
+
+    def _on_agent(self, agent: Agent) -> None:
+        if not self.queues:
+            return
+        free, profile = agent.can_be_offered and agent.profile is not None, agent.profile
+        told = self._agents.get(agent.agent_id)
+        if told is None:
+            # Higher than in any run before, and before no queue was shared: epochs of that time are stale.
+            self._agents[agent.agent_id] = Told(round(self._clock() * 1000), free, agent.epoch, profile)
+        elif (told.free, told.reserved) != (free, agent.epoch) or told.profile is not profile:
+            told.epoch, told.free, told.reserved, told.profile = told.epoch + 1, free, agent.epoch, profile
+        else:
+            return
+        self._agents_changed.add(agent.agent_id)
+        self._soon()
+
+    def _soon(self) -> None:
+        """What the ACD is doing now is done first."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        calls, self._calls_changed = self._calls_changed, set()
+        agents, self._agents_changed = self._agents_changed, set()
+        told = [one for call_id in sorted(calls) if (one := self._moved(call_id)) is not None]
+        if self._router_pop is not None and (told or agents):
+            self._to_router(wire.Told(told, [self._agent_told(agent_id) for agent_id in sorted(agents)]))
+
+    def _moved(self, call_id: CallId) -> wire.CallTold | None:
+        """Take the call where the ACD has it, by the table of ``home``. What the router is to be told, if anything."""
+        is_open, home = self._router.acd.is_open_for_router(call_id), self._homes.get(call_id)
+        if home is None:
+            if not is_open:
+                return None
+            # Higher than of any wait of this call before.
+            home = Home(self.pop_id, call_id, number=round(self._clock() * 1000))
+        elif is_open and home.phase is Phase.OFFERED:
+            home, _ = home.over(home.attempt)
+        elif is_open or (home.phase is Phase.OFFERED and self._router.acd.waits_in(call_id) is not None):
+            return None
+        else:
+            home, _ = home.left()
+        self._homes[call_id] = home
+        if home.phase is Phase.GONE:
+            del self._homes[call_id]
+        return self._call_told(home.report())
+
+    def _call_told(self, report: CallIs) -> wire.CallTold:
+        waiting = self._router.acd.waiting(report.call_id) if report.open else None
+        if waiting is None:
+            return wire.CallTold(report.call_id, report.number, open=False)
+        needs = [[need.skill, need.least, [list(one) for one in need.fallbacks]] for need in waiting.needs]
+        return wire.CallTold(
+            report.call_id,
+            report.number,
+            True,
+            waiting.queue_id,
+            waiting.entered_at,
+            waiting.priority + waiting.raised,
+            needs,
+            waiting.value,
+        )
+
+    def _agent_told(self, agent_id: AgentId) -> wire.AgentTold:
+        told, agent = self._agents[agent_id], self._router.agent(agent_id)
+        if agent is None or not told.free:
+            return wire.AgentTold(agent_id, told.epoch, free=False)
+        skills = dict(agent.skills)
+        return wire.AgentTold(
+            agent_id,
+            told.epoch,
+            True,
+            skills,
+            agent.country,
+            agent.site,
+            agent.cost,
+            agent.weight,
+            agent.idle_since,
+            agent.on_shift,
+        )
+
+    def _tell_all(self) -> None:
+        self._refreshed_at = self._clock()
+        calls = [self._call_told(home.report()) for home in self._homes.values()]
+        agents = [self._agent_told(agent_id) for agent_id in self._agents if self._router.agent(agent_id) is not None]
+        self._to_router(wire.Told(calls, agents, all=True))
+
+    def _to_router(self, told: wire.Told) -> None:
+        if self._router_pop == self.pop_id:
+            self.election.told(self.pop_id, told)
+        else:
+            self._mesh.send(self._router_pop, told)
+
+    # --- MeshHandler ------------------------------------------------------------------------------------------------
+
+    def mesh_message(self, sender: PopId, message: wire.MeshMessage) -> None:
+        match message:
+            case wire.Told():
+                self.election.told(sender, message)
+            case _:
+                self._from_router(sender, message)
+
+    def _from_router(self, sender: PopId, message: wire.MeshMessage) -> None:
+        match message:
+            case wire.Router(term=term):
+                self._router_is(sender, term)
+            case wire.Proposed():
+                self._proposed(sender, message)
+            case wire.Positions(before=before):
+                self._before = before
+            case _:
+                pass
+
+    def _router_is(self, sender: PopId, term: int) -> None:
+        if term < self._term and self._router_pop is not None:
+            return  # a former one; but a bus that lost its disk begins to count anew
+        new = term != self._term or self._router_pop is None
+        self._term, self._heard_at = term, self._clock()
+        if sender != self.pop_id:
+            self.election.yields_to(term)
+        if new and self.queues:
+            self._router_pop = sender
+            log.info("the router of the queues that span POPs is at POP %s", sender)
+            self._share()
+            self._flush()
+            self._tell_all()
+
+    def _proposed(self, sender: PopId, told: wire.Proposed) -> None:
+        call_id, agent_id, owner = CallId(told.call_id), AgentId(told.agent_id), PopId(told.owner)
+        proposal = Propose(told.term, Attempt(call_id, told.number), agent_id, owner, told.epoch)
+        self._flush()
+        home = self._homes.get(call_id)
+        if home is None:
+            report = not_here(self.pop_id, proposal)
+            self._to_router(wire.Told([wire.CallTold(call_id, report.number, open=False)], []))
+            return
+        after, _ = home.proposed(proposal, self._term)
+        if after.phase is not Phase.OFFERED or home.phase is Phase.OFFERED:
+            self._to_router(wire.Told([self._call_told(home.report())], []))
+            return
+        if owner == self.pop_id and not self.accepts(agent_id, told.epoch):
+            after, _ = after.over(after.attempt)
+            self._homes[call_id] = after
+            mine = [self._agent_told(agent_id)] if agent_id in self._agents else []
+            self._to_router(wire.Told([self._call_told(after.report())], mine))
+            return
+        self._homes[call_id] = after
+        if owner == self.pop_id:
+            self._router.take_here(call_id, agent_id)
+        else:
+            self._router.take_elsewhere(call_id, self._offer(after, told))
+        self._to_router(wire.Told([self._call_told(after.report())], []))
+
+    def _offer(self, home: Home, told: wire.Proposed) -> ev.OfferMade:
+        now = self._clock()
+        waiting = self._router.acd.waiting(home.call_id)
+        if waiting is None:
+            raise AssertionError("an open call waits")
+        queue = waiting.line.queue
+        return ev.OfferMade(
+            at=now,
+            offer_id=OfferId(derive(now, "offer", told.agent_id, told.epoch, home.call_id, home.number)),
+            queue_id=queue.queue_id,
+            agent_id=AgentId(told.agent_id),
+            phone_id=PhoneId(""),
+            agent_country=told.agent_country,
+            epoch=told.epoch,
+            ring_timeout_s=queue.ring_timeout_s + LEG_SLACK_S,
+            pop_id=PopId(told.owner),
+        )
+
+    def accepts(self, agent_id: AgentId, offered_epoch: int) -> bool:
+        """The owner's rule for an offer to an agent of this POP."""
+        agent, told = self._router.agent(agent_id), self._agents.get(agent_id)
+        if agent is None or told is None:
+            return False
+        ours = agent.reachable and not agent.removed
+        return accepts(ours=ours, idle=agent.can_be_offered, epoch=told.epoch, offered_epoch=offered_epoch)
+
+    def tell_agent(self, agent_id: AgentId) -> None:
+        """The router took the agent for something else."""
+        if agent_id in self._agents and self._router_pop is not None:
+            self._to_router(wire.Told([], [self._agent_told(agent_id)]))
+
+    def _calls_before(self, call_id: CallId) -> int:
+        return self._before.get(call_id, 0) if self._router_pop is not None else 0

@@ -1,0 +1,52 @@
+"""A queue that spans two POPs, on two real media servers: a caller at one, the agent at the other."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import soundfile
+
+from tests.lab.audio import contains_tone, tone_level_db
+from tests.lab.lab import Lab
+from tests.lab.second_pop import two_pops
+
+CALLER_HZ, AGENT_HZ = 1000, 600
+ABSENT_DB = -50.0
+
+
+async def test_a_caller_is_answered_by_an_agent_of_another_pop(lab: Lab) -> None:
+    async with two_pops(lab) as (stack, second), second.agent("bo", tone_hz=AGENT_HZ) as bo:
+        async with stack.caller(tone_hz=CALLER_HZ) as caller:
+            await stack.through_menu(caller)
+            await stack.answer_consent(caller, "1")
+            await bo.wait_for("CALL_ESTABLISHED", deadline_s=30)
+            await asyncio.gather(caller.hears(AGENT_HZ, deadline_s=10), bo.hears(CALLER_HZ, deadline_s=10))
+            await caller.hang_up()
+            cdr = await stack.record(await stack.call_id(caller))
+            await bo.wait_for("CALL_CLOSED")
+        assert (cdr["end_reason"], cdr["agent_id"]) == ("caller_hung_up", second.agents["bo"].agent_id)
+        assert [offer["outcome"] for offer in cdr["offers"]] == ["answered"]
+        assert len(await stack.calls()) == 1, "one record, at the caller's POP"
+
+        # The recording is the caller's POP's: whose consent it is, and whose region.
+        [recording] = cdr["recordings"]
+        wav = await stack.api.download(f"recordings/{recording['recording_id']}/content")
+        samples, rate = soundfile.read(io.BytesIO(wav))
+        left, right = samples[:, 0], samples[:, 1]
+        assert contains_tone(left, rate, CALLER_HZ)
+        assert contains_tone(right, rate, AGENT_HZ)
+        assert tone_level_db(left, rate, AGENT_HZ) < ABSENT_DB
+        assert not list((second.host.state_dir / "controller" / "recordings").rglob("*.sealed"))
+
+        # The agent hangs up, and is free for the next caller.
+        async with stack.caller("again", cli="+491701234568") as again:
+            await stack.through_menu(again)
+            await stack.answer_consent(again, "2")
+            await bo.wait_for("CALL_ESTABLISHED", deadline_s=30)
+            await stack.talking(again)
+            await bo.hang_up()
+            cdr = await stack.record(await stack.call_id(again))
+            assert (cdr["end_reason"], cdr["recordings"]) == ("agent_hung_up", [])
+        stack.server.wait_idle()
+        second.server.wait_idle()

@@ -1,0 +1,353 @@
+"""Queues that span POPs: two POPs on simulated media servers, a bus that a test cuts, virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pbx.adapters.memory.engine import Answer, Caller
+from pbx.adapters.memory.legs import Leg
+from pbx.domain import events as ev
+from pbx.domain.e164 import cli_of
+from pbx.domain.ids import AgentId, CallId, LegId, OfferId, PhoneId, PopId, QueueId
+from pbx.wire import messages as wire
+from tests.support.mesh import MemoryBus
+from tests.support.virtual_time import VirtualTimeLoop
+from tests.support.world import SHORT_FLOW, World
+
+NAMES = ("de-1", "de-2", "de-3")
+
+
+class Site:
+    def __init__(self, bus: MemoryBus, worlds: dict[str, World]) -> None:
+        self.bus, self.worlds = bus, worlds
+        self.one, self.two = worlds["de-1"], worlds["de-2"]
+
+    def router(self) -> str | None:
+        """The one that all POPs go by."""
+        desks = [world.pop.spanning for world in self.worlds.values() if not world.dead]
+        found = {desk.router_pop for desk in desks if desk is not None}
+        return found.pop() if len(found) == 1 else None
+
+    def part(self, name: str, *, media: bool = True) -> None:
+        """A POP loses the bus, and the others."""
+        self.bus.mesh(name).cut = True
+        if media:
+            for world in self.worlds.values():
+                world.engine.mesh.pop(PopId(name), None)
+            self.worlds[name].engine.mesh.clear()
+
+    def heal(self, name: str) -> None:
+        self.bus.mesh(name).cut = False
+        _connect(self.worlds)
+
+
+def _connect(worlds: dict[str, World]) -> None:
+    for name, world in worlds.items():
+        world.engine.mesh |= {other.pop_id: other.engine for key, other in worlds.items() if key != name}
+
+
+@asynccontextmanager
+async def pops(tmp_path: Path, count: int = 2, **queue: Any) -> AsyncIterator[Site]:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    bus = MemoryBus(loop.wall)
+    worlds = {}
+    async with AsyncExitStack() as stack:
+        for name in NAMES[:count]:
+            (tmp_path / name).mkdir()
+            settings: dict[str, Any] = {"wrap_up_s": 0.0, "pops": NAMES[:count], **queue}
+            world = World(tmp_path / name, SHORT_FLOW, pop_id=name, mesh=bus.mesh(name), **settings)
+            worlds[name] = await stack.enter_async_context(world)
+        _connect(worlds)
+        site = Site(bus, worlds)
+        await site.one.until(lambda: site.router() is not None, "a router")
+        yield site
+
+
+async def test_a_caller_is_answered_by_an_agent_of_another_pop(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        phone = site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk", "the conversation")
+        assert site.two.state("bo") == ("AVAILABLE", None, "ON_CALL")
+        assert phone.rung == 1
+        await site.one.run(30)
+        caller.hang_up()
+        cdr = await site.one.ended(caller)
+        assert [talk.agent_id for talk in cdr.talks] == ["bo"]
+        assert not cdr.abandoned
+        await site.two.until(lambda: site.two.state("bo")[2] == "IDLE", "the agent free again")
+        assert not site.two.pop.calls
+        assert site.two.engine.legs == {}
+
+
+async def test_the_agent_hangs_up(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo").hangs_up_after_s = 20.0
+        caller = await site.one.call()
+        cdr = await site.one.ended(caller)
+        assert cdr.end_reason == "agent_hung_up"
+        assert site.two.state("bo")[2] == "IDLE"
+
+
+async def test_one_who_does_not_pick_up_is_not_ready_and_the_caller_keeps_the_place(tmp_path: Path) -> None:
+    async with pops(tmp_path, ring_timeout_s=10.0) as site:
+        site.two.agent("bo").behaviour = Answer.NEVER
+        first = await site.one.call()
+        await site.one.until(lambda: site.two.state("bo")[2] == "RINGING", "ringing")
+        second = await site.two.call()
+        await site.two.until(lambda: site.two.state("bo") == ("NOT_READY", "RONA", "IDLE"), "RONA")
+        site.two.agent("cleo")
+        await site.one.until(lambda: first.hears == "talk", "the first caller first")
+        assert second.hears != "talk"
+        offers = site.one.cdr(site.one.call_id(first)).offers
+        assert [(offer.agent_id, offer.outcome) for offer in offers] == [("bo", "no_answer"), ("cleo", "answered")]
+
+
+async def test_a_caller_who_leaves_stops_the_phone_at_the_other_pop(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo").behaviour = Answer.NEVER
+        caller = await site.one.call()
+        await site.one.until(lambda: site.two.state("bo")[2] == "RINGING", "ringing")
+        caller.hang_up()
+        assert (await site.one.ended(caller)).abandoned
+        await site.two.until(lambda: site.two.state("bo") == ("AVAILABLE", None, "IDLE"), "the agent free again")
+        assert site.two.engine.legs == {}
+
+
+async def test_an_agent_who_logs_out_while_ringing_is_rung_no_more(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo").behaviour = Answer.NEVER
+        caller = await site.one.call()
+        await site.one.until(lambda: site.two.state("bo")[2] == "RINGING", "ringing")
+        site.two.status("bo", "LOGGED_OUT")
+        await site.two.until(lambda: site.two.state("bo") == ("LOGGED_OUT", None, "IDLE"), "out")
+        site.one.agent("anna")
+        await site.one.until(lambda: caller.hears == "talk", "another agent")
+
+
+async def test_an_agent_in_a_local_call_is_not_offered_another(tmp_path: Path) -> None:
+    """The router saw the agent free; a call of a queue of that POP alone was faster."""
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        site.bus.delay_s = 0.2
+        site.two.configure("queue.own", wire.QueueConfig(queue_id="own", name="Own", skills={"support": 1}))
+        own = {**SHORT_FLOW, "nodes": {**SHORT_FLOW["nodes"], "wait": {**SHORT_FLOW["nodes"]["wait"], "queue": "own"}}}
+        caller = await site.one.call()
+        site.two.put_flow("main", own, 2)
+        local = await site.two.call()
+        await site.two.until(lambda: local.hears == "talk", "the local call")
+        await site.one.run(1)
+        assert caller.hears != "talk"
+        assert site.two.engine.phones[PhoneId("bo")].rung == 1
+        local.hang_up()
+        await site.one.until(lambda: caller.hears == "talk", "then the other")
+
+
+async def test_a_stale_epoch_is_refused_although_the_agent_is_idle(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        desk = site.two.pop.spanning
+        assert desk is not None
+        told = desk._agents[AgentId("bo")]
+        assert desk.accepts(AgentId("bo"), told.epoch)
+        assert not desk.accepts(AgentId("bo"), told.epoch - 1)
+        seen = told.epoch
+        site.two.status("bo", "NOT_READY", "lunch")
+        assert not desk.accepts(AgentId("bo"), told.epoch)
+        site.two.status("bo", "AVAILABLE")
+        assert not desk.accepts(AgentId("bo"), seen)
+        leg = Leg(LegId("mesh"))
+        site.two.engine.legs[leg.leg_id] = leg
+        offer = ev.GuestOffered(
+            at=site.two.clock(), leg_id=leg.leg_id, home=PopId("de-1"), offer_id=OfferId("o"), call_id=CallId("c"),
+            queue_id=QueueId("support"), agent_id=AgentId("bo"), epoch=seen, cli=cli_of("withheld"),
+        )  # fmt: skip
+        site.two.engine.emit(offer)
+        await site.two.until(lambda: not site.two.engine.legs, "the refusal")
+        assert site.two.engine.phones[PhoneId("bo")].rung == 0
+        assert site.two.state("bo") == ("AVAILABLE", None, "IDLE")
+
+
+async def test_without_a_router_a_pop_serves_its_callers_with_its_agents_and_joins_again(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        there = await site.two.call()
+        here = await site.one.call()
+        site.part("de-2")
+        await site.one.until(lambda: site.two.pop.spanning.router_pop is None, "alone")  # type: ignore[union-attr]
+        beat = site.two.pop.heartbeat()
+        assert (beat.spanning_queues, beat.router_pop) == (1, None)
+        site.two.agent("bo")
+        await site.two.until(lambda: there.hears == "talk", "served alone")
+        assert here.hears != "talk"
+        site.heal("de-2")
+        await site.one.until(lambda: site.router() is not None, "one router")
+        site.two.agent("cleo")
+        await site.one.until(lambda: here.hears == "talk", "the other POP's caller")
+        assert site.two.state("cleo")[2] == "ON_CALL"
+        # An agent who is talking when all comes together again is offered nothing.
+        assert site.two.engine.phones[PhoneId("bo")].rung == 1
+
+
+async def test_same_pop_first(tmp_path: Path) -> None:
+    async with pops(tmp_path, strategy="same_pop_first") as site:
+        site.one.agent("anna")
+        await site.one.run(10)
+        site.two.agent("bo")
+        caller = await site.two.call()
+        await site.two.until(lambda: caller.hears == "talk", "the conversation")
+        assert site.two.state("bo")[2] == "ON_CALL"
+        another = await site.two.call()
+        await site.two.until(lambda: another.hears == "talk", "the conversation with the other POP")
+        assert site.one.state("anna")[2] == "ON_CALL"
+
+
+async def test_agents_off_shift_and_new_skills_are_told(tmp_path: Path) -> None:
+    async with pops(tmp_path, shift="only") as site:
+        never = wire.HoursConfig(time_zone="Europe/Berlin", weekly={})
+        site.two.agent("bo", shifts=never)
+        caller = await site.one.call()
+        await site.one.run(5)
+        assert caller.hears != "talk"
+        site.two.agent("cleo", skills={"other": 3})
+        await site.one.run(5)
+        assert caller.hears != "talk"
+        site.two.agent("cleo")  # the same one, who has learned it
+        await site.one.until(lambda: caller.hears == "talk", "an agent on shift")
+        assert site.two.state("bo")[2] == "IDLE"
+
+
+async def test_the_number_of_another_pops_caller_is_not_in_the_journal(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk", "talk")
+        rows = site.two.journal._db.execute("SELECT CAST(data AS TEXT) FROM events").fetchall()
+        assert any("GuestOffered" in kind for (kind,) in site.two.journal._db.execute("SELECT kind FROM events"))
+        assert not any("17012345678" in text for (text,) in rows)
+
+
+async def test_a_restarted_owner_finds_its_agent_talking(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk" and site.two.state("bo")[2] == "ON_CALL", "talk")
+        await site.one.run(1)
+        await site.two.restart()
+        await site.two.run(10)
+        assert caller.hears == "talk"
+        assert site.two.state("bo") == ("AVAILABLE", None, "ON_CALL")
+        waiting = await site.one.call()
+        await site.one.run(5)
+        assert waiting.hears != "talk", "who talks is offered nothing"
+        caller.hang_up()
+        await site.one.until(lambda: waiting.hears == "talk", "the next one")
+
+
+async def test_a_restarted_home_keeps_the_conversation_and_the_places(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk", "talk")
+        first, second = await site.one.call(), await site.one.call()
+        await site.one.run(1)
+        await site.one.restart()
+        await site.one.run(10)
+        assert caller.hears == "talk"
+        caller.hang_up()
+        await site.one.until(lambda: first.hears == "talk", "the first")
+        assert second.hears != "talk"
+        first.hang_up()
+        await site.one.until(lambda: second.hears == "talk", "the second")
+        assert site.two.engine.phones[PhoneId("bo")].rung == 3
+
+
+async def test_an_agent_who_moves_to_another_pop_moves_once(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.one.agent("anna")
+        caller = await site.two.call()
+        await site.two.until(lambda: caller.hears == "talk", "talk")
+        site.one.pop.config_changed("agent.anna", None)
+        site.two.agent("anna")
+        another = await site.two.call()
+        await site.two.until(lambda: another.hears == "talk", "by the same agent at the new POP")
+        caller.hang_up()
+        await site.one.until(lambda: site.one.pop.router.agent(AgentId("anna")) is None, "gone from the former POP")
+        assert site.two.engine.phones[PhoneId("anna")].rung == 1
+
+
+class Served:
+    """Who has been answered, in which order."""
+
+    def __init__(self, callers: list[Caller]) -> None:
+        self._callers = callers
+        self.order: list[int] = []
+
+    def count(self) -> int:
+        seen = set(self.order)
+        self.order += [n for n, caller in enumerate(self._callers) if n not in seen and caller.hears == "talk"]
+        return len(self.order)
+
+    async def reach(self, world: World, count: int) -> None:
+        """Wait until so many are served; some at a time, for a busy machine's sake."""
+        for some in (*range(len(self.order) + 10, count, 10), count):
+            await world.until(lambda: self.count() >= some, f"{some} served")  # noqa: B023
+
+
+async def _two_hundred(site: Site) -> tuple[list[World], Served]:
+    """Callers at three POPs in turn, and one agent at each."""
+    worlds = list(site.worlds.values())
+    callers = [await worlds[n % 3].call(cli=f"+49170{n:07d}") for n in range(200)]
+    await site.one.run(5)
+    for world in worlds:
+        phone = world.agent(f"agent-{world.pop_id}")
+        phone.answers_after_s, phone.hangs_up_after_s = 0.3, 0.8
+    return worlds, Served(callers)
+
+
+@pytest.mark.parametrize("how", ["dies", "loses its lease"])
+async def test_two_hundred_callers_keep_their_order_when_the_router_changes(tmp_path: Path, how: str) -> None:
+    """The place is that of the time the caller came, whichever POP it was and whoever is the router."""
+    async with pops(tmp_path, count=3) as site:
+        _, served = await _two_hundred(site)
+        leader = site.router()
+        assert leader is not None
+        await served.reach(site.one, 60)
+        election = site.worlds[leader].pop.spanning.election  # type: ignore[union-attr]
+        if how == "dies":
+            election.stop()
+            election.look = lambda *_: None  # type: ignore[method-assign]
+        else:
+            site.bus.until = 0.0
+            site.bus.holder = None
+            site.bus.mesh(leader).lease = _nothing  # type: ignore[method-assign]
+        await site.one.until(lambda: (served.count(), site.router())[1] not in (None, leader), "another router")
+        await served.reach(site.one, 200)
+        # Three agents are rung at a time, and whoever picks up first is seen first: nobody is passed by a fourth.
+        assert max(abs(place - number) for place, number in enumerate(served.order)) <= 3
+
+
+async def _nothing(held: int | None) -> int | None:
+    return None
+
+
+async def test_a_pop_that_is_cut_off_serves_its_own_and_nobody_is_lost(tmp_path: Path) -> None:
+    async with pops(tmp_path, count=3) as site:
+        worlds, served = await _two_hundred(site)
+        leader = site.router()
+        assert leader is not None
+        await served.reach(site.one, 30)
+        site.part(leader)
+        await served.reach(site.one, 90)
+        site.heal(leader)
+        await served.reach(site.one, 200)
+        for at in range(3):
+            own = [number for number in served.order if number % 3 == at]
+            assert own == sorted(own), "the callers of one POP stay in order, whoever is cut off"
+        assert all(world.state(f"agent-{world.pop_id}")[0] == "AVAILABLE" for world in worlds)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from dialplans import freeswitch
+from dialplans import freeswitch, self_call
 from dialplans.numbering import E164, NumberRefused, check_did, forms, networks, premium_regex
 from dialplans.pack import CountryPack
 from dialplans.schema import Engine, Pop
@@ -148,6 +148,7 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "fallback_language": pop.overflow_prompt_language or pack.languages[0],
         "application": APPLICATION,
         "takeover_s": TAKEOVER_LIMIT_S,
+        "self_call": self_call.made_of(pop),
         "clear_sip": pop.tls_dir is None or any(trunk.transport == "udp" for trunk in pop.trunks),
     }
     if engine == "freeswitch":

@@ -293,6 +293,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
         witnesses=_witnesses(traces),
         pseudonyms=pseudonyms,
+        self_call_every_s=settings.self_call_s,
     )
     link: Link | None = None
     if settings.bus_url:

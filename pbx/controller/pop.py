@@ -19,6 +19,7 @@ from pbx.controller.phone_codes import PhoneCodes
 from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
+from pbx.controller.self_call import SelfCalls
 from pbx.controller.witnesses import Witnesses
 from pbx.domain import events as ev
 from pbx.domain.call import Call
@@ -64,9 +65,10 @@ class Pop:
         hidden: HiddenValues | None = None,
         witnesses: Witnesses | None = None,
         pseudonyms: Pseudonyms | None = None,
+        self_call_every_s: float = 0.0,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
-        while they talk."""
+        while they talk. ``self_call_every_s``: how often the media server calls itself; 0: never."""
         self.pop_id = pop_id
         self.engine = engine
         self.journal = journal
@@ -119,6 +121,7 @@ class Pop:
             hidden or NothingHidden(),
         )
         self.disk_room = DiskRoom(recorder, self.calls, clock)
+        self.self_calls = SelfCalls(engine, recorder.directory, clock, self_call_every_s, self._media_checked)
         self.witnesses = witnesses or Witnesses()
         self.witnesses.listen(journal)
         self._readoption = Readoption(self._services, config, self._begins, self.witnesses.adopted)
@@ -314,6 +317,10 @@ class Pop:
         except EngineError as error:
             log.warning("orphan legs could not be hung up: %s", error)
 
+    def _media_checked(self, event: ev.MediaChecked) -> None:
+        self.journal.note(None, (event,))
+        self._news()
+
     def engine_down(self, reason: str) -> None:
         self.engine_is_up = False
         self._news()
@@ -416,4 +423,6 @@ class Pop:
             config_errors=self.config.errors | self.phones.errors(self.config.agents.values()),
             draining=self.config.pop.draining,
             phones_pending=self.phones.pending,
+            carries_audio=self.self_calls.carries_audio,
+            audio_reason=self.self_calls.reason,
         )

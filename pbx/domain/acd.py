@@ -22,6 +22,7 @@ from pbx.domain.agent_status import BUSY, CHOOSE, REJECTED, RONA
 from pbx.domain.decisions import Changed, Decision, Remembered, ToCall
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.ids import AgentId, CallId, PhoneId, PopId, QueueId
+from pbx.domain.kept_places import KeptPlace
 from pbx.domain.queue import Queue
 from pbx.domain.strategies import load_after
 from pbx.domain.timetable import Hours
@@ -298,6 +299,9 @@ class Acd(Adoption):
                 return self._join(call_id, command, now)
             case cmd.LeaveQueue():
                 return self._leave(call_id, now)
+            case cmd.KeepPlace(queue_id=queue_id, caller=caller, entered_at=entered_at):
+                self.kept_places.keep(KeptPlace(queue_id, caller, entered_at, now))
+                return []
             case cmd.AskPosition(estimated=estimated):
                 waiting = self._waiting.get(call_id)
                 if waiting is None:

@@ -211,6 +211,12 @@ class MediaEngine(Protocol):
         """Nobody can register as it or ring it any more; what had registered is no longer reachable.
         Its calls go on."""
 
+    async def call_itself(self, check_id: int, directory: Path) -> None:
+        """Call the server's own SIP address: two legs of its own, which are nobody's and of which no event tells. The
+        two say what ``dialplans.self_call`` says; what each hears is in a file of its own in ``directory``, that of
+        running recordings: 16 bit, 8 kHz, mono, behind a WAV header. Returns when the call has been begun; that it
+        cannot be answered is no error."""
+
     async def snapshot(self) -> EngineSnapshot: ...
 
 

@@ -10,7 +10,7 @@ INVENTORY ?= inventory/lab
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
-.PHONY: simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
+.PHONY: chaos simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
 .PHONY: lab-hosts provision lint-hosts test-hosts images
 
 help: ## What can be made
@@ -121,6 +121,9 @@ fuzz-consent: venv ## A million random calls, and nothing captured without a gra
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)
+
+chaos: rootfs prompts ## Faults at random under calls, and an independent check (as root; ARGS="--seed N --rounds N --engine E")
+	@$(PY) -m tests.chaos $(ARGS)
 
 bench: rootfs prompts ## All benchmarks; writes tests/bench/RESULTS.md (as root)
 	@$(PY) -m tests.bench

@@ -135,9 +135,8 @@ async def started(
     lab: Lab, outcome: Outcome, told: Callable[[str], None], course: Course, count: int = 8
 ) -> AsyncIterator[tuple[Run, Path, Path]]:
     """A stack with agents; the captures at the carrier's and the phones' cables."""
-    async with Stack.start(
-        lab, engine=outcome.engine, flow=course.flow, queue=QUEUE, postgres=True, small_disk="64m"
-    ) as stack:
+    more: dict[str, Any] = {"flow": course.flow, "queue": QUEUE, "postgres": True, "small_disk": "64m"}
+    async with Stack.start(lab, engine=outcome.engine, **more) as stack:
         with capturing(stack.carrier) as carrier, capturing(stack.phones) as phones:
             async with agents(stack, count):
                 yield Run(stack, outcome, told, course), carrier, phones

@@ -44,7 +44,22 @@ class Outcome:
 def capturing(host: Host) -> Iterator[Path]:
     """SIP that crosses the host's cable."""
     path = host.state_dir / "chaos.pcap"
-    command = ["tcpdump", "-U", "-n", "-i", "eth0", "-w", path, "udp", "port", "5060", "or", "udp", "port", "5080"]
+    command: list[str | Path] = [
+        "tcpdump",
+        "-U",
+        "-n",
+        "-i",
+        "eth0",
+        "-w",
+        path,
+        "udp",
+        "port",
+        "5060",
+        "or",
+        "udp",
+        "port",
+        "5080",
+    ]
     process = host.spawn(command, name="tcpdump-chaos", rootfs=True)
     wait_until(lambda: path.exists() and path.stat().st_size >= 24, 10, "tcpdump to capture", process.log_text)
     try:
@@ -81,6 +96,7 @@ class Run:
         self.stack, self.outcome, self._told = stack, outcome, told
         self.chance = random.Random(outcome.seed)  # a run is repeated by its seed
         self.faults = Faults(stack)
+        self.struck_at = 0.0
         self.callers = Callers(stack, course)
 
     @property
@@ -92,6 +108,7 @@ class Run:
         self._told(name)
         await asyncio.sleep(self.chance.uniform(0.2, 1.2))
         self.outcome.met.setdefault(name, Counter()).update(states(evidence.journal(self._journal)))
+        self.struck_at = time.time()
         await self.faults.all()[name](seconds)
         self.outcome.struck[name] += 1
 

@@ -9,7 +9,7 @@ INVENTORY ?= inventory/lab
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-readopt bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
+.PHONY: bench-readopt bench-failover bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
 .PHONY: chaos simulate-day bench-vault fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
 .PHONY: lab-hosts provision lint-hosts test-hosts images
 
@@ -80,6 +80,9 @@ bench-ari: rootfs prompts ## ARI requests a second, over Asterisk's own websocke
 
 bench-readopt: rootfs prompts ## Time until a restarted controller has taken up 500 live calls (as root; ARGS="--calls N")
 	@$(PY) -m tests.bench.readopt $(ARGS)
+
+bench-failover: rootfs prompts ## POP powered off to next call answered by its backup (as root; ARGS="--rounds N --give-up S")
+	@$(PY) -m tests.bench.failover $(ARGS)
 
 bench-start: rootfs prompts ## Time from the start of a process until it works (as root; ARGS="--rounds N")
 	@$(PY) -m tests.bench.start $(ARGS)

@@ -120,6 +120,7 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "name": row.name,
         "country": row.country,
         "region": row.region,
+        "backup_pop_id": row.backup_pop_id,
         "created_at": row.created_at,
         "connected": presence.connected,
         "last_seen_at": presence.last_seen_at,

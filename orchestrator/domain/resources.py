@@ -112,6 +112,9 @@ class PopChange(Strict):
     country: Country
     region: Slug | None = None
     """What grants for regions go by; null: only grants for all regions cover it."""
+    backup_pop_id: Slug | None = None
+    """Which POP has this one's DIDs and agents too, for the calls that carriers send there, and for the phones that
+    register there, when this one is gone. null: none."""
 
 
 class PopSpec(PopChange):

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "call-freeswitch": "tests.bench.call_freeswitch",
     "ari": "tests.bench.ari",
     "readopt": "tests.bench.readopt",
+    "failover": "tests.bench.failover",
     "start": "tests.bench.start",
     "match": "tests.bench.match",
     "wait-estimate": "tests.bench.estimate",

@@ -129,7 +129,11 @@ class Faults:
             await asyncio.to_thread(host.run, ["nft", "delete", "table", *TABLE])
 
     async def up(self, since: float) -> None:
-        """The dialplan hands legs to the controller again; it may not have done so ``since``."""
-        renewed = lambda: self.stack.server.lease() >= int(time.time())  # noqa: E731
-        await asyncio.to_thread(wait_until, renewed, 30, "the controller's lease", self.stack.logs)
+        """A controller has renewed its lease after now; it may not have held it ``since``."""
+        former = await asyncio.to_thread(self.stack.server.lease)
+
+        def renewed() -> bool:
+            return self.stack.server.lease() > max(former, int(time.time()))
+
+        await asyncio.to_thread(wait_until, renewed, 60, "the controller's lease", self.stack.logs)
         self.away.append((since, time.time()))

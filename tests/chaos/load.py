@@ -55,7 +55,7 @@ WHOLE = Course(
 SHORT = Course(
     {
         "start": "menu",
-        "languages": ["de"],
+        "languages": ["de", "en"],
         "nodes": FLOW["nodes"] | {"menu": FLOW["nodes"]["menu"] | {"choices": {"1": "wait"}}},
     },
     (

@@ -63,6 +63,8 @@ class PopRow(Base):
     state: Mapped[str | None] = mapped_column(String(31))
     """A value of ``presence.State``, as it was last noted; None: it was never heard of."""
     state_since: Mapped[float | None] = mapped_column(Double)
+    backup_pop_id: Mapped[str | None] = mapped_column(String(31), index=True)
+    """Which POP has this one's DIDs and agents too, beforehand."""
 
 
 class PopRevisionRow(Base):

@@ -3,8 +3,8 @@ is heard from there in time (RFC 3263, 4.3: a failed element is one that does no
 
     python -m tests.lab.two_routes OWN_ADDRESS PORT CALLED GIVE_UP_S ROUTE...
 
-Calls one after the other with a pause of ``PAUSE_S``, each hung up when it is answered. Says a line of JSON for each: when it began
-and was answered, by which route (0: the first); answered is null when no route did.
+Calls one after the other with a pause of ``PAUSE_S``, each hung up when it is answered. Says a line of JSON for each:
+when it began and was answered, by which route (0: the first); answered is null when no route did.
 """
 
 from __future__ import annotations

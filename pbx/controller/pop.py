@@ -16,6 +16,7 @@ from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.parking_lot import ParkingDesk, ParkingLot
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
+from pbx.controller.phone_news import PhoneNews
 from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
@@ -80,12 +81,11 @@ class Pop:
         self.calls: dict[CallId, CallActor] = {}
         self.vault = vault
         self._legs: dict[LegId, CallActor] = {}
-        self._early_phones: dict[PhoneId, bool] = {}
-        """What was heard of phones before the media server's snapshot."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
         self.phones = PhoneBook(engine, self._news)
+        self._phone_news = PhoneNews(engine, self.router, self._spawn)
         self.codes = PhoneCodes(self.router, config, keyed_codes)
         self.parking = ParkingDesk(engine, self.calls, self._own_leg, self._spawn, clock, parking or ParkingLot())
         self.features = FeatureCalls(
@@ -130,6 +130,7 @@ class Pop:
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
+        self.engine.expect()
         kept = self.journal.config()
         for key in sorted(kept, key=lambda key: (not key.startswith("prompt."), key)):  # flows name prompts
             self._apply(key, kept[key])
@@ -216,11 +217,7 @@ class Pop:
                 self.journal.note(None, (event,))
                 self.features.dialled(event)
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
-                if self.engine_is_up:
-                    self.router.phone_reachable(phone_id, reachable)
-                else:
-                    # Not yet: an offer would go to a call that has not been taken up, and never come back.
-                    self._early_phones[phone_id] = reachable
+                self._phone_news.heard(phone_id, reachable, connected=self.engine_is_up)
             case ev.LegsBridged(leg_ids=leg_ids):
                 self._to_leg(leg_ids[0], event)
             case (
@@ -304,23 +301,10 @@ class Pop:
         orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control and not self._is_owned(leg.leg_id)}
         if orphans:
             self._spawn(self._end_orphans(orphans), "orphans")
-        self._phones_seen(snapshot)
-        early, self._early_phones = self._early_phones, {}
-        if any(reachable is not (phone_id in snapshot.reachable_phones) for phone_id, reachable in early.items()):
-            self._spawn(self._phones_again(), "phones-again")  # which of both is newer nobody knows
+        self._phone_news.seen(snapshot)
         self.phones.put_all()
         self._news()
         log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))
-
-    def _phones_seen(self, snapshot: EngineSnapshot) -> None:
-        for agent in list(self.router.acd.agents.values()):
-            self.router.phone_reachable(agent.phone_id, agent.phone_id in snapshot.reachable_phones)
-
-    async def _phones_again(self) -> None:
-        try:
-            self._phones_seen(await self.engine.snapshot())
-        except EngineError as error:
-            log.info("phones are compared when the media server is back: %s", error)
 
     def _is_owned(self, leg_id: LegId) -> bool:
         return leg_id in self._legs or self.features.owns(leg_id) or self._readoption.owns(leg_id)

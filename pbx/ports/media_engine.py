@@ -130,6 +130,9 @@ class MediaEngine(Protocol):
     @property
     def meter(self) -> EngineMeter: ...
 
+    def expect(self) -> None:
+        """``start`` comes soon: a media server that dials may do so already. Raises OSError."""
+
     async def start(self, listener: EngineListener) -> None:
         """Connect (or listen) and keep connected until ``stop``. Returns at once; ``engine_up`` says when it works."""
 

@@ -151,6 +151,9 @@ class AsteriskEngine:
     def ari_port(self) -> int:
         return self._ari.port
 
+    def expect(self) -> None:
+        self._ari.expect()
+
     async def start(self, listener: EngineListener) -> None:
         """Listens for the media server. Raises OSError when the address cannot be had."""
         self._listener = listener

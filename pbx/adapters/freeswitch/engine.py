@@ -122,6 +122,9 @@ class FreeSwitchEngine:
     def meter(self) -> EngineMeter:
         return self._link.meter
 
+    def expect(self) -> None:
+        """The controller dials: nothing is to be done."""
+
     async def start(self, listener: EngineListener) -> None:
         self._listener = listener
         self._link.start()

@@ -157,6 +157,9 @@ class SimulatedEngine:
         self._meter.lease_renewed_at = None if self._listener is None else self.clock()
         return self._meter
 
+    def expect(self) -> None:
+        """Always there: nothing is to be done."""
+
     async def start(self, listener: EngineListener) -> None:
         self._listener = listener
         listener.engine_up(await self.snapshot())

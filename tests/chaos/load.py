@@ -55,8 +55,11 @@ WHOLE = Course(
 SHORT = Course(
     {
         "start": "menu",
-        "languages": ["de", "en"],
-        "nodes": FLOW["nodes"] | {"menu": FLOW["nodes"]["menu"] | {"choices": {"1": "wait"}}},
+        "languages": ["de"],
+        "nodes": {
+            "menu": FLOW["nodes"]["menu"] | {"choices": {"1": "wait"}},
+            **{name: FLOW["nodes"][name] for name in ("wait", "full", "goodbye")},
+        },
     },
     (
         Kind("+49170500", 0.7, ((600, "1"),)),

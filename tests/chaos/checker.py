@@ -17,6 +17,8 @@ Event = dict[str, Any]
 
 SETTLED_S = 0.5
 """Who entered the queue that long before an offer was made must have been seen by it."""
+CLEARED_S = 10.0
+"""A call whose offer failed is in the line again when the media server has answered to two requests, of at most 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ def _callers(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[st
     tried = Counter(dialog.caller.lstrip("+") for dialog in to_pop)
     answered: Counter[str] = Counter()
     for dialog in to_pop:
-        if dialog.answered_at is not None and not _without_controller(evidence, dialog.answered_at):
+        alone = any(_without_controller(evidence, at) for at in (dialog.began_at, dialog.answered_at) if at is not None)
+        if dialog.answered_at is not None and not alone:
             answered[dialog.caller.lstrip("+")] += 1
     for caller, number in answered.items():
         if begun[caller] < number:
@@ -234,7 +237,7 @@ def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[st
                 if event["outcome"] == "answered":
                     del waits[call]
                 else:
-                    waits[call].offered, waits[call].since = False, event["at"]
+                    waits[call].offered, waits[call].since = False, event["at"] + CLEARED_S
         elif kind in ("CallEnded", "WaitEnded", "QueueRefused") or (
             # The caller's leg; an agent's is one of an offer, whose end follows.
             kind == "LegEnded" and event["leg_id"] == of_call[call][0]["leg_id"]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tests.lab.errors import wait_until
+from tests.lab.errors import LabError, wait_until
 from tests.lab.host import Host
 from tests.lab.stack import Stack
 from tests.lab.warden import child_of
@@ -42,6 +42,18 @@ class Faults:
         if self.stack.postgres is not None:
             found["database killed"] = self.database
         return found
+
+    async def watch(self) -> None:
+        """Until cancelled: note when nobody holds the lease, for whatever reason: it may be the machine's load."""
+        while True:
+            asked = time.time()
+            try:
+                held = await asyncio.to_thread(self.stack.server.lease) > int(asked)
+            except LabError:
+                held = False  # it does not answer
+            if not held:
+                self.away.append((asked - 1.0, time.time() + 1.0))
+            await asyncio.sleep(0.5)
 
     async def controller(self, seconds: float) -> None:
         began = time.time()

@@ -156,7 +156,12 @@ async def started(
     async with Stack.start(lab, engine=outcome.engine, **more) as stack:
         with capturing(stack.carrier) as carrier, capturing(stack.phones) as phones:
             async with agents(stack, count):
-                yield Run(stack, outcome, told, course), carrier, phones
+                made = Run(stack, outcome, told, course)
+                watching = asyncio.create_task(made.faults.watch())
+                try:
+                    yield made, carrier, phones
+                finally:
+                    watching.cancel()
 
 
 async def run(

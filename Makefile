@@ -9,8 +9,8 @@ INVENTORY ?= inventory/lab
 
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
-.PHONY: bench-readopt bench-ring bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate bench-estimate simulate
-.PHONY: simulate-day bench-vault model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
+.PHONY: bench-readopt bench-ring bench-failover bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate
+.PHONY: bench-estimate simulate chaos simulate-day bench-vault model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
 .PHONY: lab-hosts provision lint-hosts test-hosts images
 
 help: ## What can be made
@@ -84,6 +84,9 @@ bench-readopt: rootfs prompts ## Time until a restarted controller has taken up 
 bench-ring: rootfs prompts ## From an agent who is free to a phone that rings, within a POP and across (as root)
 	@$(PY) -m tests.bench.ring $(ARGS)
 
+bench-failover: rootfs prompts ## POP powered off to next call answered by its backup (as root; ARGS="--rounds N --give-up S")
+	@$(PY) -m tests.bench.failover $(ARGS)
+
 bench-start: rootfs prompts ## Time from the start of a process until it works (as root; ARGS="--rounds N")
 	@$(PY) -m tests.bench.start $(ARGS)
 
@@ -127,6 +130,9 @@ fuzz-consent: venv ## A million random calls, and nothing captured without a gra
 
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)
+
+chaos: rootfs prompts ## Faults at random under calls, and an independent check (as root; ARGS="--seed N --rounds N --engine E")
+	@$(PY) -m tests.chaos $(ARGS)
 
 bench: rootfs prompts ## All benchmarks; writes tests/bench/RESULTS.md (as root)
 	@$(PY) -m tests.bench

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from dialplans import freeswitch
+from dialplans import freeswitch, self_call
 from dialplans.numbering import E164, NumberRefused, check_did, forms, ranges
 from dialplans.pack import CountryPack
 from dialplans.schema import Engine, Pop
@@ -24,6 +24,8 @@ APPLICATION = "callplane"
 """Stasis application the controller registers."""
 TAKEOVER_LIMIT_S = 10
 """Seconds a leg waits for a controller that holds a valid lease before it goes to the fallback."""
+BOOT_WAIT_S = 4
+"""For so long who calls a media server that has just started waits for a controller before the fallback."""
 PRIVATE_NAMES = ("withheld", "anonymous", "restricted", "private")
 """User parts with which far ends say that the number is withheld. The first is the dialplan's own word."""
 
@@ -161,6 +163,8 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "fallback_language": pop.overflow_prompt_language or pack.languages[0],
         "application": APPLICATION,
         "takeover_s": TAKEOVER_LIMIT_S,
+        "boot_wait_s": BOOT_WAIT_S,
+        "self_call": self_call.made_of(pop),
         "clear_sip": pop.tls_dir is None or any(t.transport == "udp" for t in (*pop.trunks, *pop.mesh)),
     }
     if engine == "freeswitch":

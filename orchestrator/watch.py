@@ -140,6 +140,9 @@ class CentreWatch:
             if (beat := seen.heartbeat) is not None:
                 up = seen.connected and beat.engine_up
                 page.gauge("callplane_pop_media_server_up", "1: connected, by its last word.", up, pop=pop)
+                if beat.carries_audio is not None:
+                    about = "1: called by itself it carries audio, by its last word."
+                    page.gauge("callplane_pop_carries_audio", about, up and beat.carries_audio, pop=pop)
                 live = beat.live_calls if seen.connected else 0
                 page.gauge("callplane_pop_calls_live", "Calls under way, by its last word.", live, pop=pop)
                 about = "Events it has not sent, by its last word."

@@ -29,6 +29,7 @@ async def _run(settings: PopSettings) -> None:
     )
     logging.getLogger("panoramisk").setLevel(logging.INFO)  # its DEBUG quotes every message, phones' addresses included
     log.info("POP %s starts", settings.id)
+    gc.disable()  # all that is built now stays: looking at it again and again is a quarter of taking up live calls
     site = bootstrap.build(settings, log_counts, traces)
     pop = site.pop
     stop = asyncio.Event()
@@ -42,11 +43,14 @@ async def _run(settings: PopSettings) -> None:
     # What was built until now lives as long as the process: the collector need not look at it at every turn.
     gc.collect()
     gc.freeze()
+    gc.enable()
     log.info("POP %s waits for its media server on %s:%d", settings.id, settings.ari_host, settings.ari_port)
     huge = loop.create_task(huge_pages.keep(), name="huge-pages")
     keeping = loop.create_task(keeper.keep(pop.vault, site.link), name="vault-keeper")
     room = loop.create_task(pop.disk_room.watch(), name="disk-room")
+    hears = loop.create_task(pop.self_calls.run(lambda: pop.engine_is_up), name="self-calls")
     await stop.wait()
+    hears.cancel()
     room.cancel()
     huge.cancel()
     keeping.cancel()

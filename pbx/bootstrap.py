@@ -325,6 +325,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         pseudonyms=pseudonyms,
         # FreeSWITCH rings no agents of other POPs yet.
         mesh=link.mesh if link is not None and settings.engine == "asterisk" else None,
+        self_call_every_s=settings.self_call_s,
     )
     lag, watch = LoopLag(), None
     if settings.metrics_port is not None:

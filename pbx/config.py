@@ -49,6 +49,8 @@ class PopSettings(WatchSettings, VaultSettings):
     POP has only those of ``prompt_dir``."""
     recording_dir: Path
     """Memory-backed directory that the media server writes to while a call is recorded."""
+    self_call_s: float = Field(default=15.0, ge=0, le=3600)
+    """How often the media server calls itself, to hear whether it carries audio; 0: never."""
     recording_reserve_mb: float = Field(default=32.0, ge=0)
     """With less room than that in ``recording_dir`` recordings under way are stopped and placed, and none begins, until
     there is room again. 50 calls that are recorded take 1.6 MB a second."""

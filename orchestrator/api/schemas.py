@@ -23,7 +23,7 @@ from orchestrator.domain.access import SIP_REALM
 from orchestrator.domain.resources import AgentSpec, DidSpec, PopSpec, QueueSpec, Strict
 from orchestrator.services.callbacks import CallbackState
 from orchestrator.services.paging import Page, PageRequest
-from orchestrator.services.presence import Presence
+from orchestrator.services.presence import Presence, State
 from orchestrator.services.scope import nothing_outside as seen_whole
 
 
@@ -64,6 +64,10 @@ class Pop(PopSpec):
             "revision_lag",
             "seconds_behind",
             "engine_up",
+            "state",
+            "state_since",
+            "carries_audio",
+            "audio_reason",
             "phones_pending",
             "router_pop_id",
             "live_calls",
@@ -82,7 +86,15 @@ class Pop(PopSpec):
     revision_lag: int | None
     seconds_behind: float | None
     """For how long the POP has been running something older than the newest; null while it was never heard of."""
+    state: State | None
+    """How the centre sees it now; null while it was never heard of. Each change is in the audit log."""
+    state_since: At | None
+    """Since when, as it was last noted."""
     engine_up: bool | None
+    carries_audio: bool | None
+    """Whether its media server, called by itself, carries audio both ways; null: not known."""
+    audio_reason: str
+    """Why it does not."""
     phones_pending: int | None
     """How many agents' accounts its media server does not have yet: such a phone cannot register."""
     router_pop_id: str | None
@@ -112,6 +124,7 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "name": row.name,
         "country": row.country,
         "region": row.region,
+        "backup_pop_id": row.backup_pop_id,
         "created_at": row.created_at,
         "connected": presence.connected,
         "last_seen_at": presence.last_seen_at,
@@ -119,7 +132,11 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "applied_revision": beat.revision if beat else None,
         "revision_lag": max(0, row.config_revision - beat.revision) if beat else None,
         "seconds_behind": behind_s,
+        "state": presence.state,
+        "state_since": row.state_since,
         "engine_up": beat.engine_up if beat else None,
+        "carries_audio": beat.carries_audio if beat else None,
+        "audio_reason": beat.audio_reason if beat else "",
         "phones_pending": beat.phones_pending if beat else None,
         "router_pop_id": beat.router_pop if beat else None,
         "live_calls": beat.live_calls if beat else None,

@@ -46,6 +46,8 @@ def health(pop: Item) -> str:
         return "away"
     if not pop["engine_up"]:
         return "media server down"
+    if pop.get("carries_audio") is False:
+        return "no audio"
     found = []
     if errors := pop["config_errors"]:
         found.append(f"{len(errors)} configuration error{'s' * (len(errors) > 1)}")

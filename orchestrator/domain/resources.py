@@ -113,6 +113,9 @@ class PopChange(Strict):
     country: Country
     region: Slug | None = None
     """What grants for regions go by; null: only grants for all regions cover it."""
+    backup_pop_id: Slug | None = None
+    """Which POP has this one's DIDs and agents too, for the calls that carriers send there, and for the phones that
+    register there, when this one is gone. null: none."""
 
 
 class PopSpec(PopChange):
@@ -261,6 +264,8 @@ class QueueChange(Strict):
     """A caller waits so long for the agent who served the last time before anybody may take the call."""
     last_agent_days: float = Field(default=30.0, gt=0, le=365)
     """How long that is remembered."""
+    redial_s: float = Field(default=0.0, ge=0, le=3600)
+    """A caller who was cut off and dials again from the same number within this time has the former place; 0: never."""
     value_weight: float = Field(default=1.0, ge=0, le=100)
     """A customer's value, 0 to 10, times this is added to the call's priority."""
     extension: Extension | None = None

@@ -29,7 +29,11 @@ async def require(session: AsyncSession, pop_id: str) -> None:
         raise one("pop_id", f"there is no POP {pop_id}")
 
 
-async def _check(session: AsyncSession, spec: PopChange) -> None:
+async def _check(session: AsyncSession, pop_id: str, spec: PopChange) -> None:
+    if spec.backup_pop_id == pop_id:
+        raise one("backup_pop_id", "a POP cannot take over for itself")
+    if spec.backup_pop_id is not None and await scope.get(session, PopRow, spec.backup_pop_id) is None:
+        raise one("backup_pop_id", f"there is no POP {spec.backup_pop_id}")
     if spec.region is None:
         return
     if (unknown := catalogue.undeclared_region(spec.region, await catalogue.regions(session))) is not None:
@@ -40,13 +44,14 @@ async def create(unit: UnitOfWork, spec: PopSpec) -> tuple[PopRow, str]:
     """The new POP and its key, which nobody can read again."""
     if await unit.session.get(PopRow, spec.pop_id) is not None:
         raise Exists("pop", "pop_id")
-    await _check(unit.session, spec)
+    await _check(unit.session, spec.pop_id, spec)
     key = pop_key.new_key()
     row = PopRow(
         pop_id=spec.pop_id,
         name=spec.name,
         country=spec.country,
         region=spec.region,
+        backup_pop_id=spec.backup_pop_id,
         nkey=pop_key.public_nkey(key),
         config_revision=0,
         created_at=unit.now,
@@ -60,8 +65,13 @@ async def create(unit: UnitOfWork, spec: PopSpec) -> tuple[PopRow, str]:
 
 async def change(unit: UnitOfWork, pop_id: str, spec: PopChange) -> PopRow:
     row = await get(unit.session, pop_id)
-    await _check(unit.session, spec)
+    await _check(unit.session, pop_id, spec)
     row.name, row.country, row.region = spec.name, spec.country, spec.region
+    former, row.backup_pop_id = row.backup_pop_id, spec.backup_pop_id
+    if former != spec.backup_pop_id:
+        await unit.session.flush()
+        await unit.back_up(pop_id, former, spec.backup_pop_id)
+        await unit.session.refresh(row)
     return row
 
 
@@ -109,7 +119,9 @@ async def delete(unit: UnitOfWork, pop_id: str) -> None:
         for row in await unit.session.scalars(select(QueueRow).order_by(QueueRow.queue_id))
         if pop_id in row.config.get("pops", ())
     ]
-    if users := [*(f"DID {n}" for n in dids), *(f"agent {a}" for a in agents), *shared]:
+    backed = (await unit.session.scalars(select(PopRow.pop_id).where(PopRow.backup_pop_id == pop_id))).all()
+    users = [*(f"DID {n}" for n in dids), *(f"agent {a}" for a in agents), *(f"backup of {p}" for p in backed), *shared]
+    if users:
         raise InUse("pop", pop_id, users)
     await unit.session.execute(delete_rows(TrunkRow).where(TrunkRow.pop_id == pop_id))
     await unit.session.delete(row)

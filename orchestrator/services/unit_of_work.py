@@ -75,9 +75,30 @@ class UnitOfWork:
         self._revisions: dict[str, int] = {}
 
     async def publish(self, entity: EntityConfig, pop_ids: Collection[str] | None) -> None:
+        """``pop_ids``: whose it is; a POP's DIDs and agents go to its backup too."""
+        if isinstance(entity, DidConfig | AgentConfig):
+            pop_ids = await self._with_backups(pop_ids)
         for pop_id, revision in await self._count(pop_ids):
             payload = msgspec.json.encode(ConfigEntry(revision=revision, entity=entity))
             self._add(pop_id, key_of(entity), revision, payload)
+
+    async def _with_backups(self, pop_ids: Collection[str] | None) -> Collection[str] | None:
+        if pop_ids is None:
+            return None
+        chosen = select(PopRow.backup_pop_id).where(PopRow.pop_id.in_(pop_ids), PopRow.backup_pop_id.is_not(None))
+        return sorted({*pop_ids, *(backup for backup in await self.session.scalars(chosen) if backup)})
+
+    async def back_up(self, pop_id: str, former: str | None, backup: str | None) -> None:
+        """Another POP takes over for this one: what the former one had is withdrawn there."""
+        agents = await self.session.scalars(select(AgentRow).where(AgentRow.pop_id == pop_id))
+        dids = await self.session.scalars(select(DidRow).where(DidRow.pop_id == pop_id))
+        entities: list[EntityConfig] = [*map(agent_config, agents), *map(did_config, dids)]
+        if former is not None:
+            for entity in entities:
+                for _, revision in await self._count([former]):
+                    self._add(former, key_of(entity), revision, None)
+        if backup is not None and entities:
+            await self.publish_many(entities, backup)
 
     async def publish_many(self, entities: Collection[EntityConfig], pop_id: str) -> None:
         """As one ``publish`` for each of them, in their order."""
@@ -86,6 +107,8 @@ class UnitOfWork:
             self._add(pop_id, key_of(entity), revision, msgspec.json.encode(ConfigEntry(revision, entity)))
 
     async def withdraw(self, key: str, pop_ids: Collection[str] | None) -> None:
+        if key.startswith(("did.", "agent.")):
+            pop_ids = await self._with_backups(pop_ids)
         for pop_id, revision in await self._count(pop_ids):
             self._add(pop_id, key, revision, None)
 
@@ -117,8 +140,9 @@ class UnitOfWork:
         flows = await self.session.scalars(
             select(FlowVersionRow).join(FlowRow, (FlowRow.flow_id == FlowVersionRow.flow_id) & published)
         )
-        agents = await self.session.scalars(select(AgentRow).where(AgentRow.pop_id == pop_id))
-        dids = await self.session.scalars(select(DidRow).where(DidRow.pop_id == pop_id))
+        homes = {pop_id, *await self.session.scalars(select(PopRow.pop_id).where(PopRow.backup_pop_id == pop_id))}
+        agents = await self.session.scalars(select(AgentRow).where(AgentRow.pop_id.in_(homes)))
+        dids = await self.session.scalars(select(DidRow).where(DidRow.pop_id.in_(homes)))
         in_force = (PromptVersionRow.prompt_key == PromptRow.prompt_key) & (
             PromptVersionRow.version == PromptRow.version
         )

@@ -260,6 +260,7 @@ class CallActor:
             case (
                 cmd.JoinQueue()
                 | cmd.LeaveQueue()
+                | cmd.KeepPlace()
                 | cmd.AskPosition()
                 | cmd.AgentRings()
                 | cmd.EndOffer()

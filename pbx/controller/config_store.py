@@ -128,6 +128,7 @@ def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
         closing_prompt=config.closing_prompt,
         last_agent_s=config.last_agent_s,
         last_agent_days=config.last_agent_days,
+        redial_s=config.redial_s,
         value_weight=config.value_weight,
         callback_attempts=config.callback_attempts,
         callback_retry_s=config.callback_retry_s,

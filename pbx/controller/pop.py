@@ -17,10 +17,12 @@ from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.parking_lot import ParkingDesk, ParkingLot
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
+from pbx.controller.phone_news import PhoneNews
 from pbx.controller.placing import PlacingDesk
 from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
+from pbx.controller.self_call import SelfCalls
 from pbx.controller.spanning.desk import SpanningDesk
 from pbx.controller.spanning.guests import GuestCalls
 from pbx.controller.witnesses import Witnesses
@@ -73,9 +75,11 @@ class Pop:
         witnesses: Witnesses | None = None,
         pseudonyms: Pseudonyms | None = None,
         mesh: Mesh | None = None,
+        self_call_every_s: float = 0.0,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
-        while they talk. ``mesh``: to the other POPs; without it queues span none."""
+        while they talk. ``mesh``: to the other POPs; without it queues span none. ``self_call_every_s``: how often the
+        media server calls itself; 0: never."""
         self.pop_id = pop_id
         self.engine = engine
         self.journal = journal
@@ -96,6 +100,7 @@ class Pop:
             rules = (self.spanning.accepts, self.spanning.tell_agent, self.spanning.queues.get)
             self.guests = GuestCalls(engine, self.router, *rules, self._spawn, clock)
         self.phones = PhoneBook(engine, self._news)
+        self._phone_news = PhoneNews(engine, self.router, self._spawn)
         self.codes = PhoneCodes(self.router, config, keyed_codes)
         self.parking = ParkingDesk(engine, self.calls, self._own_leg, self._spawn, clock, parking or ParkingLot())
         self.features = FeatureCalls(
@@ -145,12 +150,14 @@ class Pop:
             hidden or NothingHidden(),
         )
         self.disk_room = DiskRoom(recorder, self.calls, clock)
+        self.self_calls = SelfCalls(engine, recorder.directory, clock, self_call_every_s, self._media_checked)
         self.witnesses = witnesses or Witnesses()
         self.witnesses.listen(journal)
         self._readoption = Readoption(self._services, config, self._begins, self.witnesses.adopted)
 
     async def start(self, link: Link | None) -> None:
         """Take up the configuration on this disk, then connect to the media server and to the centre."""
+        self.engine.expect()
         kept = self.journal.config()
         for key in sorted(kept, key=lambda key: (not key.startswith("prompt."), key)):  # flows name prompts
             self._apply(key, kept[key])
@@ -255,7 +262,7 @@ class Pop:
             case ev.GuestOffered():
                 self._guest(event)
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
-                self.router.phone_reachable(phone_id, reachable)
+                self._phone_news.heard(phone_id, reachable, connected=self.engine_is_up)
             case ev.LegsBridged(leg_ids=leg_ids):
                 self._to_leg(leg_ids[0], event)
             case (
@@ -367,8 +374,7 @@ class Pop:
         orphans = {leg.leg_id for leg in snapshot.legs if leg.in_control and not self._is_owned(leg.leg_id)}
         if orphans:
             self._spawn(self._end_orphans(orphans), "orphans")
-        for agent in list(self.router.acd.agents.values()):
-            self.router.phone_reachable(agent.phone_id, agent.phone_id in snapshot.reachable_phones)
+        self._phone_news.seen(snapshot)
         self.phones.put_all()
         self._news()
         log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))
@@ -386,6 +392,10 @@ class Pop:
                     await self.engine.hang_up(leg.leg_id, HangupCause.RECOVERY_ON_TIMER_EXPIRY)
         except EngineError as error:
             log.warning("orphan legs could not be hung up: %s", error)
+
+    def _media_checked(self, event: ev.MediaChecked) -> None:
+        self.journal.note(None, (event,))
+        self._news()
 
     def engine_down(self, reason: str) -> None:
         self.engine_is_up = False
@@ -495,4 +505,6 @@ class Pop:
             phones_pending=self.phones.pending,
             spanning_queues=0 if self.spanning is None else len(self.spanning.queues),
             router_pop=None if self.spanning is None else self.spanning.router_pop,
+            carries_audio=self.self_calls.carries_audio,
+            audio_reason=self.self_calls.reason,
         )

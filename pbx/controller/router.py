@@ -15,6 +15,7 @@ from pbx.domain.agent import Agent, Status
 from pbx.domain.events import Event
 from pbx.domain.explain import Reason, Waits, Why
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
+from pbx.domain.kept_places import LONGEST_S, KeptPlaces
 from pbx.domain.last_agent import LastAgents
 from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
@@ -46,6 +47,7 @@ class Router:
     def __init__(self, journal: Journal, clock: Clock, to_call: Callable[[CallId, Event], None]) -> None:
         self.acd = Acd()
         self.acd.last_agents = LastAgents(journal.secret(), journal.remembered())
+        self.acd.kept_places = KeptPlaces(journal.kept_places(clock() - LONGEST_S))
         self._journal = journal
         self._clock = clock
         self._to_call = to_call
@@ -76,7 +78,8 @@ class Router:
                     self._timers.cancel(timer)
 
     def forget(self, callers: Collection[str]) -> None:
-        """Nobody served these numbers last."""
+        """Nobody served these numbers last, and no place is kept for them."""
+        self.acd.kept_places.forget(callers)
         queues = [queue.queue_id for queue in self.acd.queues()]
         self._carry_out(self.acd.last_agents.forget(queues, callers, self._clock()))
 

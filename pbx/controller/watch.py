@@ -26,11 +26,17 @@ class PopWatch:
         renewed_at = meter.lease_renewed_at
         leased = renewed_at is not None and self._pop.clock() - renewed_at < meter.lease_s
         return {
-            "media_server": None if pop.engine_is_up else "is not connected",
+            "media_server": self._media_server_fault(),
             "lease": None if leased else "is not held: callers get the fallback",
             "configuration": None if pop.config.dids else "has no DID",
             "journal": None if pop.journal.writable() else "cannot be written",
         }
+
+    def _media_server_fault(self) -> str | None:
+        if not self._pop.engine_is_up:
+            return "is not connected"
+        calls = self._pop.self_calls
+        return f"does not carry audio: {calls.reason}" if calls.carries_audio is False else None
 
     async def page(self) -> Page:
         page = Page(pop=self._pop.pop_id)
@@ -94,6 +100,10 @@ class PopWatch:
         meter, kind = self._pop.engine.meter, self._pop.engine.capabilities
         page.gauge("callplane_media_server_info", "Which one.", 1, engine=kind.name, version=kind.version)
         page.gauge("callplane_media_server_up", "1: connected.", self._pop.engine_is_up)
+        calls = self._pop.self_calls
+        if calls.carries_audio is not None:
+            about = "1: called by itself it carries audio both ways."
+            page.gauge("callplane_media_server_carries_audio", about, calls.carries_audio)
         about = "Until its answer."
         page.histogram("callplane_media_server_request_seconds", about, meter.requests)
         page.counter("callplane_media_server_unanswered", "Requests without an answer.", meter.unanswered)

@@ -21,6 +21,7 @@ from pbx.domain.agent_status import BUSY, CHOOSE, REJECTED, RONA
 from pbx.domain.decisions import Changed, Decision, Remembered, ToCall
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.ids import AgentId, CallId, PhoneId, PopId, QueueId
+from pbx.domain.kept_places import KeptPlace
 from pbx.domain.queue import Queue
 from pbx.domain.shared_offers import SharedOffers
 from pbx.domain.strategies import load_after
@@ -301,6 +302,9 @@ class Acd(SharedOffers):
                 return self._join(call_id, command, now)
             case cmd.LeaveQueue():
                 return self._leave(call_id, now)
+            case cmd.KeepPlace(queue_id=queue_id, caller=caller, entered_at=entered_at):
+                self.kept_places.keep(KeptPlace(queue_id, caller, entered_at, now))
+                return []
             case cmd.AskPosition(estimated=estimated):
                 waiting = self._waiting.get(call_id)
                 if waiting is None:

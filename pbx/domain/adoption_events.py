@@ -1,4 +1,5 @@
-"""Events of a restarted controller that takes up what it finds. Part of ``events``."""
+"""Events of a restarted controller that takes up what it finds, and of the media server as a whole. Part of
+``events``."""
 
 from __future__ import annotations
 
@@ -9,12 +10,21 @@ from pbx.domain.event_base import Event
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
 from pbx.domain.queue_rules import Asked
 
-__all__ = ["AgentAdopted", "CallReadopted", "WaitAdopted"]
+__all__ = ["AgentAdopted", "CallReadopted", "MediaChecked", "WaitAdopted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallReadopted(Event):
     """A fact: another controller has the call now. What was being played to the caller is asked or said again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaChecked(Event):
+    """A fact, of no call: the media server, called by itself, carries audio both ways from now on, or does not."""
+
+    carries_audio: bool
+    reason: str = ""
+    """Why it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,5 +67,5 @@ class WaitAdopted(Event):
     """The caller knows that there may be a callback instead."""
 
 
-FACTS: tuple[type[Event], ...] = (CallReadopted,)
+FACTS: tuple[type[Event], ...] = (CallReadopted, MediaChecked)
 FINDINGS: tuple[type[Event], ...] = (AgentAdopted, WaitAdopted)

@@ -27,12 +27,14 @@ from pbx.domain.discretion import for_journal, has_secrets
 from pbx.domain.forwarding import ForwardStep, Outside
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import CallId, LegId, RecordingId
+from pbx.domain.kept_places import CUT_OFF
 from pbx.domain.keyed_codes import Act, Keys
 from pbx.domain.leaving import GoOn, HandOn, HandOver
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
 from pbx.domain.placed import ConnectStep, Placed
+from pbx.domain.queue_step import Phase as QueuePhase
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.resuming import resume
 from pbx.domain.seat import Seat
@@ -464,6 +466,8 @@ class Call:
         failed = self.placed.failed if self.placed is not None else None
         ended_at = now if failed is None else failed[1]
         self._ended = ev.CallEnded(at=now, reason=reason, cause=cause, ended_at=ended_at)
+        if cause in CUT_OFF:
+            self._keep_place(now)
         if self.step is not None:
             self.step.abandon(now)
         self.step = None
@@ -479,6 +483,20 @@ class Call:
         for leg_id in sorted(self.legs):
             self.context.do(cmd.HangUpLeg(leg_id, cause))
         self.context.set_timer("cleanup", CLEANUP_S)
+
+    def _keep_place(self, now: float) -> None:
+        """Who waits, or talks to an agent of a queue, and is cut off may dial again."""
+        if isinstance(self.step, QueueStep) and self.step.phase is not QueuePhase.JOINING:
+            node, entered_at = self.step.node, self.step.entered_at
+        elif self.talk is not None:
+            node, entered_at = self.talk.seat.node, now - self.waited_s
+        else:
+            return
+        queue = self.config.queues.get(node.queue_id)
+        if queue is None or queue.redial_s <= 0 or self.cli.number is None or self.called_back is not None:
+            return
+        self.context.record(ev.PlaceKept(at=now, queue_id=node.queue_id, entered_at=entered_at))
+        self.context.do(cmd.KeepPlace(node.queue_id, self.cli.number, entered_at))
 
     def _close_if_over(self, now: float) -> None:
         if self.phase is not Phase.ENDING or self.legs or self.recording.running is not None or self._ended is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pbx.domain.event_base import Event
-from pbx.domain.ids import RecordingId
+from pbx.domain.ids import QueueId, RecordingId
 
 __all__ = [
+    "PlaceKept",
     "RecordingErased",
     "RecordingSilent",
     "SurveyAnswered",
@@ -75,5 +76,13 @@ class SurveyAnswered(Event):
     digit: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceKept(Event):
+    """The caller was cut off and may dial again: then the wait counts from ``entered_at``."""
+
+    queue_id: QueueId
+    entered_at: float
+
+
 FACTS: tuple[type[Event], ...] = (RecordingErased, RecordingSilent)
-FINDINGS: tuple[type[Event], ...] = (VoicemailGranted, VoicemailLeft, VoicemailFailed, SurveyAnswered)
+FINDINGS: tuple[type[Event], ...] = (VoicemailGranted, VoicemailLeft, VoicemailFailed, SurveyAnswered, PlaceKept)

@@ -296,6 +296,15 @@ class LeaveQueue:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepPlace:
+    """The caller was cut off: whoever dials again from the same number has this place in the queue."""
+
+    queue_id: QueueId
+    caller: E164 = field(repr=False)
+    entered_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class AskPosition:
     queue_id: QueueId
     estimated: bool = False
@@ -409,7 +418,16 @@ EngineCommand = (
     | SuperviseLeg
 )
 RouterCommand = (
-    JoinQueue | LeaveQueue | AskPosition | AgentRings | EndOffer | ReleaseAgent | EngageAgent | FreeAgent | PutOnCall
+    JoinQueue
+    | LeaveQueue
+    | KeepPlace
+    | AskPosition
+    | AgentRings
+    | EndOffer
+    | ReleaseAgent
+    | EngageAgent
+    | FreeAgent
+    | PutOnCall
 )
 Command = (
     EngineCommand | RouterCommand | EraseRecording | RequestCallback | Record | SetTimer | CancelTimer | Lookup | Answer

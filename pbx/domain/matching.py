@@ -14,6 +14,7 @@ from pbx.domain import events as ev
 from pbx.domain.agent import Agent, State, Status, Step
 from pbx.domain.decisions import Changed, Decision, changed, to_call
 from pbx.domain.ids import AgentId, CallId, OfferId, QueueId, derive
+from pbx.domain.kept_places import KeptPlaces
 from pbx.domain.last_agent import LastAgents
 from pbx.domain.maker import maker
 from pbx.domain.pools import Pool, Pools
@@ -62,6 +63,7 @@ class Matching:
         """The fields of ``Choice``, which is made when somebody asks."""
         self._pools = Pools()
         self.last_agents = LastAgents()
+        self.kept_places = KeptPlaces()
         self._stamps = 0
         self._turns = 0
         self.on_call: Callable[[Waiting, bool], None] = _nobody_listens

@@ -60,6 +60,8 @@ class Queue:
     """A caller waits so long for the agent who served the last time, if that is known; 0: for nobody."""
     last_agent_days: float = 30.0
     """How long that is remembered."""
+    redial_s: float = 0.0
+    """So long after being cut off a caller who dials again has the former place; 0: never."""
     value_weight: float = 1.0
     """A customer's value, 0 to 10, times this is added to the call's priority."""
     extension: str | None = None

@@ -174,6 +174,8 @@ class QueueStep(BaseStep):
         if self.phase is not Phase.JOINING:
             return None
         self.phase = Phase.WAITING
+        if event.asked is not None:
+            self.entered_at = event.asked.entered_at  # earlier than asked for, where a place was kept
         if self.node.max_wait_s is not None:
             self.patient_until = self.patient_until or now + self.node.max_wait_s
             self.context.set_timer("max_wait", max(0.0, self.patient_until - now))

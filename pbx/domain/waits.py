@@ -7,6 +7,7 @@ when a later one brings somebody; and overflow to a queue where nobody could eve
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -89,6 +90,10 @@ class Waits(Matching):
         strict = queue.no_agent is not _WAIT and not command.callback and not line.shared
         if strict and not self._helps(line, plan, 0, plan.pools, command.needs, tried=command.tried):
             return [self._refused(call_id, command, "no_agent", now)]
+        if command.caller is not None and not command.again and not command.callback:
+            kept_at = self.kept_places.take(queue.queue_id, command.caller, queue.redial_s, now)
+            if kept_at is not None and kept_at < command.entered_at:
+                command = replace(command, entered_at=kept_at)
         entered_at, value = command.entered_at, command.value
         priority = command.priority + queue.priority + (value * queue.value_weight if value else 0)
         place = place_of(priority, entered_at, call_id)

@@ -9,6 +9,7 @@ from typing import Protocol
 from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import CallId, RecordingId
+from pbx.domain.kept_places import KeptPlace
 from pbx.wire.messages import ConfigEntry, EventEnvelope, ForgetNumber
 from pbx.wire.telemetry.counts import Histogram
 
@@ -101,6 +102,9 @@ class Journal(Protocol):
 
     def remembered(self) -> list[Remembered]:
         """What was kept, oldest first."""
+
+    def kept_places(self, since: float) -> list[KeptPlace]:
+        """The places of callers who were cut off since then, and who had none given back; oldest first."""
 
     def callbacks(self) -> list[CallbackEvent]:
         """All events of every callback that is still owed, in the order of their writing."""

@@ -132,6 +132,9 @@ class MediaEngine(Protocol):
     @property
     def meter(self) -> EngineMeter: ...
 
+    def expect(self) -> None:
+        """``start`` comes soon: a media server that dials may do so already. Raises OSError."""
+
     async def start(self, listener: EngineListener) -> None:
         """Connect (or listen) and keep connected until ``stop``. Returns at once; ``engine_up`` says when it works."""
 
@@ -215,6 +218,12 @@ class MediaEngine(Protocol):
     async def remove_phone(self, phone_id: PhoneId) -> None:
         """Nobody can register as it or ring it any more; what had registered is no longer reachable.
         Its calls go on."""
+
+    async def call_itself(self, check_id: int, directory: Path) -> None:
+        """Call the server's own SIP address: two legs of its own, which are nobody's and of which no event tells. The
+        two say what ``dialplans.self_call`` says; what each hears is in a file of its own in ``directory``, that of
+        running recordings: 16 bit, 8 kHz, mono, behind a WAV header. Returns when the call has been begun; that it
+        cannot be answered is no error."""
 
     async def snapshot(self) -> EngineSnapshot: ...
 

@@ -41,6 +41,11 @@ class Recorder:
         self._watches: dict[RecordingId, asyncio.Task[None]] = {}
 
     @property
+    def directory(self) -> Path:
+        """Where the media server writes while something is recorded."""
+        return self._directory
+
+    @property
     def running(self) -> int:
         """How many captures are under way."""
         return len(self._regions)

@@ -148,6 +148,7 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     closing_prompt: str | None = None
     last_agent_s: float = 0.0
     last_agent_days: float = 30.0
+    redial_s: float = 0.0
     value_weight: float = 1.0
     callback_attempts: int = 3
     callback_retry_s: float = 900.0
@@ -281,6 +282,10 @@ class Heartbeat(Wire, frozen=True):
     """Queues that this POP shares with others."""
     router_pop: str | None = None
     """Where their router is, as this POP knows; None: it serves its callers with its agents alone."""
+    carries_audio: bool | None = None
+    """Whether the media server, called by itself, carries audio both ways; None: not known."""
+    audio_reason: str = ""
+    """Why it does not."""
 
 
 # --- commands, centre -> POP: requests with a deadline and an idempotency key ---------------------------------------

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "ari": "tests.bench.ari",
     "readopt": "tests.bench.readopt",
     "ring": "tests.bench.ring",
+    "failover": "tests.bench.failover",
     "start": "tests.bench.start",
     "match": "tests.bench.match",
     "wait-estimate": "tests.bench.estimate",

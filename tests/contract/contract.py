@@ -21,13 +21,14 @@ from tests.contract.promises.many import Many
 from tests.contract.promises.originating import Originating
 from tests.contract.promises.plays import Plays
 from tests.contract.promises.recording import Recordings
+from tests.contract.promises.self_calls import SelfCalls
 from tests.contract.promises.supervision import Supervisions
 
 FIXTURES = frozenset({"backend"})
 """What a subclass supplies."""
 
 
-class MediaEngineContract(Legs, Causes, Plays, Originating, Bridges, Supervisions, Recordings, Links, Many):
+class MediaEngineContract(Legs, Causes, Plays, Originating, Bridges, Supervisions, Recordings, Links, Many, SelfCalls):
     """All promises. Subclass it as in ``backend.py``."""
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -218,6 +218,19 @@ async def test_no_lease_means_announcement_and_overflow(
     server.wait_idle()
 
 
+async def test_a_server_that_has_just_started_waits_for_its_controller(server: AsteriskServer, carrier: Host) -> None:
+    """Who was cut off dials again at once, and must not be sent to the overflow meanwhile."""
+    address = server.host.address
+    async with Controller.connect(address) as controller:
+        await controller.request("POST", "asterisk/variable", variable="CALLPLANE_LEASE", value="")
+        far = invite(carrier, address, f"sip:0305550100@{address}", 486)
+        wait_until(lambda: "180 Ringing" in far.text(), 10, "the caller to hear ringing", server.logs)
+        await controller.lease(600)
+        await controller.hang_up((await controller.offered()).channel)
+        assert far.process.wait(15) == 0, far.text()
+    server.wait_idle()
+
+
 async def test_without_an_overflow_number_the_carrier_can_take_its_next_route(
     reloadable: AsteriskServer, carrier: Host, pop: Pop
 ) -> None:

@@ -23,11 +23,12 @@ from tests.lab.phone import Phone
 from tests.lab.stack import DID, Stack, recordings_on_disk
 
 ABSENT_DB = -50.0
+FIRST_CLI = "+491701234567"
 SAVED_S = 3.0
 """Asterisk writes a recording to its file by the second, FreeSWITCH by the quarter; the last part is lost when it is
 killed."""
 HOW = pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
-QUEUE = {"ring_timeout_s": 60, "wrap_up_s": 20}
+QUEUE = {"ring_timeout_s": 60, "wrap_up_s": 20, "redial_s": 120}
 
 
 @pytest.fixture
@@ -247,10 +248,13 @@ async def test_media_server(stack: Stack, step: str) -> None:
     await stack.synced()
     async with (
         stack.agent("anna", tone_hz=ANNA_HZ, reuse=True) as anna,
-        stack.caller("again", cli="+491700000009", tone_hz=CALLER_HZ) as caller,
+        stack.caller("again", cli="+491700000009" if step == "menu" else FIRST_CLI, tone_hz=CALLER_HZ) as caller,
     ):
         await stack.through_menu(caller)
         await stack.answer_consent(caller, "1")
+        joined = await stack.event("QueueJoined", call_id=await stack.call_id(caller))
+        # Who dials again has waited since the first call, who is new has not.
+        assert (joined["asked"]["entered_at"] < joined["at"] - 1) == (step != "menu")
         await stack.talking(caller)
         await hear((caller, {ANNA_HZ}), (anna, {CALLER_HZ}))
         await caller.hang_up()

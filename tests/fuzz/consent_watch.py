@@ -29,7 +29,7 @@ from pathlib import Path
 
 from pbx.adapters.memory.engine import SimulatedEngine
 from pbx.adapters.memory.legs import Leg
-from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
+from pbx.domain.commands import OriginateLeg, Prompt, ToPhone, ToTrunk
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PlayId, RecordingId

@@ -60,6 +60,11 @@ class PopRow(Base):
     last_seen_at: Mapped[float | None] = mapped_column(Double)
     draining_since: Mapped[float | None] = mapped_column(Double)
     """None: it takes calls."""
+    state: Mapped[str | None] = mapped_column(String(31))
+    """A value of ``presence.State``, as it was last noted; None: it was never heard of."""
+    state_since: Mapped[float | None] = mapped_column(Double)
+    backup_pop_id: Mapped[str | None] = mapped_column(String(31), index=True)
+    """Which POP has this one's DIDs and agents too, beforehand."""
 
 
 class PopRevisionRow(Base):

@@ -152,6 +152,9 @@ class AsteriskEngine:
     def ari_port(self) -> int:
         return self._ari.port
 
+    def expect(self) -> None:
+        self._ari.expect()
+
     async def start(self, listener: EngineListener) -> None:
         """Listens for the media server. Raises OSError when the address cannot be had."""
         self._listener = listener
@@ -361,6 +364,20 @@ class AsteriskEngine:
 
     async def remove_phone(self, phone_id: PhoneId) -> None:
         await self._phones.remove(phone_id)
+
+    # --- the server's call to itself ----------------------------------------------------------------------------------
+
+    async def call_itself(self, check_id: int, directory: Path) -> None:
+        """Where the files go stands in the dialplan. Without an application nobody is told of the channels."""
+        query = (
+            ("endpoint", f"PJSIP/far{check_id}@callplane-self"),
+            ("context", "callplane-self"),
+            ("extension", f"local{check_id}"),
+            ("priority", "1"),
+            ("timeout", "3"),
+            ("formats", "alaw"),
+        )
+        await self._ari.request("POST", "channels", query)
 
     # --- snapshot -----------------------------------------------------------------------------------------------------
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from dialplans import self_call
 from dialplans.tones import CEPT_TONES, CallTones
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
@@ -120,6 +122,9 @@ class FreeSwitchEngine:
     @property
     def meter(self) -> EngineMeter:
         return self._link.meter
+
+    def expect(self) -> None:
+        """The controller dials: nothing is to be done."""
 
     async def start(self, listener: EngineListener) -> None:
         self._listener = listener
@@ -248,6 +253,20 @@ class FreeSwitchEngine:
 
     async def resume_recording(self, recording_id: RecordingId, leg_id: LegId) -> None:
         await self._recorder.pause(recording_id, leg_id, paused=False)
+
+    # --- the server's call to itself ----------------------------------------------------------------------------------
+
+    async def call_itself(self, check_id: int, directory: Path) -> None:
+        """The far side's part stands in the dialplan."""
+        path = directory / self_call.file_name(check_id, "local")
+        if not re.fullmatch(r"/[A-Za-z0-9._/-]*", str(path)):
+            raise EngineRefused("the path of the call's file holds a character that would end an argument")
+        variables = f"callplane_number=far{check_id},originate_timeout=3,ignore_early_media=true,RECORD_READ_ONLY=true"
+        says = f"playback:tone_stream://%({round(self_call.FOR_S * 1000)},0,{self_call.LOCAL_HZ})"
+        does = f"m:^:record_session:{path}^{says}^hangup:NORMAL_CLEARING"
+        line = f"originate {{{variables}}}user/callplane-self@trunks '{does}' inline"
+        job = await self._link.start_job(line, 10.0)
+        job.add_done_callback(lambda done: done.cancelled() or done.exception())  # what was heard says it all
 
     # --- phones and snapshot ------------------------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Iterable
 from itertools import groupby
 
-from pbx.domain.events import CallbackDialled, CallEnded, CallPlaced, Event, LegOffered
+from pbx.domain.events import CallbackDialled, CallEnded, CallPlaced, Event, LegOffered, PlaceKept
 from pbx.domain.ids import CallId
+from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import LiveCall
 from pbx.wire.codec import decode_event
 
@@ -20,10 +21,16 @@ CREATE TABLE IF NOT EXISTS config_past (
   key TEXT NOT NULL,
   entry BLOB
 ) STRICT;
+CREATE TABLE IF NOT EXISTS kept_places (
+  seq INTEGER PRIMARY KEY,
+  begun_seq INTEGER NOT NULL,
+  at REAL NOT NULL
+) STRICT;
 """
 
 _BEGINS = frozenset((LegOffered.__name__, CallbackDialled.__name__, CallPlaced.__name__))
 _ENDS = CallEnded.__name__
+_KEPT = PlaceKept.__name__
 _OF_CALLS = ("did.", "flow.", "queue.")
 
 # The events are read from the oldest live call on, not each call's by a search of all.
@@ -52,11 +59,29 @@ def begin(db: sqlite3.Connection) -> None:
 
 def note(db: sqlite3.Connection, rows: Iterable[tuple[int, str | None, str, float, bytes]]) -> None:
     """Within the transaction that writes these events."""
-    for seq, call_id, kind, _, _ in rows:
+    for seq, call_id, kind, at, _ in rows:
         if kind in _BEGINS:
             db.execute("INSERT OR REPLACE INTO live_calls VALUES (?, ?)", (call_id, seq))
         elif kind == _ENDS:
             db.execute("DELETE FROM live_calls WHERE call_id = ?", (call_id,))
+        elif kind == _KEPT:
+            begun = "SELECT ?, seq, ? FROM live_calls WHERE call_id = ?"
+            db.execute(f"INSERT OR REPLACE INTO kept_places {begun}", (seq, at, call_id))
+
+
+def kept_places(db: sqlite3.Connection, since: float) -> list[KeptPlace]:
+    """See ``Journal.kept_places``. Of calls whose caller is known still: numbers can be forgotten."""
+    db.execute("DELETE FROM kept_places WHERE at < ?", (since,))
+    rows = db.execute(
+        "SELECT k.kind, k.data, b.kind, b.data FROM kept_places AS p"
+        " JOIN events AS k ON k.seq = p.seq JOIN events AS b ON b.seq = p.begun_seq ORDER BY p.seq"
+    )
+    places = []
+    for kept_kind, kept_data, begun_kind, begun_data in rows.fetchall():
+        kept, begun = _event(kept_kind, kept_data), _event(begun_kind, begun_data)
+        if isinstance(kept, PlaceKept) and isinstance(begun, LegOffered) and begun.cli.number is not None:
+            places.append(KeptPlace(kept.queue_id, begun.cli.number, kept.entered_at, kept.at))
+    return places
 
 
 def calls(db: sqlite3.Connection) -> list[LiveCall]:

@@ -29,6 +29,7 @@ from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, CallbackEvent, Event, RecordingErased
 from pbx.domain.ids import AgentId, CallId, RecordingId, derive
+from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import Forgot, JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
 from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, ForgetNumber, QueueConfig
@@ -308,6 +309,9 @@ class SqliteJournal:
     def remembered(self) -> list[Remembered]:
         rows = self._db.execute("SELECT key, agent_id, at FROM last_agents ORDER BY at")
         return [Remembered(key, AgentId(agent_id), at) for key, agent_id, at in rows]
+
+    def kept_places(self, since: float) -> list[KeptPlace]:
+        return live.kept_places(self._db, since)
 
     def callbacks(self) -> list[CallbackEvent]:
         rows = self._db.execute("SELECT kind, data FROM callbacks ORDER BY seq")

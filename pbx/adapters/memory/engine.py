@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from dialplans import self_call
 from pbx.adapters.memory.far_ends import Answer, Callee, Caller, Phone
-from pbx.adapters.memory.legs import RINGING, Leg, Room
+from pbx.adapters.memory.legs import RATE, RINGING, Leg, Room
 from pbx.adapters.memory.legs import Tone as Sine
 from pbx.adapters.memory.recordings import Recording
 from pbx.domain import events as ev
@@ -58,6 +61,8 @@ class SimulatedEngine:
     def __init__(self, clock: Clock, prompt_s: float = 2.0, prompts: Mapping[str, Sine] | None = None) -> None:
         self.clock = clock
         self.prompt_s = prompt_s
+        self.deaf: set[str] = set()
+        self.silent_call = False
         self.prompts = prompts
         self.tones: dict[str, Sine] = dict(prompts or {})
         """What each sound sounds like (``legs.Tone``); a sound that is not here is silent in recordings."""
@@ -172,6 +177,9 @@ class SimulatedEngine:
         """Its lease holds while there is somebody who listens."""
         self._meter.lease_renewed_at = None if self._listener is None else self.clock()
         return self._meter
+
+    def expect(self) -> None:
+        """Always there: nothing is to be done."""
 
     async def start(self, listener: EngineListener) -> None:
         self._listener = listener
@@ -480,6 +488,16 @@ class SimulatedEngine:
         phone = self.phones.get(phone_id)
         if phone is not None and phone.registered:
             self.unregister(phone)
+
+    async def call_itself(self, check_id: int, directory: Path) -> None:
+        """Written at once. ``deaf``: sides that hear nothing; ``silent_call``: it is not answered."""
+        if self.silent_call:
+            return
+        for side, hz in (("local", self_call.FAR_HZ), ("far", self_call.LOCAL_HZ)):
+            seconds = np.arange(round(self_call.FOR_S * RATE)) / RATE
+            wave = 8000 * np.sin(2 * np.pi * hz * seconds) * (side not in self.deaf)
+            header = b"RIFF".ljust(44, b"\0")
+            (directory / self_call.file_name(check_id, side)).write_bytes(header + wave.astype("<i2").tobytes())
 
     async def snapshot(self) -> EngineSnapshot:
         return self._snapshot()

@@ -36,6 +36,21 @@ async def test_no_lease_means_announcement_and_overflow(
     assert far.process.wait() == 0, far.text()
 
 
+async def test_a_server_that_has_just_started_waits_for_its_controller(
+    controller: Controller, server: FreeSwitchServer, carrier: Host
+) -> None:
+    """Who was cut off dials again at once, and must not be sent to the overflow meanwhile."""
+    address = server.host.address
+    await controller.api("global_setvar callplane_lease=")
+    far = invite(carrier, address, f"sip:0305550100@{address}", 486)
+    wait_until(lambda: "180 Ringing" in far.text(), 10, "the caller to hear ringing", far.text)
+    await controller.lease(600)
+    offer = await controller.offered()
+    assert offer.did == "+49305550100"
+    await controller.hang_up(offer.leg)
+    assert far.process.wait(15) == 0, far.text()
+
+
 async def test_a_lease_that_was_never_given_means_announcement_and_overflow(
     controller: Controller, server: FreeSwitchServer, carrier: Host, overflow: Far, pop: Pop
 ) -> None:

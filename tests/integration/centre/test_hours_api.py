@@ -88,6 +88,7 @@ async def test_all_of_it_is_kept_and_sent_to_pops(api: Api, centre: tuple[Centre
         "sites": ["bonn"],
         "last_agent_s": 30.0,
         "last_agent_days": 7.0,
+        "redial_s": 90.0,
         "value_weight": 2.0,
         "max_waiting": 5,
         "strategy": "same_pop_first",

@@ -1,0 +1,103 @@
+"""``make chaos``: faults at random in a stack under calls, round after round; an independent check of what is left.
+
+Every round has a seed, which is printed; ``--seed N --rounds 1`` runs that one again: the same faults in the same
+order, at moments drawn from the same numbers. The exit code is 1 when anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tests.bench.machine import describe, summary_line
+from tests.chaos.runner import STATES, Outcome, run
+from tests.lab.lab import Lab
+
+FAULTS = (
+    "controller killed",
+    "media server killed",
+    "bus killed",
+    "centre killed",
+    "database killed",
+    "link to the centre cut",
+    "link cut one way",
+    "5 % of packets lost",
+    "controller stands still",
+    "disk of recordings full",
+)
+
+
+def plan_of(seed: int, faults: int) -> list[tuple[str, float]]:
+    """Each fault before any comes again."""
+    chance = random.Random(seed)
+    plan: list[tuple[str, float]] = []
+    while len(plan) < faults:
+        plan += [(name, chance.uniform(1.0, 4.0)) for name in chance.sample(FAULTS, len(FAULTS))]
+    return plan[:faults]
+
+
+def table(outcomes: list[Outcome]) -> Table:
+    shown = Table(title="calls in each state when a fault struck")
+    shown.add_column("fault")
+    shown.add_column("times", justify="right")
+    for state in STATES:
+        shown.add_column(state, justify="right")
+    struck, met = Counter[str](), dict[str, Counter[str]]()
+    for outcome in outcomes:
+        struck += outcome.struck
+        for name, found in outcome.met.items():
+            met.setdefault(name, Counter()).update(found)
+    for name in sorted(met):
+        shown.add_row(name, str(struck[name]), *(str(met[name][state]) for state in STATES))
+    return shown
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=None, metavar="N", help="of the first round; drawn when not given")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument("--faults", type=int, default=40, metavar="N", help="in each round")
+    parser.add_argument("--rate", type=float, default=3.0, metavar="N", help="callers a second")
+    parser.add_argument("--engine", choices=["asterisk", "freeswitch"], default="asterisk")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where the evidence of a bad round is kept")
+    options = parser.parse_args()
+    console = Console(width=max(110, Console().width))
+    first = options.seed if options.seed is not None else int(time.time())
+    console.print(f"machine: {describe()}")
+    outcomes: list[Outcome] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Lab.start() as lab, Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        for seed in range(first, first + options.rounds):
+            plan = plan_of(seed, options.faults)
+            task = progress.add_task(f"seed {seed}", total=len(plan) + 2)
+
+            def told(what: str, task: int = task, seed: int = seed) -> None:
+                progress.update(task, advance=1, description=f"seed {seed}: {what}")  # type: ignore[arg-type]
+
+            keep = None if options.keep is None else options.keep / str(seed)
+            outcome = asyncio.run(run(lab, Outcome(seed, options.engine), plan, options.rate, told, keep))
+            outcomes.append(outcome)
+            for line in outcome.wrong:
+                progress.console.print(f"[red]seed {seed}: {line}[/red]")
+    console.print(table(outcomes))
+    wrong = sum(len(outcome.wrong) for outcome in outcomes)
+    faults = sum(sum(outcome.struck.values()) - outcome.struck["seconds"] for outcome in outcomes)
+    calls, adopted = sum(o.calls for o in outcomes), sum(o.adopted for o in outcomes)
+    console.print(f"machine: {describe()}")
+    sys.stdout.write(
+        summary_line("chaos", seed=first, calls=calls, faults=faults, readopted=adopted, wrong=wrong) + "\n"
+    )
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

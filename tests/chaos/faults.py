@@ -1,0 +1,151 @@
+"""Faults of a running stack. Each is put in, lasts as long as it is told, and is taken out again; then the stack is
+whole, if the product keeps its promises. Only the lab's own hosts and programs are touched."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tests.lab.errors import LabError, wait_until
+from tests.lab.host import Host
+from tests.lab.stack import Stack
+from tests.lab.warden import child_of
+
+TABLE = ("inet", "callplane_chaos")
+
+
+@dataclass(slots=True)
+class Faults:
+    stack: Stack
+    deaths: list[float] = field(default_factory=list)
+    """When the media server was killed."""
+    away: list[tuple[float, float]] = field(default_factory=list)
+    """When no controller held the lease, at most."""
+
+    def all(self) -> dict[str, Callable[[float], Awaitable[None]]]:
+        """Name -> what is done for so many seconds."""
+        found: dict[str, Callable[[float], Awaitable[None]]] = {
+            "controller killed": self.controller,
+            "media server killed": self.media_server,
+            "bus killed": self.bus,
+            "centre killed": self.centre,
+            "link to the centre cut": self.link_cut,
+            "link cut one way": self.one_way,
+            "5 % of packets lost": self.loss,
+            "controller stands still": self.stall,
+            "disk of recordings full": self.disk_full,
+        }
+        if self.stack.postgres is not None:
+            found["database killed"] = self.database
+        return found
+
+    async def watch(self) -> None:
+        """Until cancelled: note when nobody holds the lease, for whatever reason: it may be the machine's load."""
+        while True:
+            asked = time.time()
+            try:
+                held = await asyncio.to_thread(self.stack.server.lease) > int(asked)
+            except LabError:
+                held = False  # it does not answer
+            if not held:
+                self.away.append((asked - 1.0, time.time() + 1.0))
+            await asyncio.sleep(0.5)
+
+    async def controller(self, seconds: float) -> None:
+        began = time.time()
+        self.stack.controller.kill()
+        await asyncio.sleep(min(seconds, 1.0))
+        await asyncio.to_thread(self.stack.restart_controller)
+        await self.up(began)
+
+    async def media_server(self, seconds: float) -> None:
+        began = time.time()
+        self.deaths.append(began)
+        self.stack.server.kill()
+        await asyncio.sleep(min(seconds, 1.0))
+        await asyncio.to_thread(self.stack.server.restart)
+        await self.up(began)
+
+    async def bus(self, seconds: float) -> None:
+        """The orchestrator starts it again."""
+        killed = child_of(self.stack.orchestrator.pid)
+        if killed is None:
+            return
+        os.kill(killed, signal.SIGKILL)
+        again = lambda: child_of(self.stack.orchestrator.pid) not in (None, killed)  # noqa: E731
+        await asyncio.to_thread(wait_until, again, 30, "another nats-server", self.stack.logs)
+
+    async def centre(self, seconds: float) -> None:
+        self.stack.orchestrator.kill()
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(self.stack.restart_centre)
+        await self.stack.api.wait_up(30)
+
+    async def database(self, seconds: float) -> None:
+        postgres = self.stack.postgres
+        if postgres is None:
+            raise AssertionError("the stack has no PostgreSQL")
+        postgres.kill()
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(postgres.start)
+
+    async def stall(self, seconds: float) -> None:
+        """The controller's process is stopped, as by a disk that does not come back; its connections stay."""
+        began = time.time()
+        os.kill(self.stack.controller.pid, signal.SIGSTOP)
+        await asyncio.sleep(min(seconds, 3.0))
+        os.kill(self.stack.controller.pid, signal.SIGCONT)
+        await self.up(began)
+
+    async def link_cut(self, seconds: float) -> None:
+        centre = self.stack.centre.address
+        await self._filtered(self.stack.pop, seconds, f"input ip saddr {centre} drop", f"output ip daddr {centre} drop")
+
+    async def one_way(self, seconds: float) -> None:
+        """The POP hears the centre, the centre does not hear the POP."""
+        await self._filtered(self.stack.pop, seconds, f"output ip daddr {self.stack.centre.address} drop")
+
+    async def loss(self, seconds: float) -> None:
+        """Of all that comes to the POP and leaves it, but for what it says to itself."""
+        share = "numgen random mod 100 < 5 drop"
+        await self._filtered(self.stack.pop, seconds, f'input iifname "eth0" {share}', f'output oifname "eth0" {share}')
+
+    async def disk_full(self, seconds: float) -> None:
+        """The directory that recordings under way are written to, on a file system of its own, is filled."""
+        filler = f"{self.stack.settings.recording_dir}/filler"
+        fill = f"dd if=/dev/zero of={filler} bs=64k 2>&1 | grep -q 'No space left'"
+        await asyncio.to_thread(self.stack.pop.run, ["sh", "-c", fill], rootfs=False)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.to_thread(self.stack.pop.run, ["rm", filler], rootfs=False)
+
+    async def _filtered(self, host: Host, seconds: float, *rules: str) -> None:
+        chains = {"input": [], "output": []}  # type: dict[str, list[str]]
+        for rule in rules:
+            hook, _, what = rule.partition(" ")
+            chains[hook].append(what)
+        text = " ".join(
+            f"chain {hook} {{ type filter hook {hook} priority 0; {'; '.join(found)}; }};"
+            for hook, found in chains.items()
+            if found
+        )
+        await asyncio.to_thread(host.run, ["nft", f"table {' '.join(TABLE)} {{ {text} }}"])
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.to_thread(host.run, ["nft", "delete", "table", *TABLE])
+
+    async def up(self, since: float) -> None:
+        """A controller has renewed its lease after now; it may not have held it ``since``."""
+        former = await asyncio.to_thread(self.stack.server.lease)
+
+        def renewed() -> bool:
+            return self.stack.server.lease() > max(former, int(time.time()))
+
+        await asyncio.to_thread(wait_until, renewed, 60, "the controller's lease", self.stack.logs)
+        self.away.append((since, time.time()))

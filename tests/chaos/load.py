@@ -1,0 +1,106 @@
+"""Callers and agents for chaos: each caller has a number of its own, so that everything that is left of the call can be
+told to be of it. They come all the time and are at every state at once."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from dialplans import prompts
+from tests.lab.flows import FLOW
+from tests.lab.sipp import Sipp
+from tests.lab.stack import DID, Stack
+
+QUEUE = {"skills": {"support": 1}, "ring_timeout_s": 5, "wrap_up_s": 1, "announce_every_s": 30, "redial_s": 60}
+
+
+NOTICE = -1
+"""Stands for how long the notice takes that asks for consent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Callers who do the same."""
+
+    prefix: str
+    share: float
+    """Of all callers."""
+    digits: tuple[tuple[int, str], ...]
+    """Milliseconds since the one before, and digit."""
+    hold_ms: int | None = None
+    """After the last of them; None: until the agent hangs up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A flow, and who goes through it in which way."""
+
+    flow: dict[str, Any]
+    kinds: tuple[Kind, ...]
+
+
+_MENUS = ((800, "1"), (900, "1"))
+WHOLE = Course(
+    FLOW,
+    (
+        Kind("+49170100", 0.5, (*_MENUS, (NOTICE, "1"))),
+        Kind("+49170200", 0.2, (*_MENUS, (NOTICE, "2"))),
+        Kind("+49170300", 0.15, _MENUS, 2500),  # hangs up in the notice
+        Kind("+49170400", 0.15, (*_MENUS, (NOTICE, "1")), 1500),  # gives up in the queue, or early in the talk
+    ),
+)
+SHORT = Course(
+    {
+        "start": "menu",
+        "languages": ["de"],
+        "nodes": {
+            "menu": FLOW["nodes"]["menu"] | {"choices": {"1": "wait"}},
+            **{name: FLOW["nodes"][name] for name in ("wait", "full", "goodbye")},
+        },
+    },
+    (
+        Kind("+49170500", 0.7, ((600, "1"),)),
+        Kind("+49170600", 0.15, ((600, "1"),), 900),
+        Kind("+49170700", 0.15, (), 500),
+    ),
+)
+"""A menu and the queue: nobody is asked, and nothing is recorded. All states but those in seconds."""
+
+
+class Callers:
+    def __init__(self, stack: Stack, course: Course) -> None:
+        self._stack, self._kinds = stack, course.kinds
+        self._numbers = {kind: itertools.count() for kind in course.kinds}
+        self._running: list[Sipp] = []
+
+    def come(self, rate: float, seconds: float) -> None:
+        """So many a second for so long."""
+        made = prompts.load_manifest(prompts.default_dir()).prompts["de"]
+        notice_ms = made["consent-ask"].duration_ms + made["consent-keys-opt-in"].duration_ms
+        for kind in self._kinds:
+            count = max(1, round(rate * seconds * kind.share))
+            calls = [(f"{kind.prefix}{next(self._numbers[kind]):05}", DID) for _ in range(count)]
+            callers = Sipp.callers(
+                self._stack.carrier,
+                self._stack.pop.address,
+                calls,
+                rate=rate * kind.share,
+                digits=[(notice_ms if after == NOTICE else after, digit) for after, digit in kind.digits],
+                hold_ms=kind.hold_ms,
+                at_once=400,
+            )
+            self._running.append(callers)
+
+    def stop(self) -> None:
+        """No more come. Those who are there hang up, or are gone with their program."""
+        for running in self._running:
+            running.stop()
+
+
+@contextlib.asynccontextmanager
+async def agents(stack: Stack, count: int) -> AsyncIterator[None]:
+    async with stack.sipp_agents(count, ring_ms=300, talk_ms=2500, sound_ms=1900):
+        yield

@@ -1,0 +1,191 @@
+"""One run: a stack with callers and agents, faults in it, and what the checker says of what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dialplans.schema import Engine
+from tests.chaos import evidence
+from tests.chaos.checker import Evidence, check
+from tests.chaos.faults import Faults
+from tests.chaos.load import QUEUE, WHOLE, Callers, Course, agents
+from tests.lab.errors import LabError, wait_until
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.stack import Stack, recordings_on_disk
+
+SETTLE_S = 60.0
+STATES = ("ivr", "consent", "waiting", "ringing", "talking", "wrap_up")
+
+
+@dataclass(slots=True)
+class Outcome:
+    seed: int
+    engine: Engine
+    calls: int = 0
+    struck: Counter[str] = field(default_factory=Counter)
+    met: dict[str, Counter[str]] = field(default_factory=dict)
+    """Fault -> how many calls were in which state when it struck."""
+    wrong: list[str] = field(default_factory=list)
+    adopted: int = 0
+    """How often a call went on under another controller."""
+
+
+@contextlib.contextmanager
+def capturing(host: Host) -> Iterator[Path]:
+    """SIP that crosses the host's cable."""
+    path = host.state_dir / "chaos.pcap"
+    command: list[str | Path] = [
+        "tcpdump",
+        "-U",
+        "-n",
+        "-i",
+        "eth0",
+        "-w",
+        path,
+        "udp",
+        "port",
+        "5060",
+        "or",
+        "udp",
+        "port",
+        "5080",
+    ]
+    process = host.spawn(command, name="tcpdump-chaos", rootfs=True)
+    wait_until(lambda: path.exists() and path.stat().st_size >= 24, 10, "tcpdump to capture", process.log_text)
+    try:
+        yield path
+    finally:
+        process.stop(5)
+
+
+def states(events: list[dict[str, Any]]) -> Counter[str]:
+    """How many calls, or agents, are in which state by the last word of the journal."""
+    calls: dict[str, str] = {}
+    wrap_up: dict[str, bool] = {}
+    for event in events:
+        call, kind = event["call"], event["kind"]
+        if kind == "AgentChanged":
+            wrap_up[event["agent_id"]] = event["state"] == "WRAP_UP"
+        elif kind == "CallEnded":
+            calls.pop(call, None)
+        elif kind == "LegOffered":
+            calls[call] = "ivr"
+        elif kind == "NodeEntered" and event["node"] == "consent":
+            calls[call] = "consent"
+        elif kind == "QueueJoined" or (kind == "OfferEnded" and event["outcome"] != "answered"):
+            calls[call] = "waiting"
+        elif kind == "OfferMade":
+            calls[call] = "ringing"
+        elif kind == "TalkStarted":
+            calls[call] = "talking"
+    return Counter(calls.values()) + Counter({"wrap_up": sum(wrap_up.values())})
+
+
+class Run:
+    def __init__(self, stack: Stack, outcome: Outcome, told: Callable[[str], None], course: Course) -> None:
+        self.stack, self.outcome, self._told = stack, outcome, told
+        self.chance = random.Random(outcome.seed)  # a run is repeated by its seed
+        self.faults = Faults(stack)
+        self.struck_at = 0.0
+        self.callers = Callers(stack, course)
+
+    @property
+    def _journal(self) -> Path:
+        return self.stack.pop.state_dir / "controller" / "journal.sqlite"
+
+    async def strike(self, name: str, seconds: float) -> None:
+        """At a moment of its own, whatever the calls are doing."""
+        self._told(name)
+        await asyncio.sleep(self.chance.uniform(0.2, 1.2))
+        self.outcome.met.setdefault(name, Counter()).update(states(evidence.journal(self._journal)))
+        self.struck_at = time.time()
+        await self.faults.all()[name](seconds)
+        self.outcome.struck[name] += 1
+
+    async def settle(self) -> None:
+        """All calls end, all agents are free, and the centre has it all."""
+        self._told("calls come to their end")
+
+        def over() -> bool:
+            found = states(evidence.journal(self._journal))
+            return not any(found[state] for state in STATES)
+
+        with contextlib.suppress(LabError):  # what does not end is the checker's to say
+            await asyncio.to_thread(wait_until, over, SETTLE_S, "the calls' end")
+        last = evidence.journal(self._journal)[-1]["seq"]
+        await self.stack.api.until(
+            "pops", lambda page: all(pop["connected"] and not pop["unsent_events"] for pop in page["items"]), SETTLE_S
+        )
+        self._told(f"{last} events are at the centre")
+
+    async def judge(self, carrier: Path, phones: Path) -> None:
+        calls = await self.stack.calls()
+        events = evidence.journal(self._journal)
+        on_disk = [path.stem for path in recordings_on_disk(self.stack.pop) if path.name != "filler"]
+        dialogs = evidence.dialogs(carrier, phones)
+        seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address, self.faults.deaths, self.faults.away)
+        self.outcome.adopted = sum(event["kind"] == "CallReadopted" for event in events)
+        self.outcome.calls = sum(event["kind"] == "LegOffered" for event in events)
+        self.outcome.wrong += check(seen)
+        if "Traceback" in self.stack.controller.log_text():
+            self.outcome.wrong.append("the controller's log has a traceback")
+
+    def keep(self, directory: Path, *captures: Path) -> None:
+        """What a person needs who looks into it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in (self._journal, self.stack.controller.log_path, *captures):
+            shutil.copy(path, directory / f"{path.parent.name}-{path.name}")
+
+
+@contextlib.asynccontextmanager
+async def started(
+    lab: Lab, outcome: Outcome, told: Callable[[str], None], course: Course, count: int = 8
+) -> AsyncIterator[tuple[Run, Path, Path]]:
+    """A stack with agents; the captures at the carrier's and the phones' cables."""
+    more: dict[str, Any] = {"flow": course.flow, "queue": QUEUE, "postgres": True, "small_disk": "64m"}
+    async with Stack.start(lab, engine=outcome.engine, **more) as stack:
+        with capturing(stack.carrier) as carrier, capturing(stack.phones) as phones:
+            async with agents(stack, count):
+                made = Run(stack, outcome, told, course)
+                watching = asyncio.create_task(made.faults.watch())
+                try:
+                    yield made, carrier, phones
+                finally:
+                    watching.cancel()
+
+
+async def run(
+    lab: Lab,
+    outcome: Outcome,
+    plan: list[tuple[str, float]],
+    rate: float,
+    told: Callable[[str], None] = lambda what: None,
+    keep: Path | None = None,
+    course: Course = WHOLE,
+) -> Outcome:
+    """Faults one after the other, callers all the while."""
+    async with started(lab, outcome, told, course) as (one, carrier, phones):
+        began = time.monotonic()
+        one.callers.come(rate, 8.0)
+        await one.stack.event("TalkStarted", deadline_s=40)
+        for name, seconds in plan:
+            one.callers.come(rate, 4.0 + seconds)
+            await one.strike(name, seconds)
+        outcome.struck["seconds"] = round(time.monotonic() - began)
+        await one.settle()
+        one.callers.stop()
+        await one.settle()
+        await one.judge(carrier, phones)
+        if keep is not None and outcome.wrong:
+            one.keep(keep, carrier, phones)
+    return outcome

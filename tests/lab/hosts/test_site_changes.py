@@ -1,0 +1,210 @@
+"""A site that carries calls is looked at, changed, upgraded, drained, lost and restored by its plays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.lab.hosts.centre import POPS, Agent, Centre
+from tests.lab.hosts.handshake import certificate
+from tests.lab.hosts.site import Run, SiteOfLab
+from tests.lab.phone import Phone
+from tests.lab.sipp import Sipp, SippResult
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(1500)]
+
+NEW_TRUNK = {
+    "name": "second",
+    "addresses": ["198.51.100.7"],
+    "host": "198.51.100.7:5061",
+    "transport": "tls",
+    "srtp": "required",
+}
+PER_POP = 5
+"""Calls a second to each POP: ten in all."""
+
+
+@dataclass(slots=True)
+class Load:
+    """Ten calls a second from the carrier's bulk host, five to each POP, for as long as it is open."""
+
+    runs: list[Sipp]
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, site: SiteOfLab) -> AsyncIterator[Load]:
+        bulk = site.hosts["bulk"]
+        load = cls(
+            [
+                Sipp.callers(
+                    bulk, site.machine(name).address, [("+491701234567", did)] * 3000, rate=PER_POP, hold_ms=4000
+                )
+                for name, (_, did) in POPS.items()
+            ]
+        )
+        try:
+            yield load
+        finally:
+            for run in load.runs:
+                await asyncio.to_thread(run.stop)
+
+    def unharmed(self, after: str) -> list[SippResult]:
+        """What was done so far. Fails when a call was refused or dropped, or when the load has ended."""
+        assert all(run.process.poll() is None for run in self.runs), f"{after}: the load has ended"
+        results = [run.result() for run in self.runs]
+        assert [result.failed for result in results] == [0, 0], (after, [result.errors for result in results])
+        return results
+
+
+@asynccontextmanager
+async def talking(centre: Centre, machine: str, agent: Agent) -> AsyncIterator[tuple[Phone, Phone]]:
+    """A caller of the carrier (1000 Hz) and an agent (600 Hz) who talk, over TLS with SRTP."""
+    async with centre.phone(machine, agent) as phone:
+        await phone.wait_registered()
+        await centre.available(agent)
+        async with centre.caller(machine) as caller:
+            await caller.wait_for("CALL_ESTABLISHED", deadline_s=20)
+            await hear_each_other(caller, phone)
+            yield caller, phone
+
+
+async def hear_each_other(caller: Phone, agent: Phone) -> None:
+    await agent.hears(1000, deadline_s=20)
+    await caller.hears(600, deadline_s=20)
+
+
+def releases(site: SiteOfLab) -> dict[str, str]:
+    return {name: site.machine(name).run("readlink /opt/callplane/current").stdout.strip() for name in POPS}
+
+
+def changed(run: Run) -> dict[str, list[str]]:
+    return {host: tasks for host in sorted(run.recap()) if (tasks := run.changed(host))}
+
+
+def test_the_plan_shows_what_would_differ_and_changes_nothing(site: SiteOfLab, configured: None) -> None:
+    pop1 = site.machine("pop1")
+    before = pop1.run("cat /etc/nftables.conf /etc/fail2ban/jail.d/callplane.local").stdout
+    pop1.run("echo '; by hand' >> /etc/callplane/asterisk/extensions.conf")
+    plan = site.play("site", "--check", "--diff", variables={"hardening_ban_tries": 4})
+    assert plan.changed("pop1") == [
+        "hardening : Say who is banned, when and for how long",
+        "hardening : Restart what bans",
+        "dialplan : Render them",
+    ]
+    assert plan.changed("pop2") == plan.changed("pop1")[:2]
+    assert "-maxretry = 5" in plan.output
+    assert "+maxretry = 4" in plan.output
+    assert "differs: extensions.conf" in plan.output
+    assert pop1.run("cat /etc/nftables.conf /etc/fail2ban/jail.d/callplane.local").stdout == before
+    assert "by hand" in pop1.run("cat /etc/callplane/asterisk/extensions.conf").stdout
+
+
+async def test_changes_upgrade_and_rollback_during_calls_drop_and_refuse_none(site: SiteOfLab, centre: Centre) -> None:
+    """Ten calls a second the whole time, and one call with sound over TLS, that goes on through all of it."""
+    agent, before = await centre.add_agent("pop1", "erik"), releases(site)
+    async with Load.running(site) as load, talking(centre, "pop1", agent) as (caller, phone):
+
+        async def play(name: str, **variables: Any) -> Run:
+            run = await asyncio.to_thread(site.play, name, variables=variables)
+            done = load.unharmed(name)
+            await hear_each_other(caller, phone)
+            print(f"{name} seconds={run.seconds:.0f} calls={sum(result.successful for result in done)} failed=0")
+            return run
+
+        run = await play("deploy", lab_more_trunks=[NEW_TRUNK])
+        # What the test before had edited is put back by this.
+        assert changed(run) == {
+            name: ["dialplan : Describe the POP", "dialplan : Render them", RELOAD] for name in POPS
+        }
+        assert "second" in site.machine("pop2").run(f"{ASTERISK} 'pjsip show endpoints'").stdout
+
+        shown = {name: certificate(site, name) for name in POPS}
+        await play("rotate_certs", tls_renew_days=10000)
+        assert all(certificate(site, name) != shown[name] for name in POPS)
+
+        await play("upgrade", callplane_label="next")
+        after = releases(site)
+        assert all("-next-" in after[name] and "-next-" not in before[name] for name in POPS)
+
+        await play("rollback")
+        assert releases(site) == before
+        assert all(result.successful > 500 for result in load.unharmed("all of it"))
+
+
+ASTERISK = "asterisk -C /etc/callplane/asterisk/asterisk.conf -rx"
+RELOAD = "dialplan : Reload the media server"
+
+
+async def test_an_upgrade_stops_at_the_first_pop_that_does_not_become_ready(site: SiteOfLab, centre: Centre) -> None:
+    pop1, before = site.machine("pop1"), releases(site)
+    broken = "/etc/systemd/system/callplane-controller.service.d/broken.conf"
+    pop1.run(f"mkdir -p $(dirname {broken}) && printf '[Service]\\nExecStartPre=/bin/false\\n' > {broken}")
+    variables = {"callplane_label": "next", "pbx_controller_ready_s": 5}
+    run = await asyncio.to_thread(site.play, "upgrade", variables=variables, check=False)
+    assert run.status != 0
+    assert releases(site)["pop2"] == before["pop2"]
+    pop1.run(f"rm -r $(dirname {broken}) && systemctl daemon-reload")
+    await asyncio.to_thread(site.play, "rollback", "-l", "pop1")
+    assert releases(site) == before
+
+
+async def test_a_drain_waits_for_the_live_call_and_refuses_the_next(site: SiteOfLab, centre: Centre) -> None:
+    agent = await centre.add_agent("pop1", "fritz")
+    async with AsyncExitStack() as stack:
+        caller, phone = await stack.enter_async_context(talking(centre, "pop1", agent))
+        late = await asyncio.to_thread(site.play, "drain", "-l", "pop1", variables={"drain_limit_s": 5}, check=False)
+        assert late.status != 0, "it gives up at its limit"
+        draining = asyncio.create_task(asyncio.to_thread(site.play, "drain", "-l", "pop1"))
+        await centre.api.until("pops/de-ber-1", lambda pop: pop["drain"] != "off", 30)
+        async with centre.caller("pop1", name="refused") as refused:
+            assert (await refused.wait_for("CALL_CLOSED", deadline_s=20)).param.startswith("503")
+        async with centre.caller("pop2", name="elsewhere") as elsewhere:
+            await elsewhere.wait_for("CALL_ESTABLISHED", deadline_s=20)
+        await hear_each_other(caller, phone)
+        assert not draining.done()
+        await caller.hang_up()
+        await draining
+        await asyncio.to_thread(site.play, "drain", "-l", "pop1", variables={"drain_state": "off"})
+        await stack.enter_async_context(still_answers(centre, "pop1"))
+
+
+@asynccontextmanager
+async def still_answers(centre: Centre, machine: str) -> AsyncIterator[None]:
+    async with centre.caller(machine, name=f"again-{machine}") as caller:
+        await caller.wait_for("CALL_ESTABLISHED", deadline_s=20)
+        yield
+
+
+async def test_what_was_lost_comes_back_from_the_backup(
+    site: SiteOfLab, centre: Centre, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    agent = await centre.add_agent("pop2", "greta")
+    directory = tmp_path_factory.mktemp("backup")
+    await asyncio.to_thread(site.play, "backup", variables={"backup_dir": str(directory)})
+    await centre.api.ask("DELETE", f"agents/{agent.agent_id}")
+    centre1, pop2 = site.machine("centre1"), site.machine("pop2")
+    keys = "/var/lib/callplane/controller/vault.keys"
+    lost = pop2.run(f"sha256sum {keys}").stdout
+    pop2.run(f"echo lost > {keys}; echo lost > /etc/callplane/pop.key")
+    centre1.run("rm /var/lib/callplane/centre/secrets.key")
+    await asyncio.to_thread(site.play, "restore", variables={"backup_dir": str(directory)})
+    assert pop2.run(f"sha256sum {keys}").stdout == lost
+    assert (await centre.api.get(f"agents/{agent.agent_id}"))["phone_id"] == "greta"
+    async with talking(centre, "pop2", agent):
+        pass
+
+
+async def test_a_drill_takes_a_pop_away_and_brings_it_back(site: SiteOfLab, centre: Centre) -> None:
+    run = await asyncio.to_thread(site.play, "failover_drill", variables={"failover_pop": "pop1"})
+    assert "Stop its controller and its media server" in run.changed("pop1")
+    for name in POPS:
+        async with still_answers(centre, name):
+            pass
+    nobody = await asyncio.to_thread(site.play, "failover_drill", variables={"failover_pop": "pop9"}, check=False)
+    assert nobody.status != 0
+    assert "failover_pop: name one of" in nobody.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from dialplans.pack import CountryPack
 from orchestrator.adapters.db.models import RegionRow, ScheduleRow, SkillRow, TrunkRow
@@ -49,6 +49,10 @@ def schedule_fields(row: ScheduleRow) -> dict[str, Any]:
     return {f"{row.kind}_id": row.schedule_id, "created_at": row.created_at, **row.config}
 
 
+Transport = Literal["udp", "tls"]
+Srtp = Literal["required", "preferred", "off"]
+
+
 class Trunk(Answer):
     pop_id: str
     name: str
@@ -57,6 +61,9 @@ class Trunk(Answer):
     username: str | None
     has_password: bool
     codecs: list[str]
+    transport: Transport = "udp"
+    srtp: Srtp | None = None
+    clear_reason: str = ""
     created_at: At
 
 
@@ -74,6 +81,9 @@ class TrunkSettings(Answer):
     username: str | None
     password: str | None
     codecs: list[str]
+    transport: Transport = "udp"
+    srtp: Srtp | None = None
+    clear_reason: str = ""
 
 
 class DialplanSettings(Answer):

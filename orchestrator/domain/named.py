@@ -81,7 +81,7 @@ class TrunkChange(Strict):
     transport: Literal["udp", "tls"] = "udp"
     """How SIP goes to and from the carrier; over ``tls`` its certificate is verified."""
     srtp: Literal["required", "preferred", "off"] | None = None
-    """Whether sound is encrypted. Null: required over TLS, off over UDP, where everybody on the way could read its keys."""
+    """Whether sound is encrypted. Null: required over TLS, off over UDP, where its keys could be read."""
     clear_reason: Annotated[str, StringConstraints(max_length=200)] = ""
     """Why sound to this carrier may be in the clear; needed over TLS unless ``srtp`` is required."""
 

@@ -263,3 +263,57 @@ def test_every_host_is_watched_over_tls(site: SiteOfLab, configured: None) -> No
     assert "callplane_calls_live" in (fetched(pop1, certificate=True) or "")
     assert fetched(pop1) is None
     assert changed(site.play("monitoring")) == {}
+
+
+async def test_the_bus_becomes_a_cluster_that_loses_a_node(site: SiteOfLab, centre: Centre) -> None:
+    """Three nodes on the site's machines; centre and POPs move to it, and configuration goes on without one of them."""
+    first = await asyncio.to_thread(site.play, "nats")
+    assert set(changed(first)) == {"centre1", *POPS}
+    nodes = ["centre1", *POPS]
+    moved = {
+        "orchestrator_bus_nodes": nodes,
+        "pbx_controller_bus_nodes": [f"{site.machine(name).address}:4223" for name in nodes],
+    }
+    await asyncio.to_thread(site.play, "site", variables=moved)
+    await centre.add_agent("pop1", "hanna")  # waits until the POP has it
+    assert rights(site, "pop1") == {"callplane.de-ber-1.heartbeat": "", "callplane.de-fra-1.heartbeat": "refused"}
+    lost = site.machine("pop2")
+    lost.run("systemctl kill --signal=KILL nats-server && systemctl stop nats-server")
+    await centre.add_agent("pop1", "ida")
+    await centre.add_agent("pop2", "jan")
+    lost.run("systemctl start nats-server")
+    assert changed(await asyncio.to_thread(site.play, "nats")) == {}
+
+
+RIGHTS = """cd /var/lib/callplane && /opt/callplane/current/venv/bin/python3 - {url} {subjects} <<'END'
+import asyncio, json, sys
+import nats
+from pathlib import Path
+from pbx.wire import pop_key, subjects
+
+key = Path("/etc/callplane/pop.key").read_text().strip()
+
+async def tried(subject):
+    errors = []
+    async def on_error(error):
+        errors.append(str(error).lower())
+    client = await nats.connect(sys.argv[1], signature_cb=lambda nonce: pop_key.sign(key, nonce), error_cb=on_error)
+    await client.publish(subject, b"")
+    await client.flush(5)
+    await client.close()
+    return "refused" if any("permissions violation" in error for error in errors) else "".join(errors)
+
+print(json.dumps({subject: asyncio.run(tried(subject)) for subject in sys.argv[2:]}))
+END
+"""
+
+
+def rights(site: SiteOfLab, machine: str) -> dict[str, str]:
+    """What happens to a message that the POP of ``machine`` publishes under its own subject and under the other's."""
+    pop, other = POPS[machine][0], next(pop for name, (pop, _) in POPS.items() if name != machine)
+    subjects = f"callplane.{pop}.heartbeat callplane.{other}.heartbeat"
+    url = f"tls://{site.machine(machine).address}:4223"
+    found: dict[str, str] = json.loads(
+        site.machine(machine).run(RIGHTS.format(url=url, subjects=subjects)).stdout.splitlines()[-1]
+    )
+    return found

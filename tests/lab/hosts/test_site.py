@@ -21,20 +21,29 @@ from tests.lab.sipp import Sipp
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(1500)]
 
 SCAN = """
-import asyncio, sys
-async def one(port, limit):
-    async with limit:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(sys.argv[1], port), 2)
-        except (OSError, TimeoutError):
-            return None
-        writer.close()
-        return port
-async def main():
-    limit = asyncio.Semaphore(4000)
-    found = await asyncio.gather(*(one(port, limit) for port in range(1, 65536)))
-    print(" ".join(str(port) for port in found if port))
-asyncio.run(main())
+import select, socket, sys, time
+found = []
+for first in range(1, 65536, 8000):
+    waiting, poll = {}, select.poll()
+    for port in range(first, min(first + 8000, 65536)):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex((sys.argv[1], port))
+        waiting[one.fileno()] = port, one
+        poll.register(one, select.POLLOUT)
+    end, last = time.monotonic() + 3, False
+    while waiting and not last:
+        # However late this program is: what has been answered meanwhile counts.
+        last = time.monotonic() > end
+        for number, event in poll.poll(0 if last else 100):
+            poll.unregister(number)
+            port, one = waiting.pop(number)
+            if not event & (select.POLLERR | select.POLLHUP):
+                found.append(port)
+            one.close()
+    for _, one in waiting.values():
+        one.close()
+print(" ".join(map(str, sorted(found))))
 """
 
 

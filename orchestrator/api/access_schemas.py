@@ -22,6 +22,24 @@ def unit_of(row: UnitRow) -> Unit:
     return Unit.model_validate({name: getattr(row, name) for name in Unit.model_fields})
 
 
+class RoleRoute(Answer):
+    method: str
+    path: str
+    summary: str
+    everything: bool
+    """Only with a grant for all units and regions."""
+    purpose: bool
+    """The caller has to say why."""
+
+
+class RoleAnswer(Answer):
+    role: str
+    purpose: str
+    limited_by: list[str]
+    """What a grant of this role can be limited to."""
+    routes: list[RoleRoute]
+
+
 class User(Answer):
     user_id: str
     login: str

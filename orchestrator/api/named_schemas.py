@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from dialplans.pack import CountryPack
-from orchestrator.adapters.db.models import RegionRow, ScheduleRow, SkillRow, TrunkRow
+from orchestrator.adapters.db.models import ConsentPolicyRow, RegionRow, ScheduleRow, SkillRow, TrunkRow
 from orchestrator.api.answer import Answer
 from orchestrator.api.schemas import At
 from orchestrator.domain.named import (
+    ConsentPolicySpec,
     HolidaysSpec,
     HoursSpec,
     RegionSpec,
@@ -47,6 +48,15 @@ class Holidays(HolidaysSpec):
 
 def schedule_fields(row: ScheduleRow) -> dict[str, Any]:
     return {f"{row.kind}_id": row.schedule_id, "created_at": row.created_at, **row.config}
+
+
+class ConsentPolicy(ConsentPolicySpec):
+    created_at: At
+
+
+def consent_policy_of(row: ConsentPolicyRow) -> ConsentPolicy:
+    own = {"consent_policy_id": row.consent_policy_id, "created_at": row.created_at}
+    return ConsentPolicy.model_validate({**row.config, **own})
 
 
 Transport = Literal["udp", "tls"]

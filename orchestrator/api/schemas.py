@@ -148,8 +148,9 @@ class Queue(QueueSpec):
 
 
 def queue_of(row: QueueRow) -> Queue:
+    config = {name: value for name, value in row.config.items() if name != "consent_policy"}
     return Queue.model_validate(
-        {"queue_id": row.queue_id, "created_at": row.created_at, "unit_id": row.unit_id, **row.config}
+        {"queue_id": row.queue_id, "created_at": row.created_at, "unit_id": row.unit_id, **config}
     )
 
 

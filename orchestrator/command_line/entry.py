@@ -47,6 +47,7 @@ def __getattr__(name: str) -> Main:
     if name in others:
         main: Main = others[name]
         return main
-    if name in NOUNS:
-        return partial(commands.main, name)
+    noun = name.replace("_", "-")
+    if noun in NOUNS:
+        return partial(commands.main, noun)
     raise AttributeError(name)

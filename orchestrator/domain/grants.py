@@ -22,6 +22,20 @@ class Role(StrEnum):
     COMPLIANCE = "compliance"
     AGENT = "agent"
 
+    @property
+    def purpose(self) -> str:
+        """What people of this role do."""
+        return _PURPOSES[self]
+
+
+_PURPOSES = {
+    Role.ADMIN: "Everything: users, tokens and what all other roles may, but for an agent's own phone.",
+    Role.ENGINEER: "Sets up and changes POPs, trunks, DIDs, flows, queues, agents, schedules, prompts and webhooks.",
+    Role.SUPERVISOR: "Leads agents: live calls, supervision, callbacks, reports, recordings of the own units.",
+    Role.COMPLIANCE: "Answers for the law: recordings, consent policies, retention, holds, exports, erasures, audit.",
+    Role.AGENT: "Works with the own calls and state, and nothing else.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from dialplans.regimes import places
 from orchestrator.domain.hours import OpeningHours, Shifts
-from orchestrator.domain.resources import Name, SkillName, Slug, UnitId
+from orchestrator.domain.resources import Name, Regime, SkillName, Slug, UnitId
 from orchestrator.domain.strict import Strict
 from orchestrator.domain.webhook_kinds import ALL, KINDS
 from orchestrator.domain.webhook_signature import key_of
@@ -61,6 +62,35 @@ class ShiftsChange(Shifts):
 
 class ShiftsSpec(ShiftsChange):
     shifts_id: Slug
+
+
+def _places(value: dict[str, str]) -> dict[str, str]:
+    """Of every key of a policy it is known whose it is: a slip of the pen must not make it weaker than meant."""
+    known = places()
+    for place in value:
+        if place not in known:
+            raise PydanticCustomError(
+                "place", "names {place}, for which no country pack has a rule", {"place": place[:20]}
+            )
+    return value
+
+
+class ConsentPolicyChange(Strict):
+    """What a business asks before a call may be recorded, where the law asks less. A policy makes no rule weaker."""
+
+    name: Name
+    description: Description = ""
+    floor: Regime = "none"
+    """Of every call."""
+    places: Annotated[dict[str, Regime], Field(max_length=400), AfterValidator(_places)] = Field(default_factory=dict)
+    """Of calls with a party in this country or state (``DE``, ``US-CA``): caller, number dialled, agent, supervisor."""
+    unknown: Regime = "none"
+    """Of calls with a party whose place nobody knows, withheld numbers among them. ``prohibited``: they are not
+    recorded at all; the law's own rule for them is the strictest that can be met."""
+
+
+class ConsentPolicySpec(ConsentPolicyChange):
+    consent_policy_id: Slug
 
 
 class TrunkChange(Strict):

@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.domain.hours import OpeningHours, Shifts
 from orchestrator.domain.strict import Strict as Strict
+from pbx.domain.consent import Regime as LegalRegime
 from pbx.domain.consent import regime_of
 from pbx.domain.e164 import e164
 from pbx.domain.errors import BadValue
@@ -88,7 +89,7 @@ UnitId = Slug | None
 """The business unit; null: none, and only grants for all units cover it."""
 PhoneId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 E164Text = Annotated[str, Field(json_schema_extra={"pattern": E164_PATTERN}), _checked(e164)]
-Regime = Annotated[str, _checked(regime_of)]
+Regime = Annotated[str, Field(json_schema_extra={"enum": [one.word for one in LegalRegime]}), _checked(regime_of)]
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_time_zone)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 """RFC 3339, and no number."""
@@ -226,6 +227,9 @@ class QueueChange(Strict):
     announce_every_s: float = Field(default=30.0, ge=5, le=3600)
     recorded: bool = True
     consent_floor: Regime = "none"
+    """What is asked of every call in this queue before it may be recorded, if the law asks less."""
+    consent_policy_id: Slug | None = None
+    """A consent policy that is asked, too: the strictest of the law, of it and of ``consent_floor`` holds."""
     max_waiting: int = Field(default=1000, ge=1, le=1_000_000)
     max_wait_s: float | None = Field(default=None, ge=1, le=86_400)
     """After it the flow goes on at the node's ``on_timeout``."""

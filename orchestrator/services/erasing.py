@@ -88,7 +88,8 @@ class Eraser:
                     raise error
             left = [one for one in over if not one]
             try:
-                await asyncio.wait_for(self._wanted.wait(), AGAIN_S if left else None)
+                async with asyncio.timeout(AGAIN_S if left else None):
+                    await self._wanted.wait()
             except TimeoutError:
                 continue
 

@@ -61,7 +61,8 @@ class EventFeed:
                         yield rows
                     continue
                 try:
-                    await asyncio.wait_for(woken.wait(), idle_s)
+                    async with asyncio.timeout(idle_s):
+                        await woken.wait()
                 except TimeoutError:
                     yield []
         finally:

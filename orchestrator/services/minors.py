@@ -96,7 +96,8 @@ class MinorsKeeper:
             self._wanted.clear()
             await self.once()
             try:
-                await asyncio.wait_for(self._wanted.wait(), EVERY_S)
+                async with asyncio.timeout(EVERY_S):
+                    await self._wanted.wait()
             except TimeoutError:
                 continue
 

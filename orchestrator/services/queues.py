@@ -20,7 +20,7 @@ from orchestrator.domain.resources import (
     QueueSpec,
     ToVoicemail,
 )
-from orchestrator.services import catalogue, flows, prompt_catalogue, schedules, scope, units
+from orchestrator.services import catalogue, consent_policies, flows, prompt_catalogue, schedules, scope, units
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.unit_of_work import EVERYWHERE, UnitOfWork, queue_config
 
@@ -110,6 +110,10 @@ async def _config(session: AsyncSession, spec: QueueChange) -> dict[str, Any]:
         del config["hours_id"]  # the version before this one does not know it
     else:
         config["hours"] = await schedules.hours(session, spec.hours_id)
+    if spec.consent_policy_id is None:
+        del config["consent_policy_id"]
+    else:
+        config["consent_policy"] = await consent_policies.said(session, spec.consent_policy_id)
     return config
 
 

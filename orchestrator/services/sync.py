@@ -53,7 +53,8 @@ class ConfigPublisher:
                 continue
             try:
                 # The pause also covers what another process (the command line) wrote.
-                await asyncio.wait_for(self._wake.wait(), 5.0)
+                async with asyncio.timeout(5.0):
+                    await self._wake.wait()
             except TimeoutError:
                 log.debug("nothing was written in 5 s")
 

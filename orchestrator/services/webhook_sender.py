@@ -107,7 +107,8 @@ class WebhookSender:
                     await asyncio.sleep(RETRY_S)
                     continue
                 try:
-                    await asyncio.wait_for(self._wake.wait(), POLL_S)
+                    async with asyncio.timeout(POLL_S):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue  # what had to wait may be due
         finally:

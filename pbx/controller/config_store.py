@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TypeVar
 
 from pbx.domain.call_context import CallConfig
-from pbx.domain.consent import RegimeTable, regime_of
+from pbx.domain.consent import Floor, RegimeTable, regime_of
 from pbx.domain.dialling import Dialling
 from pbx.domain.e164 import E164, e164
 from pbx.domain.errors import BadValue
@@ -91,6 +91,17 @@ def _step(step: QueueStepConfig) -> WaitStep:
     return WaitStep(step.after_s, action)
 
 
+def consent_floor(config: QueueConfig) -> Floor:
+    """What the queue asks besides the law. Raises BadValue naming the field."""
+    own = Floor(regime_of(config.consent_floor, "consent_floor"))
+    policy = config.consent_policy
+    if policy is None:
+        return own
+    places = {place: regime_of(word, f"consent_policy.places.{place}") for place, word in policy.places.items()}
+    least = regime_of(policy.floor, "consent_policy.floor")
+    return own.stricter(Floor(least, places, regime_of(policy.unknown, "consent_policy.unknown")))
+
+
 def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
     return Queue(
         queue_id=QueueId(config.queue_id),
@@ -100,7 +111,7 @@ def _queue(config: QueueConfig, hours: Hours | None) -> Queue:
         music_class=config.music_class,
         announce_every_s=config.announce_every_s,
         recorded=config.recorded,
-        consent_floor=regime_of(config.consent_floor, "consent_floor"),
+        consent_floor=consent_floor(config),
         max_waiting=config.max_waiting,
         max_wait_s=config.max_wait_s,
         wrap_up_max_s=config.wrap_up_max_s,

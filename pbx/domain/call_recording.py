@@ -140,8 +140,9 @@ class CallRecording:
 
     def _evaluate(self, parties: Parties, now: float) -> tuple[Regime, RecordingGrant | None]:
         context = self._context
-        floor = parties.queue.consent_floor if parties.queue is not None else Regime.PROHIBITED
-        regime = context.config.regimes.strictest(self._places(parties), floor)
+        places = self._places(parties)
+        floor = parties.queue.consent_floor.of(places) if parties.queue is not None else Regime.PROHIBITED
+        regime = context.config.regimes.strictest(places, floor)
         if context.refused:
             return regime, None
         return regime, grant(context.call_id, context.leg_id, regime, context.evidence, now)

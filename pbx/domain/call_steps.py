@@ -223,7 +223,9 @@ class ConsentStep(BaseStep):
         super().__init__(context)
         self.node = node
         self.places = context.places
-        self.regime = context.config.regimes.strictest(self.places, node.at_least)
+        queue = context.config.queues.get(node.queue_id) if node.queue_id is not None else None
+        floor = queue.consent_floor.of(self.places) if queue is not None else Regime.NONE
+        self.regime = context.config.regimes.strictest(self.places, max(node.at_least, floor))
         self.told = node.ask_prompt if self.regime is Regime.OPT_IN else node.notice_prompt
         self.stage = "notice"
         self.notice_ms = 0

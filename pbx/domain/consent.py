@@ -71,6 +71,39 @@ class RegimeTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Floor:
+    """What a queue asks besides the law: it makes the law's rule stricter, never weaker."""
+
+    least: Regime = Regime.NONE
+    """Of every call."""
+    by_place: Mapping[str, Regime] = field(default_factory=dict)
+    """Of calls with a party in this country (ISO 3166-1 alpha-2) or state (ISO 3166-2). In a state with a rule of its
+    own the stricter of it and the country's holds."""
+    unknown: Regime = Regime.NONE
+    """Of calls with a party whose place nobody knows, withheld numbers among them."""
+
+    def of(self, places: Iterable[str | None]) -> Regime:
+        """What is asked of a call whose parties are in ``places``."""
+        return max((self.least, *map(self._of, places)))
+
+    def _of(self, place: str | None) -> Regime:
+        if place is None:
+            return self.unknown
+        own = self.by_place.get(place, Regime.NONE)
+        return max(own, self.by_place.get(place.partition("-")[0], Regime.NONE))
+
+    def stricter(self, other: Floor) -> Floor:
+        """One that asks, of any call, the stricter of what both ask."""
+        by_place = dict(self.by_place)
+        for place, regime in other.by_place.items():
+            by_place[place] = max(regime, by_place.get(place, Regime.NONE))
+        return Floor(max(self.least, other.least), by_place, max(self.unknown, other.unknown))
+
+
+NO_FLOOR = Floor()
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentEvidence:
     """What was really played and pressed. ``completed``: the prompts ran to their last sample. ``asked``: the regime
     under which the caller was told or asked: what was said and which keys meant something follow from it."""

@@ -246,5 +246,5 @@ def _stricter(queue: Queue | None, other: Queue | None) -> Queue | None:
     """``queue`` with what the stricter of the two says about recording."""
     if queue is None or other is None:
         return queue or other
-    recorded, floor = queue.recorded and other.recorded, max(queue.consent_floor, other.consent_floor)
+    recorded, floor = queue.recorded and other.recorded, queue.consent_floor.stricter(other.consent_floor)
     return replace(queue, recorded=recorded, consent_floor=floor)

@@ -89,7 +89,11 @@ class Flow:
     """Every prompt of the flow must exist in each of them."""
 
     def queue_ids(self) -> frozenset[QueueId]:
-        found = (node.queue_id for node in self.nodes.values() if isinstance(node, EnterQueue | Callback | Transfer))
+        found = (
+            node.queue_id
+            for node in self.nodes.values()
+            if isinstance(node, AskConsent | EnterQueue | Callback | Transfer)
+        )
         return frozenset(queue_id for queue_id in found if queue_id is not None)
 
     def numbers(self) -> frozenset[str]:

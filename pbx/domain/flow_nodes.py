@@ -67,6 +67,8 @@ class AskConsent:
     at_least: Regime = Regime.NONE
     """Asked as strictly as this, or as the regime of caller and DID if that is stricter: an answer does not hold for an
     agent or a queue under a stricter rule than it was asked by."""
+    queue_id: QueueId | None = None
+    """Asked as this queue's policy demands, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ def _consent(r: Reader) -> Node:
         timeout_s=r.seconds("timeout_s", 6.0, 1, 60),
         tries=r.whole("tries", 2, 1, 9),
         at_least=regime_of(r.one_of("at_least", _ASKED, Regime.NONE.word), f"{r.field}.at_least"),
+        queue_id=QueueId(queue_id) if (queue_id := r.text("queue", None)) is not None else None,
     )
     if node.yes == node.no:
         raise BadValue(f"{r.field}.no", "must be another digit than yes")

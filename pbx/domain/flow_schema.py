@@ -152,6 +152,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
             "timeout_s": _seconds(1, 60, 6.0),
             "tries": _whole(1, 9, 2),
             "at_least": {"enum": ["none", "notice", "opt_out", "opt_in"], "default": "none"},
+            "queue": {**_TEXT, "description": "id of a queue: asked as its consent policy demands, too"},
         },
     ),
     "queue": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pbx.domain.consent import Regime
+from pbx.domain.consent import NO_FLOOR, Floor
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import FlowId, QueueId
@@ -36,7 +36,7 @@ class Queue:
     music_class: str = "default"
     announce_every_s: float = 30.0
     recorded: bool = True
-    consent_floor: Regime = Regime.NONE
+    consent_floor: Floor = NO_FLOOR
     max_waiting: int = 1000
     max_wait_s: float | None = None
     strategy: Strategy = Strategy.LONGEST_IDLE

@@ -201,7 +201,7 @@ class QueueStep(BaseStep):
         other, former = self.context.config.queues.get(queue_id), self.queue
         if other is not None and former is not None:
             recorded = former.recorded and other.recorded
-            floor = max(former.consent_floor, other.consent_floor)
+            floor = former.consent_floor.stricter(other.consent_floor)
             self.queue = replace(other, recorded=recorded, consent_floor=floor)
 
     def wait_ended(self, event: ev.WaitEnded) -> Outcome:

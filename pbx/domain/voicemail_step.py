@@ -57,8 +57,9 @@ class VoicemailStep(BaseStep):
 
     def _regime(self) -> Regime:
         queue = self.context.config.queues.get(QueueId(self.mailbox.name))
-        floor = queue.consent_floor if queue is not None else Regime.NONE
-        return self.context.config.regimes.strictest(self.context.places, floor)
+        places = self.context.places
+        floor = queue.consent_floor.of(places) if queue is not None else Regime.NONE
+        return self.context.config.regimes.strictest(places, floor)
 
     # --- before the tone is over --------------------------------------------------------------------------------
 

@@ -105,6 +105,15 @@ class HoursConfig(Wire, frozen=True):
     """Whose public holidays count besides: ``DE`` or ``DE-BY``."""
 
 
+class ConsentPolicyConfig(Wire, frozen=True):
+    """What a queue asks before a call may be recorded, besides the law: ``pbx.domain.consent.Floor``."""
+
+    floor: str = "none"
+    places: dict[str, str] = msgspec.field(default_factory=dict)
+    """ISO 3166 code -> regime."""
+    unknown: str = "none"
+
+
 class QueueConfig(Wire, frozen=True, tag="queue"):
     queue_id: str
     name: str
@@ -118,6 +127,8 @@ class QueueConfig(Wire, frozen=True, tag="queue"):
     """False: nothing is ever recorded in this queue."""
     consent_floor: str = "none"
     """The regime below which this queue never goes."""
+    consent_policy: ConsentPolicyConfig | None = None
+    """Asked besides ``consent_floor``; the stricter of both holds."""
     max_waiting: int = 1000
     max_wait_s: float | None = None
     wrap_up_max_s: float = 600.0

@@ -53,6 +53,8 @@ AT_ONCE = 24
 """Callers at a time."""
 TOLD_EVERY = 50
 """Rounds."""
+MEMORY = "/dev/shm"  # noqa: S108 - a directory of its own in it
+"""Where journals and captures are a third faster than on a disk."""
 ROUND = 400
 """Calls of one POP; then comes a new one, or its journal would grow for ever."""
 
@@ -308,7 +310,7 @@ async def _round(seed: str, calls: int, directory: Path) -> Counter[str]:
 
 def run(calls: int, seed: str) -> Counter[str]:
     """One POP's calls. Raises SystemExit naming the seed and what was captured."""
-    directory = Path(tempfile.mkdtemp(prefix="fuzz-consent-"))
+    directory = Path(tempfile.mkdtemp(prefix="fuzz-consent-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
     try:
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             return runner.run(_round(seed, calls, directory))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx.domain.consent import ConsentEvidence, RecordingGrant, Regime, RegimeTable, grant, regime_of
+from pbx.domain.consent import ConsentEvidence, Floor, RecordingGrant, Regime, RegimeTable, grant, regime_of
 from pbx.domain.errors import BadValue
 from pbx.domain.ids import CallId, LegId
 
@@ -27,6 +27,27 @@ def test_never_weaker_than_any_party(
     assert result in {floor, unknown, *(rules.of(party) for party in parties)}
     if not parties:
         assert result >= unknown
+
+
+_PLACES = ["DE", "US", "US-CA", None]
+floors = st.builds(Floor, regimes, st.dictionaries(st.sampled_from(_PLACES[:-1]), regimes), regimes)
+
+
+@given(one=floors, other=floors, parties=st.lists(st.sampled_from(_PLACES), max_size=4))
+def test_two_floors_together_ask_the_stricter_of_both(one: Floor, other: Floor, parties: list[str | None]) -> None:
+    assert one.stricter(other).of(parties) == max(one.of(parties), other.of(parties))
+
+
+def test_in_a_state_the_stricter_of_its_own_and_its_countrys_floor_holds() -> None:
+    floor = Floor(Regime.NOTICE, {"US": Regime.OPT_OUT, "US-CA": Regime.OPT_IN, "US-NY": Regime.NONE}, Regime.OPT_IN)
+    asked = {place: floor.of(["DE", place]) for place in ("FR", "US-CA", "US-NY", "US-TX", None)}
+    assert asked == {
+        "FR": Regime.NOTICE,
+        "US-CA": Regime.OPT_IN,
+        "US-NY": Regime.OPT_OUT,
+        "US-TX": Regime.OPT_OUT,
+        None: Regime.OPT_IN,
+    }
 
 
 @given(

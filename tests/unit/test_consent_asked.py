@@ -88,6 +88,56 @@ async def test_keys_that_were_not_named_to_the_end_are_no_way_out(tmp_path: Path
         assert world.engine.recorded == []
 
 
+@pytest.mark.parametrize(
+    ("policy", "caller", "asked", "digit", "recorded"),
+    [
+        ({"floor": "opt_in"}, "+493012345678", "opt_in", "1", True),
+        ({"floor": "opt_in"}, "+493012345678", "opt_in", None, False),
+        ({"places": {"DE": "opt_in"}}, "+4915112345678", "opt_in", None, False),
+        ({"places": {"FR": "opt_in"}}, "+493012345678", "notice", None, True),
+        ({"unknown": "prohibited"}, None, "prohibited", None, False),
+        ({"unknown": "prohibited"}, "+493012345678", "notice", None, True),
+    ],
+)
+async def test_a_consent_node_asks_as_the_policy_of_its_queue_demands(
+    tmp_path: Path, policy: dict[str, Any], caller: str | None, asked: str, digit: str | None, recorded: bool
+) -> None:
+    consent_policy = wire.ConsentPolicyConfig(**policy)
+    async with World(tmp_path, asking(queue="support"), consent_policy=consent_policy) as world:
+        world.config.regimes = RegimeTable({"DE": Regime.NOTICE}, unknown=Regime.NOTICE)
+        world.agent("anna")
+        call = await world.call(caller or "withheld", "DE" if caller else None)
+        if digit is not None:
+            await world.until(lambda: len(call.heard) == 2, "the question to be over")
+            call.press(digit)
+        await world.until(lambda: call.hears == "talk")
+        await world.run(2)
+        call.hang_up()
+        cdr = await world.ended(call)
+        assert bool(cdr.recordings) == recorded
+        assert cdr.consents[0].regime == asked
+
+
+@pytest.mark.parametrize(("digit", "recorded"), [(None, False), ("1", True)])
+async def test_what_was_not_asked_as_strictly_as_the_queues_policy_demands_is_not_recorded(
+    tmp_path: Path, digit: str | None, recorded: bool
+) -> None:
+    at_least = "none" if digit is None else "opt_in"
+    consent_policy = wire.ConsentPolicyConfig(places={"PL": "opt_in"})
+    async with World(tmp_path, asking(at_least=at_least), consent_policy=consent_policy) as world:
+        world.config.regimes = RegimeTable({"DE": Regime.NOTICE, "PL": Regime.NOTICE})
+        world.agent("anna", country="PL")
+        caller = await world.call()
+        if digit is not None:
+            await world.until(lambda: len(caller.heard) == 2)
+            caller.press(digit)
+        await world.until(lambda: caller.hears == "talk")
+        await world.run(2)
+        caller.hang_up()
+        cdr = await world.ended(caller)
+        assert bool(cdr.recordings) == recorded
+
+
 @pytest.mark.parametrize("word", ["prohibited", "strict", ""])
 def test_at_least_is_a_regime_that_asks(word: str) -> None:
     with pytest.raises(BadValue) as refused:

@@ -117,7 +117,8 @@ class EmbeddedServer:
             self._reloaded.clear()
             process.send_signal(signal.SIGHUP)
             try:
-                await asyncio.wait_for(self._reloaded.wait(), 5.0)
+                async with asyncio.timeout(5.0):
+                    await self._reloaded.wait()
             except TimeoutError:
                 log.error("nats-server did not confirm its new logins within 5 s")
 
@@ -127,7 +128,8 @@ class EmbeddedServer:
         if process is not None and process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

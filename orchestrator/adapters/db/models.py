@@ -190,6 +190,16 @@ class ScheduleRow(Base):
     created_at: Mapped[float] = mapped_column(Double)
 
 
+class ConsentPolicyRow(Base):
+    """What queues ask before a call may be recorded, besides the law."""
+
+    __tablename__ = "consent_policies"
+
+    consent_policy_id: Mapped[str] = mapped_column(String(31), primary_key=True)
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[float] = mapped_column(Double)
+
+
 class TrunkRow(Base):
     __tablename__ = "trunks"
 

@@ -144,7 +144,8 @@ class NatsLink:
             self._drained.clear()
             self._waiting.set()
             try:
-                await asyncio.wait_for(self._drained.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await self._drained.wait()
             except TimeoutError:
                 log.warning("%d events stay in the journal for the next start", self._journal.unsent_count())
         await _end([self._task])
@@ -341,7 +342,8 @@ class NatsLink:
             self._beat_now.clear()
             await asyncio.sleep(COALESCE_S)
             with contextlib.suppress(TimeoutError):  # what has changed is told at once
-                await asyncio.wait_for(self._beat_now.wait(), HEARTBEAT_S - COALESCE_S)
+                async with asyncio.timeout(HEARTBEAT_S - COALESCE_S):
+                    await self._beat_now.wait()
 
     # --- commands --------------------------------------------------------------------------------------------
 

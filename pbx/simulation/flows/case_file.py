@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from pbx.domain.consent import regime_of
+from pbx.controller.config_store import consent_floor
 from pbx.domain.e164 import e164
 from pbx.domain.errors import BadValue
 from pbx.domain.flow import DIGITS, Flow
@@ -240,7 +240,7 @@ def _queues(value: Any, needed: frozenset[QueueId]) -> tuple[QueueConfig, ...]:
         settings = {"name": queue_id} | _object(value.get(queue_id) or {}, place, known)
         try:
             queue = msgspec.convert(settings | {"queue_id": queue_id, "skills": {}, "type": "queue"}, QueueConfig)
-            regime_of(queue.consent_floor, "consent_floor")
+            consent_floor(queue)
         except (msgspec.ValidationError, BadValue) as error:
             raise Unusable(place, str(error)) from error
         made.append(queue)

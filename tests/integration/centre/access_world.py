@@ -67,6 +67,8 @@ SHARED = {
     "hours_id": "office",
     "shifts_id": "early",
     "holidays_id": "bridge",
+    "consent_policy_id": "strict",
+    "role": "supervisor",
     "country": "DE",
     "language": "de",
     "prompt_id": "promo",
@@ -146,6 +148,7 @@ async def _shared(api: Api) -> None:
         ("/skills", {"skill_id": SHARED["skill_id"], "name": "German"}),
         ("/hours", {"hours_id": SHARED["hours_id"], "name": "Office", **WEEK}),
         ("/shifts", {"shifts_id": SHARED["shifts_id"], "name": "Early", **WEEK}),
+        ("/consent-policies", {"consent_policy_id": SHARED["consent_policy_id"], "name": "Strict", "floor": "opt_in"}),
         ("/retention-policies", {"policy_id": "audio", "kind": "recording", "keep_days": 36500, "why": "a test"}),
         ("/holidays", {"holidays_id": SHARED["holidays_id"], "name": "Bridge days", "days": ["2026-12-24"]}),
     ):

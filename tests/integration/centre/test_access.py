@@ -92,6 +92,7 @@ def bodies(place: Place) -> dict[str, Any]:
         "HoursChange": {**WEEK, "name": "Renamed"},
         "ShiftsChange": {**WEEK, "name": "Renamed"},
         "HolidaysChange": {"name": "Renamed", "days": []},
+        "ConsentPolicyChange": {"name": "Renamed", "floor": "notice"},
         "HoldLifted": {"why": "settled"},
         "CorrectionSpec": {"name": "Renamed"},
     }
@@ -233,6 +234,8 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "hours_id": "/hours",
     "shifts_id": "/shifts",
     "holidays_id": "/holidays",
+    "consent_policy_id": "/consent-policies",
+    "role": "/roles",
     "country": "/countries",
     "prompt_id": "/prompts",
 }

@@ -13,9 +13,12 @@ from dialplans.cli import render as dialplan_command
 from orchestrator.adapters.db.models import TrunkRow, WebhookRow
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
+from orchestrator.domain.grants import Role
 from orchestrator.domain.webhook_signature import new_secret
 from orchestrator.services import secret_box, webhooks
 from orchestrator.services.unit_of_work import UnitOfWork
+from pbx.controller.config_store import consent_floor
+from pbx.domain.consent import Floor, Regime
 from pbx.wire.messages import AgentConfig, CommandReply, ListWaiting, QueueConfig, WaitingCall
 from tests.integration.centre.conftest import running
 from tests.integration.centre.support import QUEUE, Api, agent, did, pop, until
@@ -40,6 +43,11 @@ async def sent_to(centre: Centre, pop_id: str, key: str) -> Any:
         ("/hours", {"hours_id": "office", "name": "Office", **WEEK}, "office"),
         ("/shifts", {"shifts_id": "early", "name": "Early", **WEEK}, "early"),
         ("/holidays", {"holidays_id": "bridge", "name": "Bridge days", "days": ["2026-12-24"]}, "bridge"),
+        (
+            "/consent-policies",
+            {"consent_policy_id": "eu", "name": "EU", "floor": "notice", "places": {"DE": "opt_in", "US-CA": "opt_in"}},
+            "eu",
+        ),
     ],
 )
 async def test_a_named_resource_is_made_read_changed_and_deleted(
@@ -121,6 +129,54 @@ async def test_named_hours_and_their_holidays_are_those_of_the_queue(api: Api, c
     assert (await api.put("/queues/sales", {**own, "hours_id": None})).body["hours"]["time_zone"] == "Europe/Berlin"
     assert (await api.delete("/hours/office")).status == 204
     assert "hours_id" in (await api.put("/queues/sales", {**own, "hours_id": "office"})).fields
+
+
+async def test_a_consent_policy_is_asked_by_the_queues_that_name_it(api: Api, centre: tuple[Centre, str]) -> None:
+    await api.new_pop()
+    policy = {"name": "EU", "floor": "notice", "places": {"DE": "opt_in"}}
+    await api.made("/consent-policies", {"consent_policy_id": "eu", **policy})
+    unknown = await api.post("/queues", {**QUEUE, "consent_policy_id": "uk"})
+    assert unknown.fields == {"consent_policy_id": "there is no consent policy uk"}
+    await api.made("/queues", {**QUEUE, "consent_policy_id": "eu", "consent_floor": "opt_out"})
+    read = (await api.get("/queues/sales")).body
+    own = {name: value for name, value in read.items() if name not in ("queue_id", "created_at")}
+    assert (await api.put("/queues/sales", own)).body == read  # what was read can be written
+    before = (await api.get("/pops/de-fra-1")).body["config_revision"]
+    assert (await api.put("/consent-policies/eu", {**policy, "unknown": "prohibited"})).status == 200
+    assert (await api.get("/pops/de-fra-1")).body["config_revision"] == before + 1
+    config = await sent_to(centre[0], "de-fra-1", "sales")
+    assert isinstance(config, QueueConfig)
+    assert consent_floor(config) == Floor(Regime.OPT_OUT, {"DE": Regime.OPT_IN}, Regime.PROHIBITED)
+    for field, value in (("places", {"DE": "maybe"}), ("places", {"XX": "opt_in"}), ("floor", "loud")):
+        refused = await api.put("/consent-policies/eu", {**policy, field: value})
+        assert refused.status == 422
+        assert [name.partition(".")[0] for name in refused.fields] == [field]
+    assert (await api.delete("/consent-policies/eu")).error_id == "consent_policy_in_use"
+    await api.put("/queues/sales", {**own, "consent_policy_id": None})
+    assert (await api.delete("/consent-policies/eu")).status == 204
+    config = await sent_to(centre[0], "de-fra-1", "sales")
+    assert consent_floor(config) == Floor(Regime.OPT_OUT)
+
+
+async def test_a_role_tells_the_routes_that_it_may_use(api: Api) -> None:
+    await api.new_pop()
+    agent_id = (await api.made("/agents", agent()))["agent_id"]
+    roles = {role["role"]: role for role in (await api.get("/roles")).body["items"]}
+    assert set(roles) == set(Role)
+    makes = {"method": "POST", "path": "/api/v1/consent-policies"}
+    for role in Role:
+        assert (await api.get(f"/roles/{role}")).body == roles[role]
+        may = any(makes.items() <= route.items() for route in roles[role]["routes"])
+        assert may is (role in (Role.ADMIN, Role.COMPLIANCE))
+        grant = {"role": role, "agent_id": agent_id} if role is Role.AGENT else {"role": role}
+        made = await api.made("/tokens", {"name": role, "grants": [grant]})
+        spec = {"consent_policy_id": f"by-{role}", "name": "Strict"}
+        headers = {"Authorization": f"Bearer {made['token']}"}
+        assert (await api.post("/consent-policies", spec, headers=headers)).status == (201 if may else 403)
+    assert (await api.get("/roles/king")).status == 404
+    paged = await api.get("/roles?limit=2")
+    rest = await api.get(f"/roles?cursor={paged.body['next_cursor']}")
+    assert [item["role"] for item in (*paged.body["items"], *rest.body["items"])] == sorted(Role)
 
 
 async def test_named_shifts_are_those_of_the_agents(api: Api, centre: tuple[Centre, str]) -> None:

@@ -271,6 +271,30 @@ async def test_many_failing_targets_leave_room(database: Database, receiver: Rec
         assert (row.state, row.status, row.error) == ("waiting", None, "deadline")
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_who_ends_it_is_heard_whatever_happens_at_the_same_time(database: Database, turns: int) -> None:
+    """A cancellation that came together with a reason to look again was lost, and it went on for ever."""
+    sender = WebhookSender(database, BOX, Targets(LOOPBACK, 64, 1.0))
+    looked = 0
+    begin = sender._begin
+
+    async def counted() -> None:
+        nonlocal looked
+        await begin()
+        looked += 1
+
+    sender._begin = counted  # type: ignore[method-assign]
+    task = asyncio.create_task(sender.run())
+    await until(lambda: looked)
+    sender.wake()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    _, goes_on = await asyncio.wait({task}, timeout=5)
+    task.cancel()
+    assert not goes_on
+
+
 async def test_a_wish_to_wait_is_heard(database: Database, receiver: Receiver) -> None:
     receiver.answer = lambda _received: web.Response(status=429, headers={"Retry-After": "600"})
     async with sending(database) as scene:

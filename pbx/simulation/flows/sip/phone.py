@@ -121,7 +121,8 @@ class SipPhone:
         message = json.dumps({"command": name, "params": parameters, "token": token}).encode()
         self._writer.write(b"%d:%s," % (len(message), message))
         try:
-            answer = await asyncio.wait_for(reply, REPLY_S)
+            async with asyncio.timeout(REPLY_S):
+                answer = await reply
         except TimeoutError:
             raise Unusable("--sip", f"baresip does not answer to {name}") from None
         finally:
@@ -189,7 +190,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -40,6 +40,8 @@ END
 """
 PER_POP = 5
 """Calls a second to each POP: ten in all."""
+LIMIT_S = 1200
+"""Plays of one test together."""
 
 
 @dataclass(slots=True)
@@ -52,14 +54,12 @@ class Load:
     @asynccontextmanager
     async def running(cls, site: SiteOfLab) -> AsyncIterator[Load]:
         bulk = site.hosts["bulk"]
-        load = cls(
-            [
-                Sipp.callers(
-                    bulk, site.machine(name).address, [("+491701234567", did)] * 3000, rate=PER_POP, hold_ms=4000
-                )
-                for name, (_, did) in POPS.items()
-            ]
-        )
+
+        def callers(name: str, did: str) -> Sipp:
+            calls, target = [("+491701234567", did)] * PER_POP * LIMIT_S, site.machine(name).address
+            return Sipp.callers(bulk, target, calls, rate=PER_POP, hold_ms=4000, limit_s=LIMIT_S)
+
+        load = cls([callers(name, did) for name, (_, did) in POPS.items()])
         try:
             yield load
         finally:

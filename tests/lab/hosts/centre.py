@@ -74,6 +74,11 @@ class Centre:
     async def add_agent(self, machine: str, name: str) -> Agent:
         body = {"name": name.title(), "phone_id": name, "skills": {"support": 3}, "country": "DE"}
         created = await self.api.post("agents", body | {"pop_id": POPS[machine][0]})
+        await self.provisioned(machine, name)
+        return Agent(created["agent_id"], created["phone_id"], created["sip"]["password"])
+
+    async def provisioned(self, machine: str, name: str) -> None:
+        """Wait until the media server of ``machine`` has the account of the agent's phone."""
         await self.api.until(f"pops/{POPS[machine][0]}", _synced, 30)
         asterisk = "asterisk -C /etc/callplane/asterisk/asterisk.conf -rx"
         show = f"{asterisk} 'pjsip show endpoint {name}' | grep -q media_encryption"
@@ -81,7 +86,6 @@ class Centre:
         until = asyncio.get_running_loop().time() + 20
         while (await asyncio.to_thread(pop.run, show, check=False)).returncode != 0:
             assert asyncio.get_running_loop().time() < until, "the media server has no such account"
-        return Agent(created["agent_id"], created["phone_id"], created["sip"]["password"])
 
     async def available(self, agent: Agent) -> None:
         await self.api.post(f"agents/{agent.agent_id}/status", {"status": "AVAILABLE"})

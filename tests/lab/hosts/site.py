@@ -168,6 +168,6 @@ class SiteOfLab:
             finally:
                 limit.cancel()
         seconds = time.monotonic() - began
-        ends = [at for at, _ in tasks[1:]] + [seconds]
+        ends = [*(at for at, _ in tasks), seconds][1:]
         took = [(end - at, name) for (at, name), end in zip(tasks, ends, strict=True)]
         return Run(process.returncode, "".join(lines), seconds, sorted(took, reverse=True))

@@ -223,6 +223,7 @@ async def test_what_was_lost_comes_back_from_the_backup(
     await asyncio.to_thread(site.play, "restore", variables={"backup_dir": str(directory)})
     assert pop2.run(f"sha256sum {keys}").stdout == lost
     assert (await centre.api.get(f"agents/{agent.agent_id}"))["phone_id"] == "greta"
+    await centre.provisioned("pop2", "greta")
     async with talking(centre, "pop2", agent):
         pass
 

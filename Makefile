@@ -10,8 +10,8 @@ INVENTORY ?= inventory/lab
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-ring bench-failover bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate
-.PHONY: bench-estimate simulate chaos simulate-day bench-vault model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl clean
-.PHONY: lab-hosts provision lint-hosts test-hosts images
+.PHONY: bench-estimate bench-vault bench-provision simulate simulate-day chaos model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl
+.PHONY: clean lab-hosts provision plan lint-hosts test-hosts images
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ lab-hosts: venv ## Bare machines for inventory/lab, until Ctrl-C (as root)
 
 provision: venv ## Install or repair a site (INVENTORY=inventory/lab; ARGS go to ansible-playbook)
 	@$(PY) -m playbooks.environment ansible-playbook -i $(abspath $(INVENTORY)) $(ARGS) $(abspath playbooks/site.yml)
+
+plan: venv ## What a run would change on each host of a site, and change nothing (INVENTORY, ARGS as provision)
+	@$(PY) -m playbooks.environment ansible-playbook -i $(abspath $(INVENTORY)) --check --diff $(ARGS) $(abspath playbooks/site.yml)
 
 lint-hosts: venv ## Check playbooks and roles with ansible-lint, and that roles' READMEs are current
 	@$(PY) -m playbooks.docs --check
@@ -107,6 +110,10 @@ bench-api: venv ## Reads over REST with a million calls in the table (as root; A
 
 bench-vault: venv ## CPU of sealing 50 concurrent recordings; four hours played from the middle (as root)
 	@$(PY) -m tests.bench.vault $(ARGS)
+
+bench-provision: rootfs prompts ## Bare machines to the first call, and the second run (as root)
+	@tests/lab/install.sh hosts
+	@$(PY) -m tests.bench.provision $(ARGS)
 
 bench-estimate: bench-wait-estimate ## The same
 

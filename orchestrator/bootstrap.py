@@ -220,7 +220,7 @@ class Centre:
     async def _start_server(self, database: Database) -> Address:
         url = self.settings.bus_url.get_secret_value()
         if url:
-            return Address(url)
+            return Address(url, replicas=self.settings.bus_replicas)
         listen = Listen(
             self.settings.bus_host, self.settings.bus_port, self.settings.bus_tls_cert, self.settings.bus_tls_key
         )

@@ -30,7 +30,9 @@ class CentreSettings(WatchSettings, BaseSettings):
     allow_plain_http: bool = False
     """Tokens in clear text on an address that others can reach. For laboratories, or behind a TLS proxy."""
     bus_url: SecretStr = SecretStr("")
-    """An existing cluster, with the centre's login in it; empty: an embedded nats-server."""
+    """An existing cluster, with the centre's login in it, nodes with commas between; empty: an embedded nats-server."""
+    bus_replicas: Literal[1, 3, 5] = 1
+    """On how many nodes of the cluster at ``bus_url`` streams are kept; counts for those that are made from then on."""
     bus_host: str = "127.0.0.1"
     """Where the embedded server listens; POPs connect to it."""
     bus_port: int = Field(default=4222, ge=1, le=65535)

@@ -81,7 +81,7 @@ class PopSettings(WatchSettings, VaultSettings):
     qualify_s: int = Field(default=30, ge=0, le=3600)
     """How often registered phones are asked whether they are still there; 0: never."""
     bus_url: str = ""
-    """``nats://host:4222`` or ``tls://...``; empty: this POP has no centre."""
+    """``nats://host:4222`` or ``tls://...``, nodes of a cluster with commas between; empty: this POP has no centre."""
     key: SecretStr = SecretStr("")
     """The POP's key, printed once by the centre when the POP was created."""
     pseudonyms: Literal["auto", "on", "off"] = "auto"

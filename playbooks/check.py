@@ -44,6 +44,8 @@ def faults(given: dict[str, Any]) -> Iterator[str]:
 
 
 def _pop(given: dict[str, Any]) -> Iterator[str]:
+    if given.get("engine", "asterisk") != "asterisk":
+        yield "dialplan_pop.engine: the roles install Asterisk only; for FreeSWITCH there is callplane render"
     for name in MADE_ON_THE_HOST.keys() & given.keys():
         yield f"dialplan_pop.{name}: is made on the host; leave it out"
     try:

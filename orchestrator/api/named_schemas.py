@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from dialplans.pack import CountryPack
 from orchestrator.adapters.db.models import ConsentPolicyRow, RegionRow, ScheduleRow, SkillRow, TrunkRow
@@ -59,6 +59,10 @@ def consent_policy_of(row: ConsentPolicyRow) -> ConsentPolicy:
     return ConsentPolicy.model_validate({**row.config, **own})
 
 
+Transport = Literal["udp", "tls"]
+Srtp = Literal["required", "preferred", "off"]
+
+
 class Trunk(Answer):
     pop_id: str
     name: str
@@ -67,6 +71,9 @@ class Trunk(Answer):
     username: str | None
     has_password: bool
     codecs: list[str]
+    transport: Transport = "udp"
+    srtp: Srtp | None = None
+    clear_reason: str = ""
     created_at: At
 
 
@@ -84,6 +91,9 @@ class TrunkSettings(Answer):
     username: str | None
     password: str | None
     codecs: list[str]
+    transport: Transport = "udp"
+    srtp: Srtp | None = None
+    clear_reason: str = ""
 
 
 class DialplanSettings(Answer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -108,6 +108,12 @@ class TrunkChange(Strict):
     codecs: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,15}$")]] = Field(
         default=["alaw", "ulaw"], min_length=1, max_length=8
     )
+    transport: Literal["udp", "tls"] = "udp"
+    """How SIP goes to and from the carrier; over ``tls`` its certificate is verified."""
+    srtp: Literal["required", "preferred", "off"] | None = None
+    """Whether sound is encrypted. Null: required over TLS, off over UDP, where its keys could be read."""
+    clear_reason: Annotated[str, StringConstraints(max_length=200)] = ""
+    """Why sound to this carrier may be in the clear; needed over TLS unless ``srtp`` is required."""
 
 
 class TrunkSpec(TrunkChange):

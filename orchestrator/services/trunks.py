@@ -90,7 +90,7 @@ def _renderable(pop: PopRow, others: list[dict[str, Any]], trunk: dict[str, Any]
         field = ".".join(map(str, item["loc"])) or words.partition(":")[0].partition(" ")[0]
         raise one(field, words) from None
     trunks = [new, *map(Trunk.model_validate, others)]
-    made_up: Any = {"sip_address": "192.0.2.1", "ari_password": "x", "ami_password": "x"}
+    made_up: Any = {"sip_address": "192.0.2.1", "ari_password": "x", "ami_password": "x", "tls_dir": "/x"}
     try:
         pack = load_pack(pop.country)
     except PackError as error:

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "ingest": "tests.bench.ingest",
     "api": "tests.bench.api",
     "vault": "tests.bench.vault",
+    "provision": "tests.bench.provision",
 }
 """``make bench-NAME`` -> module."""
 NEED_FREESWITCH = {"call-freeswitch"}

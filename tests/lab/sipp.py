@@ -19,7 +19,7 @@ from tests.lab.host import Host
 from tests.lab.process import Process
 
 SCENARIOS = Path(__file__).with_name("scenarios")
-LIMIT_S = 600  # no run goes on for longer, whatever happens to this process
+LIMIT_S = 600  # no run goes on for longer, unless it says so, whatever happens to this process
 HOLD = '<recv request="BYE" timeout="{ms}" ontimeout="bye" next="byed"/>\n  <label id="bye"/>'
 WAIT = '<recv request="BYE" next="byed"/>'
 PAUSE = '<pause milliseconds="{ms}"/>'
@@ -69,6 +69,7 @@ class Sipp:
         lines: Sequence[Sequence[str]] = (),
         port: int | None = None,
         files: Mapping[str, bytes] | None = None,
+        limit_s: int = LIMIT_S,
     ) -> None:
         number = host.serial()
         self.name = f"{name}-{number}"
@@ -90,7 +91,7 @@ class Sipp:
                     str(40000 + 10 * number),
                     "-nostdin",
                     "-timeout",
-                    f"{LIMIT_S}s",
+                    f"{limit_s}s",
                     "-recv_timeout",
                     "60000",
                 ),
@@ -114,6 +115,7 @@ class Sipp:
         digits: Sequence[tuple[int, str]] = (),
         hold_ms: int | None = 1000,
         echo: bool = False,
+        limit_s: int = LIMIT_S,
     ) -> Self:
         """Callers for the (calling, called) numbers in `calls`, `rate` of them a second.
 
@@ -127,7 +129,9 @@ class Sipp:
         hold = WAIT if hold_ms is None else HOLD.format(ms=hold_ms)
         scenario = _scenario("caller", {"<!-- MEDIA -->": media, "<!-- HOLD -->": hold})
         options = [f"{target}:5060", "-m", str(len(calls)), "-r", str(rate), "-l", str(at_once)]
-        return cls(host, "caller", scenario, [*options, *(["-rtp_echo"] if echo else [])], calls, files=files)
+        return cls(
+            host, "caller", scenario, [*options, *(["-rtp_echo"] if echo else [])], calls, files=files, limit_s=limit_s
+        )
 
     @classmethod
     @contextlib.contextmanager

@@ -75,6 +75,8 @@ class Address:
     url: str
     user: str | None = None
     password: str | None = None
+    replicas: int = 1
+    """On how many nodes of a cluster each stream is kept."""
 
 
 class Bus:
@@ -135,7 +137,7 @@ class Bus:
             log.debug("bus: %s", error)
 
         self._client = await nats.connect(
-            self._address.url,
+            self._address.url.split(","),
             user=self._address.user,
             password=self._address.password,
             name="callplane-centre",
@@ -174,6 +176,7 @@ class Bus:
             retention=RetentionPolicy.WORK_QUEUE,
             storage=StorageType.FILE,
             duplicate_window=120.0,
+            num_replicas=self._address.replicas,
         )
         try:
             await js.stream_info(subjects.EVENT_STREAM)
@@ -271,6 +274,7 @@ class Bus:
                     allow_direct=True,
                     allow_rollup_hdrs=True,
                     deny_delete=True,
+                    num_replicas=self._address.replicas,
                 )
                 return True
         except ERRORS as error:

@@ -204,7 +204,7 @@ class NatsLink:
         client = _Client(nkey)
         try:
             await client.connect(
-                self._url,
+                self._url.split(","),
                 name=f"callplane-pop-{self._pop_id}",
                 signature_cb=lambda nonce: pop_key.sign(self._key, nonce),
                 inbox_prefix=subjects.inbox_prefix(self._pop_id),

@@ -218,11 +218,17 @@ async def test_trunks_become_files_of_the_media_server(api: Api, centre: tuple[C
     async with centre[0].database.read() as session:
         [sealed] = [row.password for row in await session.scalars(select(TrunkRow)) if row.password is not None]
     assert b"correct horse" not in sealed
+    assert (made["transport"], made["srtp"]) == ("udp", None)
+    over_tls = {"name": "tls", "addresses": ["198.51.100.9"], "host": "198.51.100.9:5061", "transport": "tls"}
+    assert (await api.made(path, over_tls))["transport"] == "tls"
+    reason = {"srtp": "preferred", "clear_reason": "its gateways to mobile networks have no SRTP"}
+    changed = await api.put(f"{path}/tls", {name: over_tls[name] for name in over_tls if name != "name"} | reason)
+    assert {name: changed.body[name] for name in reason} == reason
     told = await api.get("/pops/de-fra-1/dialplan")
-    assert [trunk["password"] for trunk in told.body["trunks"]] == [None, "correct horse"]
+    assert [trunk["password"] for trunk in told.body["trunks"]] == [None, "correct horse", None]
     (tmp_path / "trunks.json").write_text(json.dumps(told.body))
     (tmp_path / "pop.yml").write_text(
-        "pop_id: de-fra-1\ncountry: DE\nsip_address: 192.0.2.10\nari_password: a\nami_password: b\n"
+        "pop_id: de-fra-1\ncountry: DE\nsip_address: 192.0.2.10\nari_password: a\nami_password: b\ntls_dir: /etc/t\n"
     )
     words = [
         "--pop",
@@ -236,6 +242,8 @@ async def test_trunks_become_files_of_the_media_server(api: Api, centre: tuple[C
     pjsip = (tmp_path / "etc" / "pjsip.conf").read_text()
     assert "203.0.113.5:5060" in pjsip
     assert "correct horse" in pjsip
+    assert "contact = sip:198.51.100.9:5061\\;transport=tls" in pjsip
+    assert "media_encryption = sdes\nmedia_encryption_optimistic = yes" in pjsip
     assert (await api.delete(f"{path}/carrier")).status == 204
     assert (await api.delete("/pops/de-fra-1")).status == 204
     assert (await api.get(path)).error_id == "unknown_pop"
@@ -252,6 +260,9 @@ async def test_trunks_become_files_of_the_media_server(api: Api, centre: tuple[C
         ({"addresses": ["203.0.113.1\nx"]}, "addresses.0", "break a configuration line"),
         ({"name": "First!"}, "name", "pattern"),
         ({"codecs": []}, "codecs", "at least 1"),
+        ({"srtp": "required"}, "srtp", "clear text"),
+        ({"transport": "tls", "srtp": "off"}, "clear_reason", "say why"),
+        ({"transport": "tcp"}, "transport", "udp"),
         ({"username": "phone-1", "password": "longenough", "addresses": []}, "username", "taken"),
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab import rootfs
 from tests.lab.errors import wait_until
 from tests.lab.host import Host
+from tests.lab.hosts.machine import Machine
 
 SIP = (b"SIP/2.0", b"INVITE sip:", b"REGISTER sip:")
 ETHERNET, IPV4, TCP, UDP = 14, 0x0800, 6, 17
@@ -56,9 +59,33 @@ class Capture:
             and packet.payload[0] >> 6 == 2
         ]
 
+    def between(self, one: str, other: str) -> list[Packet]:
+        """What crossed between two addresses, either way."""
+        return [packet for packet in self.packets() if {packet.source, packet.target} == {one, other}]
+
     def wait_for_sound(self, address: str, packets: int) -> None:
         """Wait until there are so many packets of sound to or from ``address``."""
         wait_until(lambda: len(self.rtp(address)) >= packets, 20, f"{packets} packets of sound")
+
+
+@contextlib.contextmanager
+def capturing_machine(machine: Machine) -> Iterator[Capture]:
+    """The same of a machine, which has no tcpdump of its own: the lab's is let into its network, and nothing else."""
+    path = machine.site.directory / f"{machine.name}.pcap"
+    enter = ["nsenter", f"--target={machine.pid}", "--net", "chroot", str(rootfs.path_of())]
+    with path.open("wb") as file, (machine.site.directory / "tcpdump.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*enter, "tcpdump", "-U", "-n", "-i", "eth0", "-w", "-", "ip and not port 22"],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=log,
+        )
+        try:
+            wait_until(lambda: path.stat().st_size >= 24, 10, "tcpdump to capture")
+            yield Capture(path)
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def unevenness(packets: list[Packet], of: int = 4000) -> float:

@@ -17,6 +17,8 @@ from tests.lab.phone import Account, Phone
 
 POPS = {"pop1": ("de-ber-1", "+49305550100"), "pop2": ("de-fra-1", "+49695550100")}
 """Machine -> id of its POP, number that is answered there by the queue at once, without menu."""
+LED_ON = "+49305550200"
+"""At pop1: whoever calls it is led on to pop2's number, over the POPs' own trunk."""
 TLS_PORT = 5061
 TOKEN = (
     "set -a; . /etc/callplane/centre.env; set +a; "
@@ -60,12 +62,23 @@ class Centre:
         for pop_id, number in POPS.values():
             did = {"number": number, "pop_id": pop_id, "flow_id": "direct", "country": "DE", "language": "de"}
             await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
+        led_on = {"type": "transfer", "number": POPS["pop2"][1], "on_failure": "sorry"}
+        sorry = {"type": "hang_up", "prompts": ["queue-full"]}
+        graph = {"start": "on", "languages": ["de"], "nodes": {"on": led_on, "sorry": sorry}}
+        await self.api.post("flows", {"flow_id": "led-on", "graph": graph})
+        did = {"number": LED_ON, "pop_id": POPS["pop1"][0], "flow_id": "led-on", "country": "DE", "language": "de"}
+        await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
         for pop_id, _ in POPS.values():
             await self.api.until(f"pops/{pop_id}", _synced, 30)
 
     async def add_agent(self, machine: str, name: str) -> Agent:
         body = {"name": name.title(), "phone_id": name, "skills": {"support": 3}, "country": "DE"}
         created = await self.api.post("agents", body | {"pop_id": POPS[machine][0]})
+        await self.provisioned(machine, name)
+        return Agent(created["agent_id"], created["phone_id"], created["sip"]["password"])
+
+    async def provisioned(self, machine: str, name: str) -> None:
+        """Wait until the media server of ``machine`` has the account of the agent's phone."""
         await self.api.until(f"pops/{POPS[machine][0]}", _synced, 30)
         asterisk = "asterisk -C /etc/callplane/asterisk/asterisk.conf -rx"
         show = f"{asterisk} 'pjsip show endpoint {name}' | grep -q media_encryption"
@@ -73,7 +86,6 @@ class Centre:
         until = asyncio.get_running_loop().time() + 20
         while (await asyncio.to_thread(pop.run, show, check=False)).returncode != 0:
             assert asyncio.get_running_loop().time() < until, "the media server has no such account"
-        return Agent(created["agent_id"], created["phone_id"], created["sip"]["password"])
 
     async def available(self, agent: Agent) -> None:
         await self.api.post(f"agents/{agent.agent_id}/status", {"status": "AVAILABLE"})
@@ -110,8 +122,9 @@ class Centre:
         return path
 
     @contextlib.asynccontextmanager
-    async def caller(self, machine: str) -> AsyncIterator[Phone]:
-        """A customer of the carrier who has dialled the POP's number over TLS with SRTP; sends 1000 Hz."""
+    async def caller(self, machine: str, number: str | None = None, *, name: str = "caller") -> AsyncIterator[Phone]:
+        """A customer of the carrier who has dialled the POP's number (or another one there) over TLS with SRTP; sends
+        1000 Hz."""
         carrier = self.site.hosts["carrier"]
         account = Account(
             uri=f"sip:+491701234567@{carrier.address}",
@@ -119,9 +132,9 @@ class Centre:
             media_encryption="srtp-mand",
             ca_file=self._authority(carrier),
         )
-        async with Phone.start(carrier, "caller", tone_hz=1000, account=account) as phone:
+        async with Phone.start(carrier, name, tone_hz=1000, account=account) as phone:
             target = self.site.machine(machine).address
-            await phone.dial(f"sip:{POPS[machine][1]}@{target}:{TLS_PORT};transport=tls")
+            await phone.dial(f"sip:{number or POPS[machine][1]}@{target}:{TLS_PORT};transport=tls")
             yield phone
 
 

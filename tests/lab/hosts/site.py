@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ MACHINES = ("centre1", "pop1", "pop2")
 FAR_ENDS = ("carrier", "bulk", "phones")
 """In the order of their addresses, which inventory/lab knows."""
 RUN_S = 900
+HEADER = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Run:
     status: int
     output: str
     seconds: float
+    slowest: list[tuple[float, str]] = field(default_factory=list)
+    """Seconds of each task and its name, the longest first."""
 
     def recap(self) -> dict[str, dict[str, int]]:
         """Host -> what the recap counts (`changed`, `failed` and so on)."""
@@ -47,11 +51,15 @@ class Run:
         """The tasks that changed something on `host`, in their order."""
         task, found = "", []
         for line in self.output.splitlines():
-            if header := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line):
+            if header := HEADER.match(line):
                 task = header[1]
             elif re.match(rf"changed: \[{host}( -> .*)?\]", line):
                 found.append(task)
         return list(dict.fromkeys(found))
+
+    def longest(self, number: int) -> str:
+        """The tasks that took longest, a line each."""
+        return "\n".join(f"{seconds:7.1f} s  {name}" for seconds, name in self.slowest[:number])
 
     def require_success(self) -> Self:
         if self.status != 0:
@@ -126,19 +134,40 @@ class SiteOfLab:
         return done.stdout
 
     def _run(self, command: Sequence[str]) -> Run:
+        """Its output also goes to `plays.log` as it comes, each line with the seconds since the run began."""
         began = time.monotonic()
-        done = subprocess.run(
-            command,
-            cwd=environment.HERE,
-            env={**environment.variables(), **self.environment(), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=RUN_S,
-            check=False,
-        )
-        log = self.site.directory / "plays.log"
-        with log.open("a") as file:
-            file.write(done.stdout)
-        return Run(done.returncode, done.stdout, time.monotonic() - began)
+        lines: list[str] = []
+        with (
+            (self.site.directory / "plays.log").open("a", buffering=1) as log,
+            subprocess.Popen(
+                command,
+                cwd=environment.HERE,
+                env={
+                    **environment.variables(),
+                    **self.environment(),
+                    "ANSIBLE_NOCOLOR": "1",
+                    "ANSIBLE_FORCE_COLOR": "0",
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ) as process,
+        ):
+            assert process.stdout is not None
+            limit = threading.Timer(RUN_S, process.kill)
+            limit.start()
+            try:
+                tasks: list[tuple[float, str]] = []
+                for line in process.stdout:
+                    at = time.monotonic() - began
+                    if header := HEADER.match(line):
+                        tasks.append((at, header[1]))
+                    log.write(f"{at:7.1f} {line}")
+                    lines.append(line)
+            finally:
+                limit.cancel()
+        seconds = time.monotonic() - began
+        ends = [*(at for at, _ in tasks), seconds][1:]
+        took = [(end - at, name) for (at, name), end in zip(tasks, ends, strict=True)]
+        return Run(process.returncode, "".join(lines), seconds, sorted(took, reverse=True))

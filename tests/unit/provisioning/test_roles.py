@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from inventory import centre
-from playbooks import check, docs, release
+from orchestrator.adapters.bus.accounts import Listen, Login, permissions, render
+from playbooks import bus_logins, check, docs, release
 
 ROOT = Path(__file__).parents[3]
 ROLES = sorted(path.parents[1] for path in docs.ROLES.glob("*/meta/argument_specs.yml"))
@@ -81,6 +82,7 @@ def test_good_variables_have_no_fault() -> None:
     ("wrong", "named"),
     [
         (given({**POP, "country": "XX"}), "dialplan_pop.country"),
+        (given({**POP, "engine": "freeswitch"}), "dialplan_pop.engine"),
         (given({**POP, "overflow_number": "112"}), "dialplan_pop.overflow_number"),
         (given({**POP, "ari_password": "x"}), "dialplan_pop.ari_password"),
         (given({**POP, "tls_minimum": "1.1"}), "dialplan_pop.tls_minimum"),
@@ -98,6 +100,15 @@ def test_a_wrong_variable_is_named(wrong: dict[str, Any], named: str) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith(named)
+
+
+def test_a_login_on_a_bus_of_your_own_may_do_what_it_may_at_the_embedded_server() -> None:
+    pops = [{"pop_id": "sg-sin-1", "nkey": "UB"}, {"pop_id": "de-ber-1", "nkey": "UA"}]
+    users = [{"nkey": nkey, "permissions": permissions(pop)} for pop, nkey in (("de-ber-1", "UA"), ("sg-sin-1", "UB"))]
+    embedded = json.loads(
+        render(Listen("127.0.0.1", 4222), Path("/x"), "x", [Login("de-ber-1", "UA"), Login("sg-sin-1", "UB")])
+    )
+    assert bus_logins.users(pops) == users == embedded["authorization"]["users"][1:]
 
 
 def test_the_lock_of_a_release_is_for_the_hosts_python() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from time import strptime
 
 from pbx.adapters.asterisk import models
-from pbx.adapters.asterisk.guest_leg import guest
+from pbx.adapters.asterisk.guest_leg import GUEST, guest
 from pbx.domain.e164 import E164, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.events import (
@@ -284,7 +284,7 @@ class Tracker:
                     offered = _feature(leg_id, at, event.args)
                 case [first] if first == DIALLED:
                     offered = _number(leg_id, at, event.args)
-                case ["guest"]:
+                case [first] if first == GUEST:
                     offered = guest(leg_id, at, event.args)
                 case _:
                     offered = self._offer(leg_id, at, event.args)

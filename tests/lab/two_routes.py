@@ -1,10 +1,10 @@
 """A carrier's gateway with two routes, as far as one caller needs it: INVITE to the first, and to the next when nothing
 is heard from there in time (RFC 3263, 4.3: a failed element is one that does not answer). Runs on a lab host:
 
-    python -m tests.lab.two_routes OWN_ADDRESS PORT CALLED GIVE_UP_S ROUTE...
+    python -m tests.lab.two_routes OWN_ADDRESS CALLED GIVE_UP_S ROUTE...
 
-Calls one after the other with a pause of ``PAUSE_S``, each hung up when it is answered. Says a line of JSON for each:
-when it began and was answered, by which route (0: the first); answered is null when no route did.
+A call every ``EVERY_S``, each hung up when it is answered. Says a line of JSON for each that is over: when it began and
+was answered, by which route (0: the first); answered is null when no route did.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import json
 import select
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
 T1_S = 0.5
 """First retransmission (RFC 3261, 17.1.1.2)."""
 RINGS_S = 8.0
-PAUSE_S = 0.2
-"""So most of the time no call is under way that a failure could catch."""
+EVERY_S = 0.25
 RTP_PORT = 40000
 
 
@@ -113,20 +113,27 @@ def _send(link: socket.socket, data: bytes, target: tuple[str, int]) -> None:
         return  # no way there: the same as silence
 
 
-def main() -> None:
-    own, port, called, give_up, *routes = sys.argv[1:]
-    link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    link.bind((own, int(port)))
-    for number in itertools.count():
+def one_call(own: str, called: str, give_up_s: float, routes: list[str], number: int) -> None:
+    """On a socket of its own: a call that a failure catches keeps no other from beginning."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.bind((own, 0))
         began, answered, by = time.time(), None, None
         for index, route in enumerate(routes):
             ident = f"{number}-{index}-{time.time_ns()}"
-            dialog = Dialog(own, int(port), route, called, f"+49170{port}{number:05}", ident, f"z9hG4bK{ident}")
-            answered = tried(link, dialog, float(give_up))
+            port: int = link.getsockname()[1]
+            dialog = Dialog(own, port, route, called, f"+4917090{number:06}", ident, f"z9hG4bK{ident}")
+            answered = tried(link, dialog, give_up_s)
             if answered is not None:
                 by = index
                 break
-        print(json.dumps({"began": began, "answered": answered, "route": by}), flush=True)
+    print(json.dumps({"began": began, "answered": answered, "route": by}) + "\n", end="", flush=True)
+
+
+def main() -> None:
+    own, called, give_up, *routes = sys.argv[1:]
+    for number in itertools.count():
+        threading.Thread(target=one_call, args=(own, called, float(give_up), routes, number), daemon=True).start()
+        time.sleep(EVERY_S)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import phonenumbers
-from phonenumbers import PhoneNumberType, shortnumberinfo
+from phonenumbers import PhoneNumberType, ShortNumberCost, shortnumberinfo
 
 from dialplans.numbering import E164, forms
 from dialplans.pack import CountryPack
@@ -98,6 +98,33 @@ def check(number: str) -> Outside:
     if kind not in _KINDS:
         raise MayNotDial(Refusal.UNKNOWN_RANGE)
     return Outside(number, _KINDS[kind])
+
+
+def placed(number: str, allowed: Sequence[str] = ()) -> tuple[Outside, str | None]:
+    """A number in E.164 that an agent calls, wherever it is, and the beginning in ``allowed`` by which it is called all
+    the same where it would be barred: premium numbers, short ones that may cost extra, ranges nobody knows. Raises
+    MayNotDial."""
+    try:
+        return check(number), None
+    except MayNotDial as error:
+        kind = _BARRED.get(error.refusal)
+        if kind is None:
+            raise
+        prefix = max((one for one in allowed if number.startswith(one)), key=len, default=None)
+        if prefix is None and not (error.refusal is Refusal.SHORT and _costs_nothing_extra(number)):
+            raise
+        return Outside(number, kind), prefix
+
+
+_BARRED = {Refusal.PREMIUM: "premium", Refusal.SHORT: "short", Refusal.UNKNOWN_RANGE: "unknown"}
+"""What may be allowed, as the kind that the record names."""
+
+
+def _costs_nothing_extra(number: str) -> bool:
+    parsed = phonenumbers.parse(number)
+    cheap = (ShortNumberCost.TOLL_FREE, ShortNumberCost.STANDARD_RATE)
+    countries = phonenumbers.region_codes_for_country_code(parsed.country_code or 0)
+    return any(shortnumberinfo.expected_cost_for_region(parsed, country) in cheap for country in countries)
 
 
 def _refuse_short(digits: str, country: str) -> None:

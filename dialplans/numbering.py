@@ -8,12 +8,13 @@ any text except ``check_did``, which refuses with the reason.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType, ValidationResult
-from phonenumbers.phonemetadata import PhoneMetadata
+from phonenumbers.phonemetadata import PhoneMetadata, PhoneNumberDesc
 
 from dialplans.pack import CountryPack
 
@@ -236,28 +237,37 @@ def check_did(number: str, country: str | None = None) -> str:
     return number
 
 
-def networks() -> tuple[str, ...]:
-    """Country codes of networks that are no country's (satellite, international premium, shared cost) but +800, which
-    is free: ``dialling`` refuses them too."""
-    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
-    return tuple(sorted(str(code) for code, regions in codes if regions == ("001",) and code != _FREEPHONE))
+@dataclass(frozen=True, slots=True)
+class Range:
+    """National (significant) numbers behind one country code, as POSIX extended expressions without anchors."""
+
+    code: str
+    barred: str | None
+    """Premium, shared-cost and personal numbers."""
+    known: str
+    """All that the country's plan has room for: coarser than what is in use, which is too long for a dialplan."""
 
 
-_FREEPHONE = 800
-"""Universal international freephone number, ITU-T E.169.1."""
+@lru_cache(maxsize=1)
+def ranges() -> tuple[Range, ...]:
+    """Of every country code that is one country's or some countries'."""
+    found = []
+    for code, countries in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items(), key=lambda item: str(item[0])):
+        if countries == ("001",):
+            continue
+        plans = [_metadata(country) for country in countries]
+        dear = [desc for plan in plans for desc in (plan.premium_rate, plan.shared_cost, plan.personal_number)]
+        known = _posix([plan.general_desc for plan in plans])
+        if known is not None:
+            found.append(Range(str(code), _posix(dear), known))
+    return tuple(found)
 
 
-def premium_regex(country: str) -> str | None:
-    """POSIX extended expression over national (significant) numbers that cost extra, None where there are none."""
-    metadata = _metadata(country)
-    patterns = [
-        desc.national_number_pattern
-        for desc in (metadata.premium_rate, metadata.shared_cost)
-        if desc is not None and desc.national_number_pattern
-    ]
+def _posix(descriptions: Iterable[PhoneNumberDesc | None]) -> str | None:
+    patterns = {desc.national_number_pattern for desc in descriptions if desc is not None} - {None, ""}
     if not patterns:
         return None
-    joined = "|".join(patterns).replace("(?:", "(").replace(r"\d", "[0-9]")
+    joined = "|".join(sorted(map(str, patterns))).replace("(?:", "(").replace(r"\d", "[0-9]")
     if re.search(r"\\|\(\?", joined):
-        raise ValueError(f"{country}: premium pattern is not a POSIX expression: {joined}")
+        raise ValueError(f"not a POSIX expression: {joined}")
     return joined

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from dialplans import freeswitch
-from dialplans.numbering import E164, NumberRefused, check_did, forms, networks, premium_regex
+from dialplans.numbering import E164, NumberRefused, check_did, forms, ranges
 from dialplans.pack import CountryPack
 from dialplans.schema import Engine, Pop
 
@@ -31,6 +31,7 @@ _BREAKS_A_LINE = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029;\[\]{}\"\\]|\$\("
 _IPV6_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 _AREA_CODE = re.compile(r"([1-9][0-9]{0,5})?")
+_SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
@@ -79,6 +80,11 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
     language = pop.overflow_prompt_language
     if language is not None and not _LANGUAGE.fullmatch(language):
         raise RenderError("pop.overflow_prompt_language", "is not a language code such as de")
+    for site, place in pop.emergency_sites.items():
+        if not _SITE.fullmatch(site):
+            raise RenderError("pop.emergency_sites", "a site is letters, digits, dots, dashes and underscores")
+        if place.trunk not in {trunk.name for trunk in pop.trunks}:
+            raise RenderError(f"pop.emergency_sites.{site}.trunk", "is none of the POP's trunks")
     names = [trunk.name for trunk in pop.trunks]
     if len(set(names)) != len(names):
         raise RenderError("pop.trunks", "two trunks have the same name")
@@ -138,9 +144,9 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "pop": pop,
         "pack": pack,
         "forms": forms(pack, pop.area_code),
-        "country_code": str(pack.numbering.e164_country_code),
-        "premium": premium_regex(pack.iso_alpha2),
-        "no_country": networks(),
+        "ranges": ranges(),
+        "allowed": sorted(pop.allowed_numbers),
+        "endpoints": {trunk.name: trunk.endpoint for trunk in pop.trunks},
         "emergency": pack.numbering.emergency_numbers,
         "shown": shown(pop),
         "shown_at_home": shown_to(f"+{pack.numbering.e164_country_code}", pop),

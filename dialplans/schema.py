@@ -70,6 +70,15 @@ class Trunk(Strict):
         return self.username or self.name
 
 
+class Place(Strict):
+    """Where somebody calls for help from, as emergency services have to know it."""
+
+    trunk: str
+    """The name of one of the POP's trunks."""
+    cli: Number
+    """A number that the place can be told, and called back, by."""
+
+
 class Pop(Strict):
     """All that the rendered files of one POP depend on besides its country's pack."""
 
@@ -100,6 +109,12 @@ class Pop(Strict):
     """What numbers that agents dial at their phones are shown: the number of the longest prefix that the dialled one
     begins with. Emergency calls show what the POP's own country is shown. Where nothing fits, the carrier gets the
     phone's name."""
+    allowed_numbers: list[Prefix] = []
+    """How numbers in E.164 begin that agents may dial although they are barred: premium and shared-cost numbers, those
+    of networks that are no country's, and ranges that nobody knows. The controller has the same list."""
+    emergency_sites: dict[str, Place] = {}
+    """Site of an agent (``site``) -> over which trunk, and shown as which number, emergency calls go from there. Agents
+    of other sites, and of none, call over the POP's own trunks in turn."""
     overflow_number: str | None = None
     """E.164; dialled over the first trunk when no controller answers."""
     overflow_prompt_language: str | None = None

@@ -1,4 +1,4 @@
-"""The ringing tone of a country: what somebody hears while a phone rings.
+"""The tones of a country: what somebody hears while a phone rings, is busy, or cannot be reached.
 
 From ITU-T E.180, supplement 2 ("Various tones used in national networks"); what is modulated there (``x`` times 25 Hz
 and the like) is its carrier here, which nobody tells apart over a phone. A pack names the zone.
@@ -12,35 +12,54 @@ from dialplans.pack import CountryPack
 
 
 @dataclass(frozen=True, slots=True)
-class RingingTone:
+class Cadence:
     """``hertz`` sound together; ``cadence_ms`` are sound and silence in turn, beginning with sound, for ever."""
 
     hertz: tuple[int, ...]
     cadence_ms: tuple[int, ...]
 
 
-CEPT = RingingTone((425,), (1000, 4000))
+CEPT = Cadence((425,), (1000, 4000))
 """Where a country's own is not known, and in most of Europe, Latin America and Asia."""
 _DOUBLE = (400, 200, 400, 2000)
 _OTHER = {
-    "au": RingingTone((413, 438), _DOUBLE),
-    "cl": RingingTone((400,), (1000, 3000)),
-    "cn": RingingTone((450,), (1000, 4000)),
-    "es": RingingTone((425,), (1500, 3000)),
-    "fr": RingingTone((440,), (1500, 3500)),
-    "in": RingingTone((400,), _DOUBLE),
-    "jp": RingingTone((400,), (1000, 2000)),
-    "my": RingingTone((425,), _DOUBLE),
-    "ph": RingingTone((425, 480), (1000, 4000)),
-    "se": RingingTone((425,), (1000, 5000)),
-    "sg": RingingTone((425,), _DOUBLE),
-    "th": RingingTone((400,), (1000, 4000)),
-    "tw": RingingTone((440, 480), (1000, 2000)),
-    "uk": RingingTone((400, 450), _DOUBLE),
-    "us": RingingTone((440, 480), (2000, 4000)),
-    "za": RingingTone((400,), _DOUBLE),
+    "au": Cadence((413, 438), _DOUBLE),
+    "cl": Cadence((400,), (1000, 3000)),
+    "cn": Cadence((450,), (1000, 4000)),
+    "es": Cadence((425,), (1500, 3000)),
+    "fr": Cadence((440,), (1500, 3500)),
+    "in": Cadence((400,), _DOUBLE),
+    "jp": Cadence((400,), (1000, 2000)),
+    "my": Cadence((425,), _DOUBLE),
+    "ph": Cadence((425, 480), (1000, 4000)),
+    "se": Cadence((425,), (1000, 5000)),
+    "sg": Cadence((425,), _DOUBLE),
+    "th": Cadence((400,), (1000, 4000)),
+    "tw": Cadence((440, 480), (1000, 2000)),
+    "uk": Cadence((400, 450), _DOUBLE),
+    "us": Cadence((440, 480), (2000, 4000)),
+    "za": Cadence((400,), _DOUBLE),
 }
 
 
-def ringing_tone(pack: CountryPack) -> RingingTone:
-    return _OTHER.get(pack.media.tone_zone or pack.media.tone_zone_fallback or "", CEPT)
+@dataclass(frozen=True, slots=True)
+class CallTones:
+    ringing: Cadence = CEPT
+    busy: Cadence = Cadence((425,), (500, 500))
+    congestion: Cadence = Cadence((425,), (250, 250))
+
+
+CEPT_TONES = CallTones()
+_REFUSALS = {
+    "au": (Cadence((425,), (375, 375)), Cadence((425,), (375, 375))),
+    "jp": (Cadence((400,), (500, 500)), Cadence((400,), (500, 500))),
+    "uk": (Cadence((400,), (375, 375)), Cadence((400,), (400, 350, 225, 525))),
+    "us": (Cadence((480, 620), (500, 500)), Cadence((480, 620), (250, 250))),
+}
+"""Busy and congestion, where they are not those of most of the world."""
+
+
+def call_tones(pack: CountryPack) -> CallTones:
+    zone = pack.media.tone_zone or pack.media.tone_zone_fallback or ""
+    busy, congestion = _REFUSALS.get(zone, (CEPT_TONES.busy, CEPT_TONES.congestion))
+    return CallTones(_OTHER.get(zone, CEPT), busy, congestion)

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from dialplans import calling, days_off, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
 from dialplans.regimes import regimes_by_place, states_by_prefix
-from dialplans.tones import ringing_tone
+from dialplans.tones import call_tones
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.hidden.files import HiddenFiles
@@ -39,10 +39,10 @@ from pbx.controller.watch import PopWatch
 from pbx.controller.witnesses import Witnesses
 from pbx.domain.calling_hours import CallingHours
 from pbx.domain.consent import RegimeTable, regime_of
-from pbx.domain.dialling import Dialling, OutsideNumber
+from pbx.domain.dialling import Dialling, Outbound, OutsideNumber
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue
-from pbx.domain.ids import PopId
+from pbx.domain.ids import PopId, QueueId
 from pbx.domain.opening_hours import Interval
 from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.link import Link
@@ -131,6 +131,32 @@ def dialling_of(country: pack.CountryPack, prefixes: Sequence[str] = (), trunk: 
     return Dialling(number_of, trunk)
 
 
+def outbound_of(
+    shown: Mapping[str, str] = MappingProxyType({}), allowed: Sequence[str] = (), queue_id: str = ""
+) -> Outbound:
+    """How agents call outside numbers; see ``dialplans.dialling.placed``."""
+
+    def number_of(text: str) -> OutsideNumber:
+        try:
+            found, prefix = outside_numbers.placed(text, allowed)
+        except outside_numbers.MayNotDial as error:
+            raise BadValue("number", error.reason) from None
+        return OutsideNumber(E164(found.number), found.kind, prefix)
+
+    def shown_to(number: E164) -> E164 | None:
+        prefix = max((one for one in shown if number.startswith(one)), key=len, default=None)
+        return None if prefix is None else E164(shown[prefix])
+
+    def languages_of(number: E164) -> tuple[str, ...]:
+        country = numbering.country_of(number)
+        try:
+            return () if country is None else pack.load_pack(country).languages
+        except pack.PackError:
+            return ()
+
+    return Outbound(number_of, shown_to, numbering.country_of, languages_of, QueueId(queue_id))
+
+
 def hides_numbers(setting: str, country: pack.CountryPack) -> bool:
     """Whether the centre is told keyed hashes: of a country whose law wants its data to stay, unless said otherwise."""
     return setting == "on" or (setting == "auto" and country.data_protection.residency.value == "strict_localisation")
@@ -150,7 +176,7 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
             phone_dir=settings.phone_dir,
             country_of=numbering.country_of,
             qualify=settings.qualify_s > 0,
-            ringing=ringing_tone(pack.load_pack(settings.country)),
+            tones=call_tones(pack.load_pack(settings.country)),
         )
     return AsteriskEngine(
         ari_host=settings.ari_host,
@@ -167,7 +193,7 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
         qualify_s=settings.qualify_s,
         nat=settings.phones_behind_nat,
         encrypted=settings.phones_encrypted,
-        ringing=ringing_tone(pack.load_pack(settings.country)),
+        tones=call_tones(pack.load_pack(settings.country)),
     )
 
 
@@ -288,6 +314,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         lookups=lookups,
         keyed_codes=settings.keyed_codes,
         numbers=PlannedNumbers(settings.callback_hours),
+        outbound=outbound_of(settings.cli_by_destination, settings.allowed_numbers, settings.outbound_queue),
         parking=parking,
         shelf=shelf,
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dialplans.schema import Number, Prefix
 from pbx.wire.telemetry.settings import WatchSettings
 
 
@@ -99,6 +100,16 @@ class PopSettings(WatchSettings, VaultSettings):
     outside_prefixes: list[Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]] = []
     """What numbers in E.164 begin with that callers may be led out to: ``["+49", "+4315"]`` (JSON list). Without any,
     those of the POP's country. Emergency, short, premium and unknown numbers never may be."""
+    cli_by_destination: dict[Prefix, Number] = {}
+    """What numbers that agents call are shown, as ``cli_by_destination`` of the rendered dialplan (JSON): the number of
+    the longest prefix counts. It matters where the call is asked for by the API; a phone's comes with what the dialplan
+    has chosen. Where nothing fits, the POP's first DID."""
+    allowed_numbers: list[Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]] = []
+    """How numbers in E.164 begin that agents may call although they are premium, shared-cost or in no known range (JSON
+    list). The record of each such call names the beginning. The dialplan has a list of its own: ``allowed_numbers``."""
+    outbound_queue: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62})?$")
+    """The queue whose recording, consent floor and wrap-up hold for calls that agents place; none: such calls are not
+    recorded, and no wrap-up follows."""
     park_first_slot: int = Field(default=701, ge=100, le=9900)
     park_slots: int = Field(default=20, ge=0, le=99)
     park_timeout_s: float = Field(default=120.0, ge=10, le=3600)

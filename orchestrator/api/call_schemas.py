@@ -148,6 +148,11 @@ class Park(Answer):
     retrieved_by: str | None
 
 
+class PlacedCall(Answer):
+    call_id: str
+    """Its record is there as soon as the agent's phone has been rung."""
+
+
 class ParkedIn(Answer):
     slot: int
     """What agents dial ``*7`` and this number for."""
@@ -159,7 +164,13 @@ class Call(Answer):
     call_id: str
     pop_id: str
     direction: str = "inbound"
-    """``outbound``: a callback; ``cli`` is the number that was called."""
+    """``outbound``: a callback, or a call that an agent placed; ``cli`` is the number that was called."""
+    placed_by: str | None = None
+    """The agent who placed it."""
+    number_kind: str | None = None
+    """Of the number that an agent called: ``fixed``, ``mobile``, ``premium`` and the like."""
+    allowed_by: str | None = None
+    """The beginning on the POP's list by which a number was called that is barred otherwise."""
     callback_id: str | None = None
     """Of an inbound call: what the caller was promised; of an outbound one: the promise it keeps."""
     callback_of: str | None = None

@@ -90,7 +90,7 @@ def _data(told: Happened) -> BaseModel:
         case About.MOMENT:
             cdr = told.row.cdr
             same = {name: cdr.get(name) for name in ("did", "cli", "caller_country")}
-            named = {name: getattr(told.event, name, None) for name in ("queue_id", "agent_id")}
+            named = {name: getattr(told.event, name, None) or None for name in ("queue_id", "agent_id")}
             direction = cdr.get("direction", "inbound")
             return CallMoment(call_id=told.subject, pop_id=told.pop_id, direction=direction, **same, **named)
         case About.AGENT:

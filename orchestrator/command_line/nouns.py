@@ -127,7 +127,7 @@ _ALL = (
         "/calls/{call_id}",
         CALL,
         (*PERIOD, "pop_id", "queue_id", "agent_id", "did", "live"),
-        can="show",
+        can="show create",
         actions=CALLS,
         specials=(follow.CALLS,),
     ),

@@ -391,6 +391,15 @@ class CallbackSpec(Strict):
     priority: int = Field(default=0, ge=-1000, le=1000, strict=True)
 
 
+class PlacedCallSpec(Strict):
+    agent_id: AgentId
+    """Whose phone is rung first; whatever the status, and wrap-up ends for it."""
+    number: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    """E.164, or as it is dialled in the country of the agent's POP."""
+    queue_id: Slug | None = None
+    """Whose recording, consent floor and wrap-up hold. Without one: those of the POP's setting ``outbound_queue``."""
+
+
 class TransferTarget(Strict):
     """Exactly one of them."""
 

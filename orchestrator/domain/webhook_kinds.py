@@ -34,6 +34,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("LegOffered", About.MOMENT, "A call came in."),
+        Kind("CallPlaced", About.MOMENT, "An agent calls a number."),
         Kind("QueueJoined", About.MOMENT, "A call waits in a queue."),
         Kind("OfferMade", About.MOMENT, "An agent's phone is rung for a call."),
         Kind("TalkStarted", About.MOMENT, "An agent talks to the caller."),

@@ -7,13 +7,20 @@ from typing import Any
 from sqlalchemy import Row, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dialplans import dialling
+from dialplans import dialling, numbering
 from dialplans.pack import PackError, load_pack
 from orchestrator.adapters.db.direct import Fixed
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import AgentRow, CallRow, PopRow, QueueRow
-from orchestrator.domain.problems import Conflict, NotFound, one
-from orchestrator.domain.resources import Consulted, ParkSpec, RetrievalSpec, SupervisionSpec, TransferTarget
+from orchestrator.domain.problems import Conflict, NotFound, PopRefused, one
+from orchestrator.domain.resources import (
+    Consulted,
+    ParkSpec,
+    PlacedCallSpec,
+    RetrievalSpec,
+    SupervisionSpec,
+    TransferTarget,
+)
 from orchestrator.services import commands, scope
 from orchestrator.services.context import Services
 from pbx.wire.messages import (
@@ -21,6 +28,7 @@ from pbx.wire.messages import (
     ConsultAgent,
     ExplainWait,
     ParkCall,
+    PlaceCall,
     PopCommand,
     RetrieveCall,
     SuperviseCall,
@@ -120,6 +128,43 @@ def _outside(number: str, site: PopRow | None) -> str:
         return dialling.outside(number, load_pack(site.country), prefixes=("+",)).number
     except (dialling.MayNotDial, PackError) as error:
         raise one("number", str(error)) from None
+
+
+async def place(services: Services, spec: PlacedCallSpec) -> str:
+    """The call's id."""
+    async with services.database.read() as session:
+        agent = await scope.get(session, AgentRow, spec.agent_id)
+        if agent is None:
+            raise NotFound("agent", spec.agent_id)
+        if spec.queue_id is not None and await scope.get(session, QueueRow, spec.queue_id, named=True) is None:
+            raise NotFound("queue", spec.queue_id)
+        site = await session.get(PopRow, agent.pop_id)
+    command = PlaceCall(agent_id=spec.agent_id, number=_dialled(spec.number, site), queue_id=spec.queue_id)
+    try:
+        reply = await commands.send(services.bus, agent.pop_id, command)
+    except PopRefused as refused:
+        if refused.error_id == "number_refused":
+            raise one("number", str(refused).removeprefix("number: ")) from None
+        raise
+    if reply.call_id is None:
+        raise Conflict("not_supported", "the POP is older than this")
+    return reply.call_id
+
+
+def _dialled(text: str, site: PopRow | None) -> str:
+    """In E.164, as the country of the POP reads what its agents dial. Whether they may, the POP says."""
+    if site is None:
+        raise Conflict("unknown_pop", "the agent's POP is no longer configured")
+    try:
+        pack = load_pack(site.country)
+    except PackError as error:
+        raise one("number", str(error)) from None
+    if text in pack.numbering.emergency_numbers:
+        raise one("number", "is an emergency number: dial it at the phone")
+    number = numbering.to_e164(text, pack)
+    if number is None:
+        raise one("number", "is not a phone number: write it with plus and country code, or as it is dialled at home")
+    return number
 
 
 async def park(services: Services, call_id: str, spec: ParkSpec) -> int:

@@ -319,6 +319,8 @@ class CallActor:
                 await engine.stop_music(leg_id)
             case cmd.StartRinging(leg_id=leg_id):
                 await engine.start_ringing(leg_id)
+            case cmd.StartTone(leg_id=leg_id, tone=tone):
+                await engine.start_tone(leg_id, tone)
             case cmd.OriginateLeg(leg_id=leg_id):
                 self._services.own_leg(leg_id, self)
                 await engine.originate(command)

@@ -38,7 +38,7 @@ class CallTraces:
     def _handle(self, call_id: CallId, event: ev.Event) -> list[Span]:
         trace = self._calls.get(call_id)
         if trace is None:
-            if not isinstance(event, ev.LegOffered | ev.CallbackDialled) or not self._chosen(call_id):
+            if not isinstance(event, ev.CallBegun) or not self._chosen(call_id):
                 return []
             trace = self._calls[call_id] = CallTrace()
         if isinstance(event, ev.TalkStarted):

@@ -10,6 +10,7 @@ from pbx.controller import forgetting, recording_commands, routing_commands, tal
 from pbx.controller.call_actor import CallActor
 from pbx.controller.callbacks import CallbackDesk
 from pbx.controller.parking_lot import ParkingDesk
+from pbx.controller.placing import PlacingDesk
 from pbx.controller.router import Router
 from pbx.domain import events as ev
 from pbx.domain.asked import Asked
@@ -32,6 +33,7 @@ class CommandDesk:
     router: Router
     callbacks: CallbackDesk
     parking: ParkingDesk
+    placing: PlacingDesk
     engine: MediaEngine
     vault: Vault
     journal: Journal
@@ -59,6 +61,8 @@ class CommandDesk:
                 return await recording_commands.read(self.vault, read)
             case wire.ParkCall() as park:
                 return await self.parking.park(request.idempotency_key, park)
+            case wire.PlaceCall() as place:
+                return self.placing.place(request.idempotency_key, place)
             case wire.EraseRecording() as erasing:
                 return await recording_commands.erase(self.vault, self.journal, self.clock, erasing)
             case wire.ProtectRecording() as protect:

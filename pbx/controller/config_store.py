@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 from datetime import date
 from enum import Enum
 from typing import TypeVar
@@ -13,6 +14,7 @@ from pbx.domain.consent import Floor, RegimeTable, regime_of
 from pbx.domain.dialling import Dialling
 from pbx.domain.e164 import E164, e164
 from pbx.domain.errors import BadValue
+from pbx.domain.events import CallPlaced
 from pbx.domain.flow import Flow, parse
 from pbx.domain.hours_parse import opening_hours, place, shifts
 from pbx.domain.ids import AgentId, FlowId, PhoneId, QueueId
@@ -302,6 +304,23 @@ class ConfigStore:
             dialling=self.dialling,
         )
 
+    def for_placed(self, placed: CallPlaced) -> CallConfig:
+        """The configuration of a call that an agent places. What the number is shown need not be a DID of this POP:
+        then there is no region where a recording could rest, and nothing is recorded."""
+        config = self.for_call(placed.did)
+        if config is not None:
+            return config
+        flow_id = FlowId("")
+        did = Did(number=placed.did, flow_id=flow_id, country="", language=placed.language, region="")
+        return CallConfig(
+            did=did,
+            flow=Flow(flow_id, 0, "", {}, (placed.language,)),
+            queues={name: replace(queue, recorded=False) for name, queue in self.queues.items()},
+            prompts=self.prompts,
+            regimes=self.regimes,
+            dialling=self.dialling,
+        )
+
     def _run_by(self, flow: Flow) -> dict[FlowId, Flow]:
         """The flows that ``flow`` runs, directly or not, as far as this POP has them."""
         found: dict[FlowId, Flow] = {}
@@ -322,4 +341,4 @@ def shifts_of(agent: AgentConfig) -> Hours | None:
 
 
 def phone_of(agent: AgentConfig) -> PhoneAccount:
-    return PhoneAccount(PhoneId(agent.phone_id), agent.ha1, agent.name)
+    return PhoneAccount(PhoneId(agent.phone_id), agent.ha1, agent.name, agent.site or "")

@@ -54,7 +54,7 @@ class Expected:
     held: dict[LegId, str] = field(default_factory=dict)
     """With which music."""
     muted: dict[LegId, bool] = field(default_factory=dict)
-    music: dict[LegId, cmd.StartMusic | cmd.StartRinging] = field(default_factory=dict)
+    music: dict[LegId, cmd.StartMusic | cmd.StartRinging | cmd.StartTone] = field(default_factory=dict)
     supervising: dict[LegId, cmd.SuperviseLeg] = field(default_factory=dict)
     recordings: dict[RecordingId, cmd.StartRecording] = field(default_factory=dict)
     """Those that are not over."""
@@ -103,6 +103,8 @@ class Expected:
                 self.asked.pop("callback", None)
             case ev.CallbackDialled():
                 self._called_back(event)
+            case ev.CallPlaced(phone_leg=phone_leg):
+                self.legs[phone_leg] = False
             case _:
                 self._queue(event)
 
@@ -186,7 +188,7 @@ class Expected:
                 self.joining.pop(bridge_id, None)
             case cmd.PlayPrompts(leg_id=leg_id) | cmd.StopMusic(leg_id=leg_id):
                 self.music.pop(leg_id, None)
-            case cmd.StartMusic(leg_id=leg_id) | cmd.StartRinging(leg_id=leg_id):
+            case cmd.StartMusic(leg_id=leg_id) | cmd.StartRinging(leg_id=leg_id) | cmd.StartTone(leg_id=leg_id):
                 self.music[leg_id] = command
             case cmd.HoldLeg(leg_id=leg_id, music_class=music_class):
                 self.held[leg_id] = music_class

@@ -16,12 +16,14 @@ from pbx.controller.feature_calls import FeatureCalls
 from pbx.controller.parking_lot import ParkingDesk, ParkingLot
 from pbx.controller.phone_book import PhoneBook
 from pbx.controller.phone_codes import PhoneCodes
+from pbx.controller.placing import PlacingDesk
 from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
 from pbx.controller.witnesses import Witnesses
 from pbx.domain import events as ev
 from pbx.domain.call import Call
+from pbx.domain.dialling import Outbound
 from pbx.domain.errors import EngineError, JournalError
 from pbx.domain.flow import Flow
 from pbx.domain.hangup_cause import HangupCause
@@ -59,6 +61,7 @@ class Pop:
         lookups: Lookups | None = None,
         keyed_codes: bool = False,
         numbers: Numbers | None = None,
+        outbound: Outbound | None = None,
         parking: ParkingLot | None = None,
         shelf: PromptShelf | None = None,
         hidden: HiddenValues | None = None,
@@ -104,7 +107,19 @@ class Pop:
             self._to_call,
             self._call_back,
         )
-        desk_of = (self.calls, self.router, self.callbacks, self.parking, engine, vault, journal, clock)
+        self.placing = PlacingDesk(
+            pop_id,
+            self.router,
+            config,
+            outbound or Outbound(),
+            clock,
+            self._place,
+            self._refuse,
+            lambda leg_id, cause: self._spawn(self._hang_up(leg_id, cause), f"refuse-{leg_id}"),
+        )
+        desk_of = (
+            self.calls, self.router, self.callbacks, self.parking, self.placing, engine, vault, journal, clock
+        )  # fmt: skip
         self.desk = CommandDesk(*desk_of, pseudonyms)
         self._services = Services(
             engine,
@@ -201,6 +216,13 @@ class Pop:
         actor.start()
         return True
 
+    def _place(self, call_id: CallId, placed: ev.CallPlaced) -> None:
+        actor = CallActor(Call(call_id, placed, self.config.for_placed(placed)), self._services)
+        self.calls[call_id] = actor
+        self._own_leg(placed.phone_leg, actor)
+        actor.post(placed)
+        actor.start()
+
     # --- EngineListener -----------------------------------------------------------------------------------------
 
     def engine_event(self, event: ev.Event) -> None:
@@ -210,6 +232,9 @@ class Pop:
             case ev.FeatureDialled():
                 self.journal.note(None, (event,))
                 self.features.dialled(event)
+            case ev.NumberDialled(leg_id=leg_id):
+                if leg_id not in self._legs:  # else handed over twice
+                    self.placing.dialled(event)
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
                 self.router.phone_reachable(phone_id, reachable)
             case ev.LegsBridged(leg_ids=leg_ids):
@@ -247,11 +272,11 @@ class Pop:
             return  # handed over twice
         call_id = CallId(derive(event.at, self.pop_id, event.leg_id))
         if self.config.pop.draining:
-            self._refuse(call_id, event, ev.EndReason.DRAINING, HangupCause.SWITCH_CONGESTION)
+            self._refuse(call_id, event, (), ev.EndReason.DRAINING, HangupCause.SWITCH_CONGESTION)
             return
         config = self.config.for_call(event.did)
         if config is None:
-            self._refuse(call_id, event, ev.EndReason.UNKNOWN_DID, HangupCause.UNALLOCATED_NUMBER)
+            self._refuse(call_id, event, (), ev.EndReason.UNKNOWN_DID, HangupCause.UNALLOCATED_NUMBER)
             return
         actor = CallActor(Call(call_id, event, config), self._services)
         self.calls[call_id] = actor
@@ -259,23 +284,38 @@ class Pop:
         actor.post(event)
         actor.start()
 
-    def _refuse(self, call_id: CallId, event: ev.LegOffered, reason: ev.EndReason, cause: HangupCause) -> None:
-        """The carrier hears why, and the record says so: a number that nobody has configured does not exist; a POP
-        that drains answers as a full switch does, upon which carriers take their next route."""
-        self._spawn(self._refused_leg(call_id, event, reason, cause), f"refuse-{call_id}")
+    def _refuse(
+        self,
+        call_id: CallId,
+        event: ev.LegOffered | ev.CallPlaced,
+        findings: tuple[ev.Event, ...],
+        reason: ev.EndReason,
+        cause: HangupCause,
+    ) -> None:
+        """The carrier, or the agent, hears why, and the record says so: a number that nobody has configured does not
+        exist; a POP that drains answers as a full switch does, upon which carriers take their next route."""
+        self._spawn(self._refused_leg(call_id, event, findings, reason, cause), f"refuse-{call_id}")
 
     async def _refused_leg(
-        self, call_id: CallId, event: ev.LegOffered, reason: ev.EndReason, cause: HangupCause
+        self,
+        call_id: CallId,
+        event: ev.LegOffered | ev.CallPlaced,
+        findings: tuple[ev.Event, ...],
+        reason: ev.EndReason,
+        cause: HangupCause,
     ) -> None:
         ended = ev.CallEnded(at=self.clock(), reason=reason, cause=cause, ended_at=self.clock())
         try:
-            await self.journal.append(call_id, (event, ended))
+            await self.journal.append(call_id, (event, *findings, ended))
         except JournalError as error:
             log.error("ALARM journal refused call %s: %s", call_id, error)
+        await self._hang_up(event.phone_leg if isinstance(event, ev.CallPlaced) else event.leg_id, cause)
+
+    async def _hang_up(self, leg_id: LegId, cause: HangupCause) -> None:
         try:
-            await self.engine.hang_up(event.leg_id, cause)
+            await self.engine.hang_up(leg_id, cause)
         except EngineError as error:
-            log.warning("call %s could not be refused (%s): %s", call_id, reason.value, error)
+            log.warning("a leg could not be refused (%s): %s", cause.name, error)
 
     def _spawn(self, job: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(job, name=name)

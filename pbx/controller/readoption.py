@@ -85,9 +85,10 @@ class Readoption:
         if len(events) != len(live.events):
             raise NotFollowed("an event of it is of another version")
         first = events[0]
-        if not isinstance(first, ev.LegOffered | ev.CallbackDialled):
+        if not isinstance(first, ev.CallBegun):
             raise NotFollowed("it does not begin with its beginning")
-        config = self._store_at(live.seq).for_call(first.did)
+        store = self._store_at(live.seq)
+        config = store.for_placed(first) if isinstance(first, ev.CallPlaced) else store.for_call(first.did)
         if config is None:
             raise NotFollowed("its DID or flow is not known any more")
         rebuilt = reconciler.rebuild(live.call_id, events, config, self._services.hidden.of(live.call_id))
@@ -242,6 +243,10 @@ def _unfollowed(live: LiveCall, config: ConfigStore) -> Unfollowed:
         match event:
             case ev.LegOffered() | ev.CallbackDialled():
                 legs.add(event.leg_id)
+                did = config.dids.get(event.did)
+                region = did.region if did is not None else ""
+            case ev.CallPlaced(leg_id=leg_id, phone_leg=phone_leg):
+                legs |= {leg_id, phone_leg}
                 did = config.dids.get(event.did)
                 region = did.region if did is not None else ""
             case ev.LegRinging(leg_id=leg_id) | ev.LegAnswered(leg_id=leg_id):

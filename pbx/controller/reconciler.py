@@ -42,7 +42,7 @@ def rebuild(call_id: CallId, events: Iterable[ev.Event], config: CallConfig, hid
     """The call as it was when its last event was written. ``hidden``: by number, from 0. Raises NotFollowed."""
     rows = list(events)
     first = rows[0] if rows else None
-    if not isinstance(first, ev.LegOffered | ev.CallbackDialled):
+    if not isinstance(first, ev.CallBegun):
         raise NotFollowed("it does not begin with its beginning")
     call, expected = Call(call_id, first, config), Expected()
     found: deque[ev.Event] = deque()
@@ -113,7 +113,7 @@ def reconcile(rebuilt: Rebuilt, snapshot: EngineSnapshot, files: Collection[Reco
     """``files``: recordings of which something has been captured and not been placed."""
     expected, call = rebuilt.expected, rebuilt.call
     legs = {leg.leg_id: leg for leg in snapshot.legs}
-    caller = call.context.leg_id
+    caller = call.lives_by
     # The caller's first: where nobody is left, nobody knows who hung up, and it counts as the caller.
     plan = Plan(lost=sorted((leg for leg in expected.legs if leg not in legs), key=lambda leg: (leg != caller, leg)))
     plan.timers = {name: max(0.0, due - now) for name, due in expected.timers.items()}

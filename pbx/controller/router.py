@@ -179,6 +179,10 @@ class Router:
     def agent_of(self, phone_id: PhoneId) -> AgentId | None:
         return self.acd.agent_of(phone_id)
 
+    def why_not_engaged(self, agent_id: AgentId) -> str | None:
+        """Why this agent cannot be kept for a call that nobody offers; None: can be."""
+        return self.acd.why_not_engaged(agent_id, from_wrap_up=True)
+
     def agent(self, agent_id: AgentId) -> Agent | None:
         return self.acd.agents.get(agent_id)
 

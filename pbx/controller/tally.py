@@ -63,6 +63,7 @@ class Tally:
         self._hear: dict[type[ev.Event], Callable[[CallId, Any], None]] = {
             ev.LegOffered: self._offered,
             ev.CallbackDialled: self._dialled,
+            ev.CallPlaced: lambda call_id, event: self.begun.update(("outbound",)),
             ev.CallbackReached: self._reached,
             ev.QueueJoined: self._joined,
             ev.QueueRefused: self._refused,

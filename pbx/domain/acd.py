@@ -236,19 +236,22 @@ class Acd(Adoption):
 
     # --- agents who are called to another's conversation --------------------------------------------------------
 
+    def why_not_engaged(self, agent_id: AgentId, *, from_wrap_up: bool) -> str | None:
+        """Why the agent cannot be engaged, whatever its status; None: can be."""
+        agent = self.agents.get(agent_id)
+        if agent is None or agent.removed:
+            return "unknown_agent"
+        if agent.state is not State.IDLE and not (from_wrap_up and agent.state is State.WRAP_UP):
+            return "agent_busy"
+        return None if agent.reachable else "agent_unreachable"
+
     def _engage(self, call_id: CallId, command: cmd.EngageAgent, now: float) -> list[Decision]:
         """Whatever its status, unless the command asks for one who is ready, an idle agent with a phone can be engaged;
         it is offered nothing until it is freed."""
         agent_id, request = command.agent_id, command.request
         agent = self.agents.get(agent_id)
-        reason = None
-        if agent is None or agent.removed:
-            reason = "unknown_agent"
-        elif agent.state is not State.IDLE and not (command.from_wrap_up and agent.state is State.WRAP_UP):
-            reason = "agent_busy"
-        elif not agent.reachable:
-            reason = "agent_unreachable"
-        elif command.ready and not agent.can_be_offered:
+        reason = self.why_not_engaged(agent_id, from_wrap_up=command.from_wrap_up)
+        if reason is None and agent is not None and command.ready and not agent.can_be_offered:
             reason = "agent_not_ready"
         if agent is None or reason is not None:
             refused = ev.AgentNotEngaged(at=now, request=request, agent_id=agent_id, reason=reason or "")

@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 
-from pbx.domain import called_back, leaving
+from pbx.domain import called_back, leaving, placed
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.agent_leg import AgentLegStep
 from pbx.domain.asked import Asked
 from pbx.domain.call_context import CallConfig, CallContext
 from pbx.domain.call_recording import CallRecording
-from pbx.domain.call_steps import Connected, End, Go, Outcome, Step, ToStep
+from pbx.domain.call_steps import Connected, ConsentStep, End, Go, Outcome, Step, ToStep
 from pbx.domain.callback_step import CallbackStep
 from pbx.domain.called_back import CalledBack
 from pbx.domain.conversation import Conversation
@@ -32,11 +32,13 @@ from pbx.domain.leaving import GoOn, HandOn, HandOver
 from pbx.domain.leg_step import LegStep
 from pbx.domain.lookup_step import LookupStep
 from pbx.domain.parking import ParkStep
+from pbx.domain.placed import ConnectStep, Placed
 from pbx.domain.queue_step import QueueStep
 from pbx.domain.resuming import resume
 from pbx.domain.seat import Seat
 from pbx.domain.step_makers import make_step
 from pbx.domain.voicemail_step import VoicemailStep
+from pbx.domain.withdrawal import STAR, asks_for_star
 
 CLEANUP_S = 10.0
 """How long an ending call waits for its legs and its recording before it is closed without their word."""
@@ -57,27 +59,33 @@ class Phase(Enum):
 
 
 class Call:
-    """One call, from ``LegOffered`` or ``CallbackDialled`` to ``CallEnded``."""
+    """One call, from ``LegOffered``, ``CallbackDialled`` or ``CallPlaced`` to ``CallEnded``."""
 
-    def __init__(self, call_id: CallId, offered: ev.LegOffered | ev.CallbackDialled, config: CallConfig) -> None:
+    def __init__(self, call_id: CallId, offered: ev.CallBegun, config: CallConfig) -> None:
         self.call_id = call_id
         self.cli = offered.cli
         if isinstance(offered, ev.CallbackDialled):
             config = called_back.config_of(config, offered)
+        elif isinstance(offered, ev.CallPlaced):
+            config = placed.config_of(config, offered)
         self.config = config
         self.phase = Phase.ANSWERING
         self.context = CallContext(
             call_id, offered.leg_id, config, config.did.language, offered.caller_country, self.cli, offered.trunk
         )
-        if isinstance(offered, ev.CallbackDialled):
+        if isinstance(offered, ev.CallbackDialled | ev.CallPlaced):
             self.context.language = offered.language
+        if isinstance(offered, ev.CallPlaced):
+            self.context.placed = Placed(self.context, offered)
+        elif isinstance(offered, ev.CallbackDialled):
             self.context.called_back = CalledBack(
                 offered.callback_id, offered.attempt, offered.queue_id, offered.entered_at
             )
         self.node: str | None = None
         self.step: Step | None = None
         self.legs = self.context.legs
-        self.legs.add(offered.leg_id)
+        # The number is not dialled yet where an agent is to be there first.
+        self.legs.add(offered.phone_leg if isinstance(offered, ev.CallPlaced) else offered.leg_id)
         self.talk: Conversation | None = None
         self.waited_s = 0.0
         """How long the caller has waited in queues so far: the age that a transfer keeps."""
@@ -102,6 +110,18 @@ class Call:
         return self.context.called_back
 
     @property
+    def placed(self) -> Placed | None:
+        return self.context.placed
+
+    @property
+    def lives_by(self) -> LegId:
+        """The leg without which there is no call: the caller's, or the agent's while the number is not dialled yet, or
+        not reached."""
+        if self.placed is not None and self.context.leg_id not in self.legs:
+            return self.placed.phone_leg
+        return self.context.leg_id
+
+    @property
     def cause(self) -> HangupCause | None:
         """Why it ended; None while it lives."""
         return None if self._ended is None else self._ended.cause
@@ -121,18 +141,19 @@ class Call:
             case ev.CallbackDialled():
                 self._flow_started(now)
                 called_back.dial(self.context, event)
+            case ev.CallPlaced() if self.placed is not None:
+                self._flow_started(now)
+                self.placed.begin()
             case ev.LegEnded(leg_id=leg_id):
                 self._leg_ended(leg_id, event.cause, now)
             case ev.LegAnswered(leg_id=leg_id):
                 self._leg_answered(leg_id, now)
             case ev.DigitPressed(leg_id=leg_id, digit=digit):
                 mine = leg_id == self.context.leg_id and not self.context.is_late_key(digit, now)
-                if mine and self._hears_withdrawal():
-                    keyed = self._keys.press(digit, now)
-                    if keyed is not None and keyed.act is Act.RECORDING:
-                        self.recording.withdraw(self.talk.parties() if self.talk is not None else None, now)
+                if mine and self._hears_withdrawal() and self._withdraws(digit, now):
+                    mine = self._waits_or_talks()
                 if mine and self.step is not None:
-                    self._advance(self.step.digit(digit, now), now)
+                    self._key_for(self.step, digit, now)
             case ev.PlayEnded(play_id=play_id):
                 if play_id == self.context.playing and self.step is not None:
                     self.context.playing = None
@@ -177,6 +198,8 @@ class Call:
                     self.talk.engaged(event, now)
                 elif isinstance(self.step, AgentLegStep):
                     self._advance(self.step.engaged(event, now), now)
+                elif self.placed is not None and self.phase is Phase.ANSWERING:
+                    self._advance(self.placed.told(event), now)
             case _:
                 self._queue_event(event, now)
         self._close_if_over(now)
@@ -194,7 +217,9 @@ class Call:
         self.context.record(started)
 
     def _readopted(self, now: float) -> None:
-        if self.phase is Phase.ANSWERING and self.called_back is None:
+        if self.phase is Phase.ANSWERING and self.placed is not None:
+            self.placed.resume()
+        elif self.phase is Phase.ANSWERING and self.called_back is None:
             self.context.do(cmd.AnswerLeg(self.context.leg_id))
         elif self.step is not None and self.phase is Phase.IN_FLOW:
             self._advance(resume(self.step, self.context, now), now)
@@ -205,10 +230,15 @@ class Call:
                 self.phase = Phase.IN_FLOW
                 if self.called_back is not None:
                     self.called_back.answered(self.context, now)
+                if self.placed is not None:
+                    self.placed.reached = True
                 self._advance(Go(self.config.flow.start), now)
             return
         step = self.step
-        if isinstance(step, QueueStep) and leg_id == step.agent_leg:
+        if self.placed is not None and self.placed.is_phone(leg_id):
+            if self.phase is Phase.ANSWERING:
+                self.placed.phone_answered()
+        elif isinstance(step, QueueStep) and leg_id == step.agent_leg:
             step.agent_answered(now)
         elif isinstance(step, LegStep) and leg_id == step.leg:
             step.answered = True
@@ -219,12 +249,32 @@ class Call:
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
 
     def _hears_withdrawal(self) -> bool:
-        """Whether the caller's keys may take the recording back: in conversation, and between two of them. Not while
-        somebody outside hears the keys, who may ask for some; nor where a node of the flow asks for them."""
+        """Whether the caller's keys may take the recording back: in conversation, between two of them, and at the nodes
+        of the flow that come after one. Not while somebody outside hears the keys, who may ask for some; nor where a
+        node asks for a star."""
         if self.talk is not None:
             return not self.talk.heard_outside
-        waits = isinstance(self.step, QueueStep | LegStep) and self.recording.parts > 0
-        return waits and not (isinstance(self.step, ForwardStep) and self.step.talking)
+        if isinstance(self.step, ForwardStep) and self.step.talking:
+            return False
+        return self.recording.parts > 0 and (self.step is None or not asks_for_star(self.step))
+
+    def _waits_or_talks(self) -> bool:
+        """Where a key means something besides: at a node of the flow those of a withdrawal are nobody's choice."""
+        return self.talk is not None or isinstance(self.step, QueueStep | LegStep)
+
+    def _withdraws(self, digit: str, now: float) -> bool:
+        """Whether the key belongs to a withdrawal, or begins one."""
+        keyed = self._keys.press(digit, now)
+        complete = keyed is not None and keyed.act is Act.RECORDING
+        if complete:
+            self.recording.withdraw(self.talk.parties() if self.talk is not None else None, now)
+        return complete or digit == STAR
+
+    def _key_for(self, step: Step, digit: str, now: float) -> None:
+        outcome = step.digit(digit, now)
+        if isinstance(step, ConsentStep) and step.refused_by_key and self.recording.parts:
+            self.recording.withdraw(None, now)  # who says no now does not mean the next conversation only
+        self._advance(outcome, now)
 
     def _let_in(self, now: float) -> None:
         """Who has answered hears the caller, once nothing is recorded any more."""
@@ -253,10 +303,15 @@ class Call:
                 self.context.cancel_timers()
                 self.node = outcome.node
                 self.context.record(ev.NodeEntered(at=now, node=outcome.node))
-                self.step = make_step(self.context, outcome.node)
+                self.step = self._step_at(outcome.node)
             if isinstance(self.step, VoicemailStep):
                 self.voicemail = self.step
             outcome = self.step.enter(now)
+
+    def _step_at(self, node: str) -> Step:
+        if self.placed is not None and node == placed.CONNECT:
+            return ConnectStep(self.context, self.placed)
+        return make_step(self.context, node)
 
     def _played(self, step: Step, event: ev.PlayEnded, now: float) -> None:
         if event.completed or (isinstance(step, VoicemailStep) and step.waits_for_cut):
@@ -275,7 +330,9 @@ class Call:
         if purpose == "cut" and self.step is not None:
             self._advance(self.step.played(self._cut_ms, False, now), now)
             return
-        if purpose == "cleanup":
+        if purpose == placed.TONE and self.placed is not None:
+            self._advance(self.placed.tone_over(), now)
+        elif purpose == "cleanup":
             self.legs.clear()
             self.recording.give_up()
             self.voicemail = None
@@ -386,7 +443,11 @@ class Call:
         self.legs.discard(leg_id)
         if self.phase in (Phase.ENDING, Phase.ENDED):
             return
-        if leg_id == self.context.leg_id:
+        if self.placed is not None and self.placed.is_phone(leg_id):
+            self._advance(self.placed.phone_gone(cause), now)
+        elif leg_id == self.context.leg_id and self.placed is not None and not self.placed.reached:
+            self.placed.not_reached(cause, now)
+        elif leg_id == self.context.leg_id:
             missed = self.called_back is not None and not self.called_back.reached
             self._end(ev.EndReason.NOT_REACHED if missed else ev.EndReason.CALLER_HUNG_UP, cause, now)
         elif isinstance(self.step, QueueStep) and leg_id == self.step.agent_leg:
@@ -400,13 +461,17 @@ class Call:
         if self.phase in (Phase.ENDING, Phase.ENDED):
             return
         self.phase = Phase.ENDING
-        self._ended = ev.CallEnded(at=now, reason=reason, cause=cause, ended_at=now)
+        failed = self.placed.failed if self.placed is not None else None
+        ended_at = now if failed is None else failed[1]
+        self._ended = ev.CallEnded(at=now, reason=reason, cause=cause, ended_at=ended_at)
         if self.step is not None:
             self.step.abandon(now)
         self.step = None
         self.context.cancel_timers()
         if self.called_back is not None:
             self.called_back.let_go(self.context, ev.OfferOutcome.CALLER_GONE, now)
+        if self.placed is not None:
+            self.placed.let_go()
         self.recording.finish()
         if self.talk is not None:
             self.talk.end(now)

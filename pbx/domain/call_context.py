@@ -20,6 +20,7 @@ from pbx.domain.variables import Value
 
 if TYPE_CHECKING:
     from pbx.domain.called_back import CalledBack
+    from pbx.domain.placed import Placed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,8 @@ class CallContext:
     """A key that, pressed before that time, still belongs to what was collected last."""
     called_back: CalledBack | None = None
     """Of a call that keeps a promise to call back."""
+    placed: Placed | None = None
+    """Of a call that an agent placed."""
     _timers: dict[str, str] = field(default_factory=dict)
     _timer_count: int = 0
     _flow: Flow | None = None

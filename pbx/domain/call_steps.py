@@ -232,6 +232,7 @@ class ConsentStep(BaseStep):
         self.asked = 0
         self.named = False
         """The keys have been named to the end."""
+        self.refused_by_key = False
 
     def enter(self, now: float) -> Outcome:
         self.context.typed_ahead = None  # pressed before the question was heard
@@ -258,6 +259,7 @@ class ConsentStep(BaseStep):
         if self.stage == "answer":
             return None
         if digit == self.node.no:
+            self.refused_by_key = True
             return self._refuse("digit", digit, now)
         # Under opt-out a yes cuts nothing short: how to refuse has to be said to its end.
         if digit == self.node.yes and self.stage == "keys" and (self.regime is Regime.OPT_IN or self.named):

@@ -42,7 +42,7 @@ class CallTrace:
         match event:
             case ev.LegOffered():
                 self._root = Span(ROOT, None, "call", event.at, attributes={"call.direction": "inbound"})
-            case ev.CallbackDialled():
+            case ev.CallbackDialled() | ev.CallPlaced():
                 self._root = Span(ROOT, None, "call", event.at, attributes={"call.direction": "outbound"})
             case ev.FlowStarted() if self._root is not None:
                 self._root.attributes |= {"flow.id": event.flow_id, "flow.version": event.version}

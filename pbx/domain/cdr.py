@@ -157,11 +157,19 @@ class Cdr:
 
     call_id: str
     direction: str = "inbound"
-    """``outbound``: a callback; ``cli`` is the number called."""
+    """``outbound``: a callback, or a call that an agent placed; ``cli`` is the number called."""
     callback_id: str | None = None
     """Inbound: what the caller was promised; outbound: the promise that this call keeps."""
     callback_of: str | None = None
     """The call in which the callback was asked for."""
+    placed_by: str | None = None
+    """The agent who placed it."""
+    number_kind: str | None = None
+    """Of the number that an agent called: ``fixed``, ``mobile``, ``premium`` and the like."""
+    number_leg_id: str | None = None
+    """Of the number that an agent called: before it, the agent's own phone is answered."""
+    allowed_by: str | None = None
+    """The beginning on the POP's list by which a number was called that is barred otherwise."""
     did: str | None = None
     cli: str | None = None
     """E.164, ``withheld`` or ``unknown``."""
@@ -248,13 +256,19 @@ def _apply(cdr: Cdr, event: ev.Event) -> None:
             cdr.did, cdr.trunk, cdr.caller_country = event.did, event.trunk, event.caller_country
             cdr.cli, cdr.offered_at = event.cli.number, event.at
             cdr.queue_id = cdr.entered_queue_id = event.queue_id
+        case ev.CallPlaced():
+            cdr.direction, cdr.placed_by, cdr.number_kind = "outbound", event.agent_id, event.kind
+            cdr.did, cdr.trunk, cdr.caller_country = event.did, event.trunk, event.caller_country
+            cdr.cli, cdr.offered_at, cdr.allowed_by = event.cli.number, event.at, event.allowed
+            cdr.agent_id, cdr.number_leg_id = event.agent_id, event.leg_id
+            cdr.queue_id = cdr.entered_queue_id = event.queue_id or None
         case ev.CallbackReached():
             cdr.queued_at = cdr.entered_at = event.at
         case ev.CallbackPromised():
             cdr.callback_id = event.callback_id
         case ev.FlowStarted():
             cdr.flow_id, cdr.flow_version, cdr.language = event.flow_id, event.version, event.language
-        case ev.LegAnswered():
+        case ev.LegAnswered() if cdr.number_leg_id in (None, event.leg_id):
             cdr.answered_at = cdr.answered_at if cdr.answered_at is not None else event.at
         case ev.NodeEntered():
             cdr.nodes.append(event.node)

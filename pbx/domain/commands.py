@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
@@ -74,6 +75,21 @@ class StartRinging:
     """The leg hears that a phone rings; it ends as music does."""
 
     leg_id: LegId
+
+
+class Tone(Enum):
+    """Of a number that is not reached (ITU-T E.180)."""
+
+    BUSY = "busy"
+    CONGESTION = "congestion"
+
+
+@dataclass(frozen=True, slots=True)
+class StartTone:
+    """The leg hears that a number is busy or cannot be reached; it ends as music does."""
+
+    leg_id: LegId
+    tone: Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +383,7 @@ EngineCommand = (
     | StartMusic
     | StopMusic
     | StartRinging
+    | StartTone
     | OriginateLeg
     | BridgeLegs
     | DestroyBridge

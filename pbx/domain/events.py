@@ -10,7 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pbx.domain import adoption_events, callback_events, caller_events, consult_events, outside_events, talk_events
+from pbx.domain import (
+    adoption_events,
+    callback_events,
+    caller_events,
+    consult_events,
+    outside_events,
+    placed_events,
+    talk_events,
+)
 from pbx.domain.adoption_events import *  # noqa: F403  and those of a restart
 from pbx.domain.callback_events import *  # noqa: F403  and those of a callback
 from pbx.domain.caller_events import *  # noqa: F403
@@ -20,6 +28,7 @@ from pbx.domain.event_base import Event as Event
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, BridgeId, CallId, FlowId, LegId, OfferId, PhoneId, PlayId, QueueId, RecordingId
 from pbx.domain.outside_events import *  # noqa: F403
+from pbx.domain.placed_events import *  # noqa: F403
 from pbx.domain.queue_rules import Asked
 from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
@@ -375,7 +384,11 @@ class EndReason(Enum):
     ENGINE_FAILED = "engine_failed"
     ASKED = "asked"
     NOT_REACHED = "not_reached"
-    """A callback whose number did not answer."""
+    """A callback, or a call that an agent placed, whose number did not answer."""
+    NUMBER_REFUSED = "number_refused"
+    """An agent may not call that number from here; the record's forward says why."""
+    AGENT_NOT_REACHED = "agent_not_reached"
+    """Who was to talk to the number is busy, or the phone did not answer."""
     INTERRUPTED = "interrupted"
     """The controller was restarted and could not follow the call."""
 
@@ -424,12 +437,15 @@ class AgentChanged(Event):
     """End of the wrap-up that is being done; an extension is a change too."""
 
 
+CallBegun = LegOffered | callback_events.CallbackDialled | placed_events.CallPlaced
+"""The first event of a call."""
+
 FACTS: tuple[type[Event], ...] = (
     LegOffered, LegRinging, LegAnswered, LegEnded, DigitPressed, PlayEnded, LegsBridged, RecordingStarted,
     RecordingEnded, PhoneReachable, FeatureDialled, CommandFailed, TimerFired, QueueJoined, QueueRefused,
     QueueOverflowed, WaitEnded, PositionTold, OfferMade, OfferWithdrawn, RecordingStopAsked, HangUpAsked, LookupEnded,
     *talk_events.FACTS, *outside_events.FACTS, *consult_events.FACTS, *callback_events.FACTS, *caller_events.FACTS,
-    *adoption_events.FACTS,
+    *adoption_events.FACTS, *placed_events.FACTS,
 )  # fmt: skip
 FINDINGS: tuple[type[Event], ...] = (
     FlowStarted, NodeEntered, LanguageChosen, MenuChosen, MenuFailed, ConsentGranted, ConsentRefused, OfferEnded,

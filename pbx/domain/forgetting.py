@@ -22,7 +22,7 @@ DIGEST_HEX = 32
 
 NUMBER = re.compile(r"(?<![0-9A-Za-z._+-])(?:\+?[0-9]{6,17}|~[0-9a-f]{15})(?![0-9A-Za-z_-]|\.[0-9])")
 """What may be a number within a text, whole: no part of an id, a time or an address; or the pseudonym of one."""
-_CALLER = ("LegOffered", "CallbackDialled")
+_CALLER = ("LegOffered", "CallbackDialled", "CallPlaced")
 """Kinds whose ``cli`` is the person that the call is with."""
 _MOST_KNOWN = 100_000
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pbx.domain.commands import OriginateLeg, Prompt
+from pbx.domain.commands import OriginateLeg, Prompt, Tone
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.errors import BadValue
 from pbx.domain.events import Event, Supervision
@@ -110,6 +110,8 @@ class PhoneAccount:
     phone_id: PhoneId
     ha1: str
     display_name: str = ""
+    site: str = ""
+    """Where its agent sits, by which the dialplan chooses the trunk of an emergency call; letters, digits, ``_.-``."""
 
 
 class EngineListener(Protocol):
@@ -152,6 +154,9 @@ class MediaEngine(Protocol):
     async def start_ringing(self, leg_id: LegId) -> None:
         """The leg, in a bridge alone or in none, hears the ringing tone of the POP's country instead of music, until
         ``stop_music``, ``start_music``, a play or a bridge."""
+
+    async def start_tone(self, leg_id: LegId, tone: Tone) -> None:
+        """Likewise, the tone of a number that is busy or cannot be reached."""
 
     async def stop_music(self, leg_id: LegId) -> None: ...
 

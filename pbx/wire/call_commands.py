@@ -143,6 +143,15 @@ class StepConsultation(Wire, frozen=True, tag="step_consultation"):
     """``swap``, ``complete``, ``cancel``, ``conference``."""
 
 
+class PlaceCall(Wire, frozen=True, tag="place_call"):
+    """Ring the agent's phone, then call ``number``, E.164. ``queue_id``: whose recording and wrap-up hold; None: as for
+    calls from the phone. The reply has the call's id."""
+
+    agent_id: str
+    number: str
+    queue_id: str | None = None
+
+
 class ParkCall(Wire, frozen=True, tag="park_call"):
     """The reply says in which slot; any that is free where none is asked for."""
 

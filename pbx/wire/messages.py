@@ -15,6 +15,7 @@ from pbx.wire.call_commands import (
     HangUpCall,
     NumberForgotten,
     ParkCall,
+    PlaceCall,
     RecordingCommand,
     TalkCommand,
 )
@@ -317,7 +318,7 @@ class ExplainChoice(Wire, frozen=True, tag="explain_choice"):
 
 RoutingCommand = SetAgentStatus | EndWrapUp | ExtendWrapUp | ExplainWait | ExplainChoice | ListWaiting
 """About agents and waiting calls."""
-PopCommand = RoutingCommand | CallbackCommand | RecordingCommand | HangUpCall | ParkCall | TalkCommand
+PopCommand = RoutingCommand | CallbackCommand | RecordingCommand | HangUpCall | ParkCall | PlaceCall | TalkCommand
 
 
 class CommandRequest(Wire, frozen=True):
@@ -407,6 +408,8 @@ class CommandReply(Wire, frozen=True):
     total_size: int = 0
     wait: WaitExplained | None = None
     callback_id: str | None = None
+    call_id: str | None = None
+    """Of a call that was placed."""
     existing: bool = False
     slot: int | None = None
     """Of a call that was parked."""

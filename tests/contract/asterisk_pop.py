@@ -48,6 +48,8 @@ exten => s,1,Set(TIMEOUT(absolute)=0)
 
 [from-agent]
 exten => _X!,1,Hangup(1)
+exten => _+X!,1,Stasis(callplane,dialled,${EXTEN},+49305550100,carrier,${CHANNEL(endpoint)})
+ same => n,Hangup()
 exten => _*X!,1,Stasis(callplane,feature,${EXTEN},${CHANNEL(endpoint)})
  same => n,Hangup()
 """

@@ -60,7 +60,8 @@ class SimulatedFarEnd(FarEnd):
 
     async def dial(self, did: str = DID) -> None:
         if self.phone is not None:
-            self.caller = self._engine.dial_feature(self.phone, did)
+            dialled = self._engine.dial_feature if did.startswith("*") else self._engine.dial_number
+            self.caller = dialled(self.phone, did)
         else:
             self.caller = self._engine.call(did, cli_of(CALLER), "DE", TRUNK)
         self._track()
@@ -133,7 +134,7 @@ class SimulatedBackend(Backend):
         prompts = {f"de/{name}": Tone(PROMPT_HZ[name], PROMPT_S[name]) for name in ("short", "long")}
         self._engine = SimulatedEngine(clock, prompts=prompts)
         self._engine.tones["music:default"] = Tone(PROMPT_HZ["music"])
-        self._engine.tones[RINGING] = Tone(RINGING_HZ)
+        self._engine.tones |= dict.fromkeys((RINGING, "tone:busy", "tone:congestion"), Tone(RINGING_HZ))
 
     @contextlib.asynccontextmanager
     async def controller(self) -> AsyncIterator[Controller]:

@@ -62,6 +62,7 @@ DIALLED = [
     ("0014155550100", "+14155550100"),
     ("+41445550100", "+41445550100"),
     ("0800123456", "+49800123456"),
+    ("01371234567", "+491371234567"),
 ]
 """What an agent dials, and what the carrier is asked for."""
 
@@ -73,7 +74,12 @@ def shown(dialled: str) -> str:
     return SHOWN["+1" if dialled.startswith("+1") else "+"]
 
 
+ALLOWED = ["+49137"]
+"""What it allows although it is barred."""
+
 NOT_DIALLED = [
+    # Premium in France and Britain, no country's code, too short for its country.
+    *(("0033899123456", 21), ("+449098790000", 21), ("+9991234567", 21), ("+3314268", 21)),
     *(("09001123456", 21), ("+499001123456", 21), ("+870773111632", 21), ("0088216123456", 21), ("+979123456789", 21)),
     ("0", 28),
     ("030&PJSIP", 28),

@@ -15,6 +15,7 @@ from dialplans.prompts import build
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
 from tests.dialplans.numbers import (
+    ALLOWED,
     DIALLED,
     INVITES,
     NO_NUMBERS,
@@ -80,6 +81,7 @@ def pop(lab: Lab, carrier: Host, tmp_path_factory: pytest.TempPathFactory) -> Po
         sip_address=lab.host("plan-pop").address,
         trunks=[Trunk(name="carrier-a", addresses=[carrier.address], host=carrier.address)],
         cli_by_destination=SHOWN,
+        allowed_numbers=ALLOWED,
         overflow_number=OVERFLOW,
         ari_password="ari-password",
         ami_password="ami-password",
@@ -286,6 +288,22 @@ async def test_agents_dial_out(number: str, dialled: str, server: AsteriskServer
         await controller.event("StasisStart", application="probe", id=channel)
         wait_until(lambda: overflow.dialled()[before:] == [dialled], 5, f"{dialled} to be dialled", overflow.text)
         assert overflow.shown()[before:] == [shown(dialled)]
+        await controller.hang_up(channel)
+    server.wait_idle()
+
+
+async def test_what_an_agent_dials_is_handed_over_and_dialled_when_nobody_takes_it(
+    server: AsteriskServer, overflow: Far
+) -> None:
+    before = len(overflow.dialled())
+    async with Controller.connect(server.host.address) as controller:
+        await controller.lease(600)
+        channel = await controller.call("0041445550100", "from-agent")
+        handed = await controller.event("StasisStart", application="callplane")
+        assert handed["args"][:4] == ["dialled", "+41445550100", shown("+41"), "carrier-a"]
+        assert overflow.dialled()[before:] == []
+        wait_until(lambda: overflow.dialled()[before:] == ["+41445550100"], 15, "the number to be dialled", server.logs)
+        assert overflow.shown()[before:] == [shown("+41")]
         await controller.hang_up(channel)
     server.wait_idle()
 

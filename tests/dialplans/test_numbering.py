@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from dialplans.dialling import MayNotDial, placed
 from dialplans.numbering import (
     E164,
     PLUS_LOST_MIN,
@@ -19,7 +20,7 @@ from dialplans.numbering import (
     cli,
     country_of,
     forms,
-    premium_regex,
+    ranges,
     to_e164,
 )
 from dialplans.pack import countries, load_pack
@@ -192,10 +193,60 @@ def test_numbers_in_ranges_nobody_assigned_are_accepted_as_dids() -> None:
 
 
 @pytest.mark.parametrize("iso2", countries())
-def test_forms_and_premium_ranges_are_what_the_media_server_understands(iso2: str) -> None:
+def test_forms_are_what_the_media_server_understands(iso2: str) -> None:
     for form in forms(load_pack(iso2), "30"):
         assert re.fullmatch(r"[0-9XZ+]+[.!]?", form.pattern)
-    premium = premium_regex(iso2)
-    if premium is not None:
-        re.compile(premium)
-        assert not re.search(r"\\|\(\?|\s|\"", premium)
+
+
+def _barred_alone(number: str) -> bool:
+    """As both dialplans decide without a controller."""
+    for one in ranges():
+        if number.startswith(f"+{one.code}"):
+            national = number[1 + len(one.code) :]
+            dear = one.barred is not None and re.fullmatch(one.barred, national) is not None
+            return dear or re.fullmatch(one.known, national) is None
+    return not number.startswith("+800")
+
+
+KINDS = {
+    PhoneNumberType.FIXED_LINE: False,
+    PhoneNumberType.MOBILE: False,
+    PhoneNumberType.TOLL_FREE: False,
+    PhoneNumberType.VOIP: False,
+    PhoneNumberType.PREMIUM_RATE: True,
+    PhoneNumberType.SHARED_COST: True,
+    PhoneNumberType.PERSONAL_NUMBER: True,
+}
+
+
+def test_premium_numbers_of_all_countries_are_barred_with_and_without_a_controller() -> None:
+    """libphonenumber's example of each kind in each country; ordinary ones pass."""
+    seen: dict[bool, int] = {False: 0, True: 0}
+    for country in sorted(phonenumbers.SUPPORTED_REGIONS):
+        for kind, barred in KINDS.items():
+            example = phonenumbers.example_number_for_type(country, kind)
+            if example is None or phonenumbers.number_type(example) != kind:
+                continue
+            number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+            if not E164.fullmatch(number):
+                continue
+            seen[barred] += 1
+            assert _barred_alone(number) is barred, (country, kind, number)
+            if barred:
+                with pytest.raises(MayNotDial):
+                    placed(number)
+            else:
+                assert placed(number)[1] is None
+    assert seen[True] > 200 < seen[False]
+
+
+@pytest.mark.parametrize("number", ["+88213123456", "+97901234567", "+9991234567", "+491"])
+def test_what_is_no_countrys_or_has_no_room_in_a_plan_is_barred(number: str) -> None:
+    assert _barred_alone(number)
+
+
+def test_ranges_are_what_both_media_servers_understand() -> None:
+    for one in ranges():
+        for expression in filter(None, (one.barred, one.known)):
+            assert not re.search(r"\\|\(\?|\s|\"", expression)
+            assert len(expression) < 3000, "the dialplan's line is limited"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from dialplans.pack import countries, load_pack
 from dialplans.render import RenderError, render, shown_to
-from dialplans.schema import Engine, Pop, Trunk
+from dialplans.schema import Engine, Place, Pop, Trunk
 from tests.dialplans.golden import GOLDEN_DIR, golden
 from tests.dialplans.pops import BARE, BERLIN, in_country
 
@@ -88,6 +88,8 @@ def test_an_ipv6_host_is_no_broken_line() -> None:
         ({"trunks": []}, "pop.overflow_number"),
         ({"trunks": [BERLIN.trunks[0], BERLIN.trunks[0]]}, "pop.trunks"),
         ({"overflow_prompt_language": "de/../x"}, "pop.overflow_prompt_language"),
+        ({"emergency_sites": {"kiel": Place(trunk="none", cli="+4943112345")}}, "pop.emergency_sites.kiel.trunk"),
+        ({"emergency_sites": {"a,b": Place(trunk="carrier-a", cli="+4943112345")}}, "pop.emergency_sites"),
     ],
 )
 def test_a_pop_that_contradicts_itself_is_refused(change: dict[str, Any], field: str) -> None:
@@ -212,3 +214,14 @@ def test_what_numbers_are_shown_is_e164(field: str, value: str) -> None:
 def test_the_longest_prefix_says_what_a_number_is_shown(number: str, cli: str) -> None:
     assert shown_to(number, BERLIN) == cli
     assert shown_to(number, BARE) is None
+
+
+@pytest.mark.parametrize("engine", ["asterisk", "freeswitch"])
+def test_emergency_calls_go_from_the_agents_place_first_and_from_no_other_that_is_not_named(engine: Engine) -> None:
+    """``tests/e2e/test_outbound.py`` dials one."""
+    places = {"kiel": Place(trunk="carrier-b", cli="+4943112345")}
+    file = "extensions.conf" if engine == "asterisk" else "dialplan.xml"
+    without = render(load_pack("DE"), BERLIN, engine)[file].decode()
+    with_kiel = render(load_pack("DE"), BERLIN.model_copy(update={"emergency_sites": places}), engine)[file].decode()
+    assert "kiel" not in without
+    assert with_kiel.index("kiel") < with_kiel.index("+4943112345") < with_kiel.rindex("carrier-a")

@@ -1,10 +1,11 @@
-"""Random callers, agents, supervisors and withdrawals against a whole POP on the simulated media server:
+"""Random callers, agents who call, supervisors and withdrawals against a whole POP on the simulated media server:
 ``make fuzz-consent ARGS="--calls N --seed S"``.
 
-Every call is a random sequence: places of caller, DID and agents, what is pressed and when, prompts that break off,
-hang-ups, transfers, consultations, conferences, supervisors, pauses, stops, withdrawals, a media server that refuses or
-is slow. ``consent_watch`` judges every moment that is captured by a rule of its own. At the end of a call nothing may
-rest of one whose caller withdrew. A failure prints the seed; the same seed gives the same run.
+Every call, one in four placed by an agent, is a random sequence: places of caller, DID and agents, what is pressed
+and when, prompts that break off, hang-ups, transfers, consultations, conferences, supervisors, pauses, stops,
+withdrawals, a media server that refuses or is slow. ``consent_watch`` judges every moment that is captured by a rule
+of its own. At the end of a call nothing may rest of one whose caller withdrew. A failure prints the seed; the same
+seed gives the same run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,9 +29,12 @@ from typing import Any
 from pbx.adapters.memory.engine import Callee, Caller
 from pbx.controller.phone_codes import PhoneCodes
 from pbx.domain.consent import RegimeTable, regime_of
-from pbx.domain.e164 import cli_of
+from pbx.domain.dialling import Outbound, OutsideNumber
+from pbx.domain.e164 import E164, cli_of
 from pbx.domain.errors import EngineRefused
+from pbx.domain.flow import AskConsent
 from pbx.domain.hangup_cause import HangupCause
+from pbx.domain.ids import QueueId
 from pbx.wire import messages as wire
 from tests.fuzz.consent_watch import OUTSIDE as OUTSIDE_PARTY
 from tests.fuzz.consent_watch import STRICTNESS, Line, WatchedEngine
@@ -89,6 +94,10 @@ class Fuzz:
         self.seen = self.engine.seen
         self.dids: dict[str, tuple[str, str]] = {}
         """DID -> its place, and the queue of its flow."""
+        self.silent: set[str] = set()
+        """DIDs whose flow asks nobody."""
+        self.countries: dict[str, str | None] = {}
+        """Of numbers that agents call."""
 
     def prepare(self) -> None:
         world = self.world
@@ -104,12 +113,17 @@ class Fuzz:
             for place in PLACES:
                 number = f"+4930555{len(self.dids):04}"
                 self.dids[number] = (place, flow_id.partition("-")[0])
+                if flow_id.endswith("-silent"):
+                    self.silent.add(number)
                 did = {"number": number, "flow_id": flow_id, "country": place, "region": "eu", "language": "de"}
                 world.configure(f"did.{number[1:]}", wire.DidConfig(time_zone="Europe/Berlin", **did))
         for name, country in AGENTS:
             phone = world.agent(name, country=country, skills=dict.fromkeys(FLOORS, 3))
             phone.answers_after_s = 0.5
         self.engine.callees[OUTSIDE] = Callee(OUTSIDE)
+        self.outbound_queue = self.chance.choice(list(FLOORS))
+        outbound = Outbound(lambda text: OutsideNumber(E164(text), "fixed"), country_of=self.countries.get)
+        world.pop.placing._outbound = replace(outbound, queue_id=QueueId(self.outbound_queue))
         self._refusing("start_recording", "pause_recording", "resume_recording", "bridge", "supervise")
 
     def _refusing(self, *names: str) -> None:
@@ -149,6 +163,45 @@ class Fuzz:
         self._at_the_end(line)
         self.seen["calls"] += 1
         del engine.lines[caller.leg_id]
+
+    async def place(self, number: int) -> None:
+        """An agent calls somebody, who mostly answers; from then on it is a call like any other."""
+        c, engine = self.chance, self.engine
+        wanted, country = c.choices(list(PLACES), MIX)[0], c.choices([*PLACES, None], (*MIX, 1))[0]
+        did = c.choice([one for one, (place, _) in self.dids.items() if place == wanted])
+        called = f"+49306{number % 10**7:07}"
+        self.countries[called] = country
+        line = engine.called[called] = Line((wanted, country or "?"), FLOORS[self.outbound_queue])
+        if did in self.silent:  # asked as by default
+            line.answer_s = AskConsent(next="").timeout_s
+        callee = engine.callees[called] = Callee(called)
+        phone = c.choice(list(engine.phones.values()))
+        own = engine.dial_number(phone, called, did)
+        engine.who[own.leg_id] = phone.phone_id
+        await asyncio.sleep(c.choice((0.3, 0.8)))
+        caller: Caller | None = None
+        if callee.leg_id is not None and callee.leg_id in engine.legs and c.random() < 0.9:
+            caller = Caller(engine, engine.legs[callee.leg_id])
+            engine.pick_up(callee.leg_id)
+            self.seen["placed"] += 1
+            for _ in range(c.randrange(5, 20)):
+                await asyncio.sleep(c.choice((0.05, 0.3, 0.8, 1.5, 2.2)))
+                if caller.cause is not None:
+                    break
+                await self._something(caller, line)
+        if own.cause is None and (caller is None or c.random() < 0.5):
+            own.hang_up()
+        await asyncio.sleep(c.random() * 3)
+        if caller is not None and caller.cause is None:
+            caller.hang_up()
+        await asyncio.sleep(12)
+        engine.moment()
+        self._at_the_end(line)
+        self.seen["captured of placed"] += bool(line.recordings)
+        self.seen["calls"] += 1
+        del engine.called[called]
+        if callee.leg_id is not None:
+            del engine.lines[callee.leg_id]
 
     def _at_the_end(self, line: Line) -> None:
         rest = [one for one in line.recordings if self.world.vault.find(one) is not None]
@@ -295,7 +348,7 @@ async def _round(seed: str, calls: int, directory: Path) -> Counter[str]:
         async def callers() -> None:
             for number in numbers:
                 await asyncio.sleep(chance.random())
-                await fuzz.call(number)
+                await (fuzz.place(number) if chance.random() < 0.25 else fuzz.call(number))
                 for name, _ in AGENTS:
                     world.status(name, "AVAILABLE")
 

@@ -81,6 +81,7 @@ class Line:
     stopped: bool = False
     paused: bool = False
     recordings: list[RecordingId] = field(default_factory=list)
+    answer_s: float = ANSWER_S
 
 
 class WatchedEngine(SimulatedEngine):
@@ -96,6 +97,8 @@ class WatchedEngine(SimulatedEngine):
         self.lines: dict[LegId, Line] = {}
         self.who: dict[LegId, str] = {}
         """Leg of a phone or of a number outside -> the phone, or ``outside``."""
+        self.called: dict[str, Line] = {}
+        """Number -> the line of its owner, whom an agent calls."""
         self.asked: dict[PlayId, tuple[LegId, str]] = {}
         self.seen: Counter[str] = Counter()
         self.last = self.clock()
@@ -155,7 +158,10 @@ class WatchedEngine(SimulatedEngine):
         await super().answer(leg_id)
 
     async def originate(self, leg: OriginateLeg) -> None:
-        self.who[leg.leg_id] = leg.to.phone_id if isinstance(leg.to, ToPhone) else OUTSIDE
+        if not isinstance(leg.to, ToPhone) and leg.to.number in self.called:
+            self.lines[leg.leg_id] = self.called[leg.to.number]
+        else:
+            self.who[leg.leg_id] = leg.to.phone_id if isinstance(leg.to, ToPhone) else OUTSIDE
         await super().originate(leg)
 
     async def bridge(self, bridge_id: BridgeId, leg_ids: tuple[LegId, LegId]) -> None:
@@ -228,7 +234,7 @@ class WatchedEngine(SimulatedEngine):
                 asking.open = completed
             elif name.startswith("consent-keys"):
                 asking.keys = completed and asking.told
-                asking.counts_until = self.clock() + ANSWER_S
+                asking.counts_until = self.clock() + line.answer_s
         super()._end_play(play_id, completed)
 
     def pressed(self, leg_id: LegId, digit: str) -> None:

@@ -102,12 +102,13 @@ class Stack:
         watched: Watched | None = None,
         small_disk: str = "",
         more_env: Mapping[str, str] = MappingProxyType({}),
+        adapted: Callable[[Pop, Host], Pop] = lambda settings, carrier: settings,
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
         ``starting`` is told which part is being started; ``engine`` is the POP's media server; with ``postgres`` the
         centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are.
         ``small_disk``: size of a file system of its own for recordings under way (``4m``). ``more_env``: settings of
-        the controller."""
+        the controller. ``adapted``: what the POP is rendered from, given the carrier's host."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -123,7 +124,7 @@ class Stack:
         async with Api.open(f"http://{centre.address}:{API_PORT}", token) as api:
             await api.wait_up()
             created = await api.post("pops", {"pop_id": POP_ID, "name": "Berlin 1", "country": "DE"})
-            settings = pop_settings(pop, carrier, more_trunks, engine)
+            settings = adapted(pop_settings(pop, carrier, more_trunks, engine), carrier)
             recordings = pop.shm / "recordings"
             if small_disk:
                 recordings = pop.state_dir / "small"
@@ -210,7 +211,12 @@ class Stack:
     # --- agents and callers -----------------------------------------------------------------------------------------
 
     async def add_agent(
-        self, name: str, skills: dict[str, int] | None = None, country: str = "DE", extension: str | None = None
+        self,
+        name: str,
+        skills: dict[str, int] | None = None,
+        country: str = "DE",
+        extension: str | None = None,
+        site: str | None = None,
     ) -> Agent:
         """Who has an extension may supervise by feature code, too."""
         body = {
@@ -221,6 +227,7 @@ class Stack:
             "pop_id": POP_ID,
             "extension": extension,
             "supervises": extension is not None,
+            "site": site,
         }
         created = await self.api.post("agents", body)
         agent = Agent(created["agent_id"], created["phone_id"], created["sip"]["password"], name)
@@ -236,9 +243,10 @@ class Stack:
         available: bool = True,
         reuse: bool = False,
         extension: str | None = None,
+        site: str | None = None,
     ) -> AsyncIterator[Phone]:
         """An agent with a registered phone that sends a tone; AVAILABLE unless told otherwise."""
-        agent = self.agents[name] if reuse else await self.add_agent(name, extension=extension)
+        agent = self.agents[name] if reuse else await self.add_agent(name, extension=extension, site=site)
         await self.synced()
         server = f"{self.pop.address}:{self.settings.sip_port}"
         async with Phone.start(

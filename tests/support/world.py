@@ -13,7 +13,7 @@ from dialplans.prompts import texts_of
 from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.memory.engine import Caller, Phone, SimulatedEngine
-from pbx.bootstrap import PlannedNumbers, dialling_of, fresh_vault, holidays_of
+from pbx.bootstrap import PlannedNumbers, dialling_of, fresh_vault, holidays_of, outbound_of
 from pbx.controller import routing_commands
 from pbx.controller.config_store import ConfigStore
 from pbx.controller.pop import Pop
@@ -101,6 +101,8 @@ class World:
         self.prompts = prompts
         self.lookups = ScriptedLookups()
         self.dead = False
+        self.trunk: str | None = None
+        """Over which outside numbers are called; None: the one by which the caller came."""
         self._link = link
         self._witnesses = witnesses
         self.starts = 0
@@ -119,7 +121,9 @@ class World:
         self.journal = SqliteJournal(self.directory / "journal.sqlite")
         self.vault = vault = fresh_vault(self.directory, {"eu"})
         recorder = Recorder(self.engine, vault, self.recordings, self.clock)
-        self.config = ConfigStore(self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE")))
+        self.config = ConfigStore(
+            self.regimes, self.prompts, holidays_of, dialling_of(load_pack("DE"), trunk=self.trunk)
+        )
         self.pop = Pop(
             PopId("de-1"),
             self.engine,
@@ -131,6 +135,7 @@ class World:
             languages=("de", "en"),
             lookups=self.lookups,
             numbers=PlannedNumbers("08:00-21:00"),
+            outbound=outbound_of(allowed=("+49137",), queue_id="support"),
             shelf=PromptShelf(self.directory / "uploaded", self.prompts, {}, lambda alaw: {"alaw": alaw}),
             hidden=HiddenFiles(self.directory / "hidden"),
             witnesses=self._witnesses(),

@@ -16,3 +16,4 @@ def test_random_calls(seed: int) -> None:
         assert seen[f"captured under {what}"] > 20, f"hardly anything was captured under {what}"
     assert min(seen[what] for what in ("refused", "agreed", "cut", "kept", "outside", "supervise", "hand_on")) > 10
     assert seen["withdrawn"] > 0
+    assert min(seen[what] for what in ("placed", "captured of placed")) > 3

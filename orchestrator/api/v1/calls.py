@@ -7,13 +7,14 @@ from sqlalchemy import select
 
 from orchestrator.adapters.db.models import CallRow
 from orchestrator.api.access import EVERYBODY, SUPERVISORS, TALKERS
-from orchestrator.api.call_schemas import Call, Choices, ParkedIn, Wait, call_of, choices_of, wait_of
+from orchestrator.api.call_schemas import Call, Choices, ParkedIn, PlacedCall, Wait, call_of, choices_of, wait_of
 from orchestrator.api.filters import Id, Period, narrowed, within
 from orchestrator.api.registry import Registry
 from orchestrator.api.schemas import PageOf, page_of
 from orchestrator.domain.resources import (
     Consulted,
     ParkSpec,
+    PlacedCallSpec,
     RetrievalSpec,
     Strict,
     SupervisionSpec,
@@ -67,6 +68,19 @@ async def find(services: Services, query: CallQuery) -> PageOf[Call]:
 async def get(services: Services, call_id: str) -> Call:
     """One call's record, with offers, consent evidence and recordings."""
     return call_of(await calls.read(services.database, call_id))
+
+
+async def place(services: Services, body: PlacedCallSpec) -> PlacedCall:
+    """Have an agent call a number: the agent's phone rings first, then the number is dialled over the POP's trunk and
+    shown the number that is for its country. Who answers is told, and asked, what the law of both sides demands before
+    anything is recorded. Agents place their own calls only.
+
+    422 names ``number`` where it is none, an emergency number (those are dialled at the phone, which needs nobody's
+    leave), or one that is barred and not on the POP's list ``allowed_numbers``; 409 ``agent_busy``,
+    ``agent_unreachable``: the phone cannot be rung now; ``no_trunk``, ``no_cli``: the POP is not set up to call;
+    ``draining``.
+    """
+    return PlacedCall(call_id=await calls.place(services, body))
 
 
 class WaitQuery(Strict):
@@ -226,6 +240,7 @@ async def cancel(services: Services, call_id: str) -> None:
 def routes(registry: Registry) -> None:
     one = "/api/v1/calls/{call_id}"
     registry.route("GET", "/api/v1/calls", tag="calls", roles=EVERYBODY)(find)
+    registry.route("POST", "/api/v1/calls", tag="calls", status=201, problems=(404, 409, 504), roles=TALKERS)(place)
     registry.route("GET", one, tag="calls", roles=EVERYBODY)(get)
     registry.route("GET", one + "/wait", tag="calls", problems=(409, 504), roles=EVERYBODY, tagged=False)(explain_wait)
     registry.route("GET", one + "/choice", tag="calls", problems=(409, 504), roles=EVERYBODY, tagged=False)(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from dialplans.tones import CEPT, RingingTone
+from dialplans.tones import CEPT_TONES, CallTones
 from pbx.adapters.asterisk import models
 from pbx.adapters.asterisk import snapshot as snapshots
 from pbx.adapters.asterisk.ami import AmiLink
@@ -25,7 +25,7 @@ from pbx.adapters.asterisk.recorder import Recorder
 from pbx.adapters.asterisk.supervision import Supervisions
 from pbx.adapters.asterisk.tones import Tones
 from pbx.adapters.asterisk.tracker import ORIGINATED, Leg, Tracker
-from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
+from pbx.domain.commands import OriginateLeg, Prompt, Tone, ToPhone
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164, Cli
 from pbx.domain.errors import BadValue, EngineError, EngineGone, EngineRefused, LegGone
@@ -68,8 +68,8 @@ def _word(text: str, field: str) -> str:
 class AsteriskEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number, ``codecs`` are
     those of agents' phones, which are asked every ``qualify_s`` seconds whether they are there (0: never). ``nat``:
-    phones are called at the address they registered from, whatever contact they name. ``ringing`` is what a leg hears
-    that is to hear a phone ring."""
+    phones are called at the address they registered from, whatever contact they name. ``tones`` are what a leg hears
+    that is to hear a phone ring, or that it is busy."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class AsteriskEngine:
         qualify_s: int = 30,
         nat: bool = True,
         encrypted: bool = False,
-        ringing: RingingTone = CEPT,
+        tones: CallTones = CEPT_TONES,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -124,7 +124,7 @@ class AsteriskEngine:
             left=self._left,
         )
         self._supervisions = Supervisions(self._ari, self._tracker, APPLICATION)
-        self._tones = Tones(self._ari, ringing)
+        self._tones = Tones(self._ari, tones)
         self._conversations = Conversations(self._ari, self._tracker, self._supervisions, self._tones)
         self._prompt_dir, self._uploaded, self._clock = prompt_dir, uploaded, clock
         self._codecs = tuple(codecs)
@@ -225,11 +225,17 @@ class AsteriskEngine:
         await self._ari.request("POST", f"channels/{leg_id}/moh", query)
 
     async def start_ringing(self, leg_id: LegId) -> None:
+        await self._tone(leg_id, None)
+
+    async def start_tone(self, leg_id: LegId, tone: Tone) -> None:
+        await self._tone(leg_id, tone)
+
+    async def _tone(self, leg_id: LegId, tone: Tone | None) -> None:
         leg = self._known(leg_id)
         if leg.music:
             leg.music = False
             self._ari.send_unattended("DELETE", f"channels/{leg_id}/moh")
-        await self._tones.ring(leg_id, leg)
+        await self._tones.sound(leg_id, leg, tone)
 
     async def stop_music(self, leg_id: LegId) -> None:
         leg = self._known(leg_id)

@@ -61,6 +61,8 @@ def objects(
         "send_connected_line": "no",
         "callerid": f'"{name}" <{account.phone_id}>',
     }
+    if _ID.fullmatch(account.site):
+        endpoint["set_var"] = f"CALLPLANE_SITE={account.site}"
     if encrypted:
         # Keys in the SDP (RFC 4568), which TLS hides; who offers none gets 488.
         endpoint |= {"media_encryption": "sdes", "media_encryption_optimistic": "no"}

@@ -25,6 +25,7 @@ from pbx.domain.events import (
     LegOffered,
     LegRinging,
     LegsBridged,
+    NumberDialled,
     PlayEnded,
 )
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip
@@ -36,6 +37,9 @@ ORIGINATED = "originated"
 """Application argument of legs that the controller rang itself; inbound legs carry DID, CLI and trunk."""
 FEATURE = "feature"
 """Stasis argument of an agent's call to a feature code; the code and the phone follow."""
+DIALLED = "dialled"
+"""Stasis argument of an agent's call to an outside number; the number, what it would be shown, the trunk over which the
+dialplan would dial it and the phone follow."""
 SNOOP = "snoop"
 """Application argument of channels that are no legs: a supervisor's ear on another leg. Their ids begin with it."""
 MARK = "~"
@@ -271,10 +275,15 @@ class Tracker:
                 leg.answered = True
                 self._emit(LegAnswered(at=at, leg_id=LegId(leg_id)))
             return
-        offered: LegOffered | FeatureDialled
+        offered: LegOffered | FeatureDialled | NumberDialled
         try:
-            feature = event.args[:1] == [FEATURE]
-            offered = _feature(leg_id, at, event.args) if feature else self._offer(leg_id, at, event.args)
+            match event.args[:1]:
+                case [first] if first == FEATURE:
+                    offered = _feature(leg_id, at, event.args)
+                case [first] if first == DIALLED:
+                    offered = _number(leg_id, at, event.args)
+                case _:
+                    offered = self._offer(leg_id, at, event.args)
         except BadValue as error:
             log.error("the dialplan handed over a leg that cannot be taken: %s", error)
             self._forget(leg_id)
@@ -390,3 +399,12 @@ def _feature(leg_id: str, at: float, args: list[str]) -> FeatureDialled:
     if len(args) != 3 or not args[2]:
         raise BadValue("Stasis", "needs three arguments: feature, code, phone")
     return FeatureDialled(at=at, leg_id=LegId(leg_id), code=args[1], phone_id=PhoneId(args[2]))
+
+
+def _number(leg_id: str, at: float, args: list[str]) -> NumberDialled:
+    if len(args) != 5 or not args[4]:
+        raise BadValue("Stasis", "needs five arguments: dialled, number, what is shown, trunk, phone")
+    shown = e164(args[2], "shown") if args[2] else None
+    return NumberDialled(
+        at=at, leg_id=LegId(leg_id), number=e164(args[1]), shown=shown, trunk=args[3], phone_id=PhoneId(args[4])
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from dialplans.tones import CEPT, RingingTone
+from dialplans.tones import CEPT_TONES, CallTones
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
 from pbx.adapters.freeswitch.esl import EslLink
@@ -20,7 +20,7 @@ from pbx.adapters.freeswitch.ringing import Ringing
 from pbx.adapters.freeswitch.snapshot import INBOUND, adopt, encoded, snapshot
 from pbx.adapters.freeswitch.sounds import MUSIC, Sounds
 from pbx.adapters.freeswitch.tracker import NOT_PLAYED, Tracker
-from pbx.domain.commands import OriginateLeg, Prompt
+from pbx.domain.commands import OriginateLeg, Prompt, Tone
 from pbx.domain.consent import RecordingGrant
 from pbx.domain.e164 import E164
 from pbx.domain.errors import BadValue, EngineError, EngineRefused, LegGone
@@ -69,7 +69,8 @@ class FreeSwitchEngine:
     """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number; ``phone_dir`` is
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
     ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
-    asked whether they are still there. ``ringing`` is what a leg hears that is to hear a phone ring."""
+    asked whether they are still there. ``tones`` are what a leg hears that is to hear a phone ring, or that it is
+    busy."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class FreeSwitchEngine:
         prompt_suffix: str = ".alaw",
         codecs: Sequence[str] = ("PCMA", "PCMU"),
         qualify: bool = True,
-        ringing: RingingTone = CEPT,
+        tones: CallTones = CEPT_TONES,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -101,7 +102,7 @@ class FreeSwitchEngine:
         )
         self._clock = clock
         self._tracker = Tracker(self._emit, self._take, self._refuse, self._quiet, country_of)
-        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, ringing, uploaded)
+        self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, tones, uploaded)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
         self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
@@ -176,7 +177,11 @@ class FreeSwitchEngine:
 
     async def start_ringing(self, leg_id: LegId) -> None:
         self._known(leg_id)
-        await self._sounds.start_ringing(leg_id)
+        await self._sounds.start_tone(leg_id)
+
+    async def start_tone(self, leg_id: LegId, tone: Tone) -> None:
+        self._known(leg_id)
+        await self._sounds.start_tone(leg_id, tone)
 
     async def stop_music(self, leg_id: LegId) -> None:
         self._known(leg_id)

@@ -36,6 +36,9 @@ _NAMES = {
     "cli": "variable_callplane_cli",
     "trunk": "variable_callplane_trunk",
     "feature": "variable_callplane_feature",
+    "dialled": "variable_callplane_dialled",
+    "shown": "variable_callplane_shown",
+    "via": "variable_callplane_via",
     "phone": "variable_callplane_phone",
     "role": "variable_callplane_leg",
     "bridge_id": "variable_callplane_bridge",
@@ -87,6 +90,9 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     cli: str = ""
     trunk: str = ""
     feature: str = ""
+    dialled: str = ""
+    shown: str = ""
+    via: str = ""
     phone: str = ""
     role: str = ""
     bridge_id: str = ""
@@ -98,6 +104,11 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     user: str = ""
     from_user: str = ""
     ping_status: str = ""
+
+    @property
+    def is_for_us(self) -> bool:
+        """Whether the dialplan has made it ready to be taken."""
+        return bool(self.did or self.feature or self.dialled)
 
     @property
     def at(self) -> float:

@@ -47,8 +47,13 @@ def document(account: PhoneAccount, ping: bool) -> bytes:
         f'      <param name="a1-hash" value="{account.ha1}"/>\n    </params>\n    <variables>\n'
         f'      <variable name="effective_caller_id_name" value={quoteattr(name)}/>\n'
         f'      <variable name="force_ping" value="{str(ping).lower()}"/>\n'
+        f"{_site(account.site)}"
         "    </variables>\n  </user>\n</include>\n"
     ).encode()
+
+
+def _site(site: str) -> str:
+    return f'      <variable name="callplane_site" value={quoteattr(site)}/>\n' if _ID.fullmatch(site) else ""
 
 
 def dial_string(phone_id: str) -> str:

@@ -64,7 +64,7 @@ async def channels(link: EslLink, known: Iterable[str]) -> list[ServerEvent]:
 
 def in_control(channel: ServerEvent) -> bool:
     """Taken, or parked for us by the dialplan."""
-    return bool(channel.role) or bool((channel.did or channel.feature) and channel.current_application == "park")
+    return bool(channel.role) or (channel.is_for_us and channel.current_application == "park")
 
 
 def bridges(found: Sequence[ServerEvent]) -> dict[str, list[ServerEvent]]:

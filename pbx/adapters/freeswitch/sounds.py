@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from dialplans.tones import RingingTone
+from dialplans.tones import Cadence, CallTones
 from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.tracker import Tracker
-from pbx.domain.commands import Prompt
+from pbx.domain.commands import Prompt, Tone
 from pbx.domain.errors import BadValue, EngineRefused, LegGone
 from pbx.domain.ids import LegId, PlayId
 from pbx.ports.media_engine import Clock
@@ -44,7 +44,7 @@ class Sounds:
         prompt_dir: Path,
         suffix: str,
         clock: Clock,
-        ringing: RingingTone,
+        tones: CallTones,
         uploaded: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """``uploaded``: hash of a prompt -> its file without suffix, where it is none of ``prompt_dir``."""
@@ -53,9 +53,8 @@ class Sounds:
         self._link, self._tracker, self._uploaded = link, tracker, uploaded
         self._prompt_dir, self._suffix, self._clock = prompt_dir, suffix, clock
         self._timers: set[asyncio.TimerHandle] = set()
-        hertz = ",".join(map(str, ringing.hertz))
-        pairs = zip(ringing.cadence_ms[::2], ringing.cadence_ms[1::2], strict=True)
-        self._ringing = "tone_stream://" + ";".join(f"%({on},{off},{hertz})" for on, off in pairs) + ";loops=-1"
+        self._tones: dict[Tone | None, str] = {None: _stream(tones.ringing)}
+        self._tones |= {Tone.BUSY: _stream(tones.busy), Tone.CONGESTION: _stream(tones.congestion)}
 
     def stop(self) -> None:
         for timer in self._timers:
@@ -121,8 +120,9 @@ class Sounds:
         word(music_class, "music_class")
         await self._go_on(leg_id, f"local_stream://{music_class}")
 
-    async def start_ringing(self, leg_id: LegId) -> None:
-        await self._go_on(leg_id, self._ringing)
+    async def start_tone(self, leg_id: LegId, which: Tone | None = None) -> None:
+        """``which``: None is ringing."""
+        await self._go_on(leg_id, self._tones[which])
 
     async def _go_on(self, leg_id: LegId, file: str) -> None:
         leg = self._tracker.legs[leg_id]
@@ -177,6 +177,12 @@ class Sounds:
 
         timer = asyncio.get_running_loop().call_later(delay_s, run)
         self._timers.add(timer)
+
+
+def _stream(tone: Cadence) -> str:
+    hertz = ",".join(map(str, tone.hertz))
+    pairs = zip(tone.cadence_ms[::2], tone.cadence_ms[1::2], strict=True)
+    return "tone_stream://" + ";".join(f"%({on},{off},{hertz})" for on, off in pairs) + ";loops=-1"
 
 
 def _heed(future: asyncio.Future[str]) -> None:

@@ -24,6 +24,7 @@ from pbx.domain.events import (
     LegOffered,
     LegRinging,
     LegsBridged,
+    NumberDialled,
     PlayEnded,
 )
 from pbx.domain.hangup_cause import HangupCause
@@ -212,11 +213,13 @@ class Tracker:
     def offer(self, event: ServerEvent, at: float) -> None:
         """A leg that the dialplan parked for us; ``event`` is of its parking, or says what the channel is now."""
         leg_id = event.uuid
-        offered: LegOffered | FeatureDialled
+        offered: LegOffered | FeatureDialled | NumberDialled
         try:
             if event.feature:
                 phone = PhoneId(event.phone)
                 offered = FeatureDialled(at=at, leg_id=LegId(leg_id), code=event.feature, phone_id=phone)
+            elif event.dialled:
+                offered = _dialled(event, at)
             else:
                 offered = self._offered(event, at)
         except BadValue as error:
@@ -240,7 +243,7 @@ class Tracker:
         leg_id = event.uuid
         leg = self.legs.get(leg_id)
         if leg is None:
-            if (event.did or event.feature) and leg_id not in self._ended:
+            if event.is_for_us and leg_id not in self._ended:
                 self.offer(event, event.at)
             return
         if not leg.inbound and not leg.taken:
@@ -317,3 +320,16 @@ class Tracker:
         play.failed = play.failed or not done
         if play.stopped or play.over == play.count:
             self.end_play(play_id, at, completed=True)
+
+
+def _dialled(event: ServerEvent, at: float) -> NumberDialled:
+    if not event.phone:
+        raise BadValue("callplane_phone", "is needed")
+    return NumberDialled(
+        at=at,
+        leg_id=LegId(event.uuid),
+        number=e164(event.dialled),
+        shown=e164(event.shown, "shown") if event.shown else None,
+        trunk=event.via,
+        phone_id=PhoneId(event.phone),
+    )

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS forgotten_names (
 ) STRICT, WITHOUT ROWID;
 """
 _DIGITS = re.compile(rb"[0-9]{6,}")
-_CALLERS = "kind IN ('LegOffered', 'CallbackDialled')"
+_CALLERS = "kind IN ('LegOffered', 'CallbackDialled', 'CallPlaced')"
 
 
 def run(path: Path, asked: ForgetNumber, called: Callable[[str], str] | None = None) -> Forgot:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from itertools import groupby
 
-from pbx.domain.events import CallbackDialled, CallEnded, Event, LegOffered
+from pbx.domain.events import CallbackDialled, CallEnded, CallPlaced, Event, LegOffered
 from pbx.domain.ids import CallId
 from pbx.ports.journal import LiveCall
 from pbx.wire.codec import decode_event
@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS config_past (
 ) STRICT;
 """
 
-_BEGINS = frozenset((LegOffered.__name__, CallbackDialled.__name__))
+_BEGINS = frozenset((LegOffered.__name__, CallbackDialled.__name__, CallPlaced.__name__))
 _ENDS = CallEnded.__name__
 _OF_CALLS = ("did.", "flow.", "queue.")
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pbx.adapters.memory.far_ends import Answer, Callee, Caller, Phone
-from pbx.adapters.memory.legs import RINGING, Leg, Room, Tone
+from pbx.adapters.memory.legs import RINGING, Leg, Room
+from pbx.adapters.memory.legs import Tone as Sine
 from pbx.adapters.memory.recordings import Recording
 from pbx.domain import events as ev
-from pbx.domain.commands import OriginateLeg, Prompt, ToPhone
+from pbx.domain.commands import OriginateLeg, Prompt, Tone, ToPhone
 from pbx.domain.consent import GrantKind, RecordingGrant
 from pbx.domain.e164 import Cli, e164
 from pbx.domain.errors import EngineRefused, LegGone
@@ -54,11 +55,11 @@ class SimulatedEngine:
     """Implements ``MediaEngine``. ``prompts`` names the prompts there are (``language/prompt_id``) with their lengths;
     without it there is every prompt, each ``prompt_s`` long."""
 
-    def __init__(self, clock: Clock, prompt_s: float = 2.0, prompts: Mapping[str, Tone] | None = None) -> None:
+    def __init__(self, clock: Clock, prompt_s: float = 2.0, prompts: Mapping[str, Sine] | None = None) -> None:
         self.clock = clock
         self.prompt_s = prompt_s
         self.prompts = prompts
-        self.tones: dict[str, Tone] = dict(prompts or {})
+        self.tones: dict[str, Sine] = dict(prompts or {})
         """What each sound sounds like (``legs.Tone``); a sound that is not here is silent in recordings."""
         self.phones: dict[PhoneId, Phone] = {}
         self.callees: dict[str, Callee] = {}
@@ -102,6 +103,22 @@ class SimulatedEngine:
         leg = Leg(LegId(f"feature-{self._count}"))
         self.legs[leg.leg_id] = leg
         dialled = ev.FeatureDialled(at=self.clock(), leg_id=leg.leg_id, phone_id=phone.phone_id, code=code)
+        self.emit(dialled)
+        return Caller(self, leg)
+
+    def dial_number(self, phone: Phone, number: str, shown: str | None = None, trunk: str = "carrier") -> Caller:
+        """The phone's user dials an outside number, which the dialplan hands over."""
+        self._count += 1
+        leg = Leg(LegId(f"dialled-{self._count}"))
+        self.legs[leg.leg_id] = leg
+        dialled = ev.NumberDialled(
+            at=self.clock(),
+            leg_id=leg.leg_id,
+            phone_id=phone.phone_id,
+            number=e164(number),
+            shown=None if shown is None else e164(shown),
+            trunk=trunk,
+        )
         self.emit(dialled)
         return Caller(self, leg)
 
@@ -257,6 +274,12 @@ class SimulatedEngine:
         leg = self._leg(leg_id)
         leg.music = RINGING
         leg.heard.append(RINGING)
+        self._touched(leg)
+
+    async def start_tone(self, leg_id: LegId, tone: Tone) -> None:
+        leg = self._leg(leg_id)
+        leg.music = f"tone:{tone.value}"
+        leg.heard.append(leg.music)
         self._touched(leg)
 
     async def stop_music(self, leg_id: LegId) -> None:

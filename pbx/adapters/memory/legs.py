@@ -94,7 +94,7 @@ class Room:
         if leg.play_id is not None:
             sounds.add(leg.heard[-1])
         elif leg.music is not None:
-            sounds.add(RINGING if leg.music == RINGING else f"music:{leg.music}")
+            sounds.add(leg.music if leg.music.startswith("tone:") else f"music:{leg.music}")
         for supervisor in self._supervisors(leg, Supervision.WHISPER, Supervision.BARGE):
             sounds |= supervisor.voice
         for other in self.others(leg):

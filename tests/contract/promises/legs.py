@@ -9,11 +9,11 @@ import pytest
 
 from pbx.domain.e164 import CliKind
 from pbx.domain.errors import BadValue, EngineError, LegGone
-from pbx.domain.events import DigitPressed, FeatureDialled, LegAnswered, LegEnded, LegOffered, PlayEnded
+from pbx.domain.events import DigitPressed, FeatureDialled, LegAnswered, LegEnded, LegOffered, NumberDialled, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
 from tests.contract.backend import TRUNK, Backend, Controller, to_trunk
-from tests.contract.far_end import CALLER, DID
+from tests.contract.far_end import CALLEE, CALLER, DID
 
 
 class Legs:
@@ -38,6 +38,30 @@ class Legs:
                 await controller.engine.answer(offered.leg_id)
         kinds = [type(event) for event in controller.listener.events]
         assert kinds == [LegOffered, LegAnswered, LegEnded]
+
+    async def test_a_phone_dials_a_number(self, backend: Backend, controller: Controller) -> None:
+        """With a lease it is the controller's, which calls the number on another leg and joins the two."""
+        async with backend.phone(controller, "anna") as anna, backend.callee() as callee:
+            await anna.dial(CALLEE)
+            dialled = await controller.listener.wait_for(NumberDialled)
+            assert (dialled.phone_id, dialled.number, dialled.trunk) == ("anna", CALLEE, TRUNK)
+            own = await controller.leg(dialled.leg_id)
+            assert own is not None
+            assert (own.answered, own.in_control) == (False, True)
+            await controller.engine.answer(dialled.leg_id)
+            await controller.answered(dialled.leg_id)
+            await controller.engine.start_ringing(dialled.leg_id)
+            await anna.hears_ringing()
+            second = await controller.originate(to_trunk(), dialled.leg_id)
+            await callee.rings()
+            await callee.answer()
+            await controller.answered(second)
+            await controller.bridged(second, dialled.leg_id)
+            await anna.hears(callee.hz)
+            await callee.hears(anna.hz)
+            await controller.engine.hang_up(second, HangupCause.NORMAL_CLEARING)
+            await controller.engine.hang_up(dialled.leg_id, HangupCause.NORMAL_CLEARING)
+        assert not controller.listener.of(LegOffered)
 
     @pytest.mark.parametrize("code", ["*11", "*1342"])
     async def test_a_phone_dials_a_feature_code(self, backend: Backend, controller: Controller, code: str) -> None:

@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
+from pbx.domain.commands import Tone
 from pbx.domain.errors import EngineRefused, LegGone
-from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, PlayEnded
+from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, NumberDialled, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId
 from tests.contract.backend import Backend, Controller, fresh
-from tests.contract.far_end import PROMPT_HZ, PROMPT_S, RATE, all_hear
+from tests.contract.far_end import CALLEE, PROMPT_HZ, PROMPT_S, RATE, all_hear
 from tests.lab.audio import Samples
 
 BLOCK = RATE // 50
@@ -49,6 +50,20 @@ class Plays:
             await anna.hears_ringing()
             await controller.engine.bridge(BridgeId(fresh()), (first, second))
             await all_hear([(caller, [anna.hz]), (anna, [caller.hz])])
+
+    async def test_the_tones_of_a_number_that_is_not_reached(self, backend: Backend, controller: Controller) -> None:
+        """Until they are stopped, like ringing, and of the same pitch in most countries."""
+        async with backend.phone(controller, "anna") as anna:
+            await anna.dial(CALLEE)
+            leg = (await controller.listener.wait_for(NumberDialled)).leg_id
+            await controller.engine.answer(leg)
+            await controller.answered(leg)
+            for tone in Tone:
+                await controller.engine.start_tone(leg, tone)
+                await anna.hears_ringing()
+            await controller.engine.stop_music(leg)
+            await anna.rings_no_more()
+            await controller.engine.hang_up(leg, HangupCause.USER_BUSY)
 
     async def test_play_to_its_end_is_complete(self, backend: Backend, controller: Controller) -> None:
         async with backend.caller() as caller:

@@ -13,7 +13,7 @@ from dialplans.prompts import build
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
 from tests.dialplans.esl import Controller
-from tests.dialplans.numbers import SHOWN
+from tests.dialplans.numbers import ALLOWED, SHOWN
 from tests.dialplans.sip import Far, answering
 from tests.lab.freeswitch import FreeSwitchServer
 from tests.lab.host import Host
@@ -47,6 +47,7 @@ def pop(lab: Lab, carrier: Host, tmp_path_factory: pytest.TempPathFactory) -> Po
             Trunk(name="customer", username="customer-7", password="customer-password"),
         ],
         cli_by_destination=SHOWN,
+        allowed_numbers=ALLOWED,
         overflow_number=OVERFLOW,
         esl_host=host.address,
         esl_password="esl-password",

@@ -94,6 +94,26 @@ async def test_agents_dial_out(
     assert far.process.wait() == 0, far.text()
 
 
+async def test_what_an_agent_dials_is_handed_over_and_dialled_when_nobody_takes_it(
+    controller: Controller, anna: tuple[str, str], server: FreeSwitchServer, phones: Host, overflow: Far
+) -> None:
+    address, before = server.host.address, len(overflow.dialled())
+    await controller.lease(600)
+    far = invite(phones, address, f"sip:0041445550100@{address}", 200, account=anna)
+    parked = await controller.event("CHANNEL_PARK")
+    assert [parked[f"variable_callplane_{name}"] for name in ("dialled", "shown", "via", "phone")] == [
+        "+41445550100",
+        shown("+41"),
+        "carrier-a",
+        anna[0],
+    ]
+    assert overflow.dialled()[before:] == []
+    wait_until(lambda: overflow.dialled()[before:] == ["+41445550100"], 15, "the number to be dialled", overflow.text)
+    bridged = await controller.event("CHANNEL_BRIDGE")
+    await controller.hang_up(bridged["Unique-ID"], "NORMAL_CLEARING")
+    assert far.process.wait() == 0, far.text()
+
+
 STATUS = {21: 603, 28: 484}
 
 

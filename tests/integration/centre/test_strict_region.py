@@ -22,8 +22,8 @@ class StrictSite(Site):
         self.pseudonyms = Pseudonyms(self.world.journal.secret())
         desk = self.world.pop.desk
         self.world.pop.desk = CommandDesk(
-            desk.calls, desk.router, desk.callbacks, desk.parking, desk.engine, desk.vault, desk.journal, desk.clock,
-            self.pseudonyms,
+            desk.calls, desk.router, desk.callbacks, desk.parking, desk.placing, desk.engine, desk.vault,
+            desk.journal, desk.clock, self.pseudonyms,
         )  # fmt: skip
 
 

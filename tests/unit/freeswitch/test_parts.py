@@ -77,3 +77,10 @@ def test_engine_of_the_setting(tmp_path: Path) -> None:
 def test_missing_settings_are_named(tmp_path: Path, values: dict[str, object], setting: str) -> None:
     with pytest.raises(BadValue, match=setting):
         build_engine(settings(tmp_path, **values))
+
+
+@pytest.mark.parametrize(("site", "there"), [("hamburg", True), ("", False), ('x"/>', False), ("${system(id)}", False)])
+def test_the_site_of_an_account_is_for_the_dialplan(site: str, there: bool) -> None:
+    entry = ElementTree.fromstring(document(PhoneAccount(PhoneId("anna"), HA1, site=site), ping=True))  # noqa: S314
+    values = {element.get("name"): element.get("value", "") for element in entry.iter() if element.get("name")}
+    assert values.get("callplane_site") == (site if there else None)

@@ -492,8 +492,8 @@ class Call:
             node, entered_at = self.talk.seat.node, now - self.waited_s
         else:
             return
-        queue = self.config.queues.get(node.queue_id)
-        if queue is None or queue.redial_s <= 0 or self.cli.number is None or self.called_back is not None:
+        queue, theirs = self.config.queues.get(node.queue_id), self.called_back is None and self.placed is None
+        if queue is None or queue.redial_s <= 0 or self.cli.number is None or not theirs:
             return
         self.context.record(ev.PlaceKept(at=now, queue_id=node.queue_id, entered_at=entered_at))
         self.context.do(cmd.KeepPlace(node.queue_id, self.cli.number, entered_at))

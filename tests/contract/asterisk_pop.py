@@ -10,6 +10,9 @@ from types import SimpleNamespace
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dialplans import self_call
+from dialplans.pack import load_pack
+from dialplans.render import render
 from dialplans.schema import Pop, Trunk
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.domain.e164 import E164
@@ -100,13 +103,17 @@ class AsteriskPop(LabBackend):
             "pop": self.pop,
             "pack": SimpleNamespace(media=SimpleNamespace(companding="alaw")),
             "clear_sip": True,
+            "self_call": self_call.made_of(self.pop),
         }
         files = {
             name.removesuffix(".j2"): environment.get_template(name).render(context).encode()
             for name in environment.list_templates()
             if name.endswith(".j2") and not name.startswith("extensions")
         }
-        files["extensions.conf"] = DIALPLAN.replace("LIMIT", str(takeover_s)).encode()
+        own = render(load_pack("DE"), self.pop)["extensions.conf"].decode()
+        _, begin, rest = own.partition("[callplane-self]")
+        calls_itself = begin + rest.partition("\n[")[0] + "\n"
+        files["extensions.conf"] = (DIALPLAN.replace("LIMIT", str(takeover_s)) + "\n" + calls_itself).encode()
         # The controller of a test runs on the machine, not on the host of the media server.
         files["manager.conf"] = (
             files["manager.conf"]

@@ -9,7 +9,7 @@ from collections import defaultdict
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator.adapters.bus.client import Bus, BusDown
+from orchestrator.adapters.bus.client import Bucket, Bus, BusDown
 from orchestrator.adapters.db.models import OutboxRow, PopRow
 from orchestrator.services.unit_of_work import UnitsOfWork
 
@@ -59,7 +59,8 @@ class ConfigPublisher:
                 log.debug("nothing was written in 5 s")
 
     async def _check_buckets(self) -> None:
-        """A bus that lost its disk has no buckets: write them again."""
+        """A bus that lost its disk has no buckets: write them again. One whose buckets are newer than the database has
+        outlived it, and a former database came back from a backup: what it says counts from now on."""
         async with self._database.read() as session:
             pop_ids = list(await session.scalars(select(PopRow.pop_id).order_by(PopRow.pop_id)))
         for pop_id in pop_ids:
@@ -68,10 +69,16 @@ class ConfigPublisher:
     async def _ensure(self, pop_id: str) -> None:
         if pop_id in self._buckets:
             return
-        if await self._bus.ensure_bucket(pop_id):
-            async with self._units.begin() as unit:
-                if await unit.session.get(PopRow, pop_id) is not None:
-                    await unit.publish_all(pop_id)
+        made = await self._bus.ensure_bucket(pop_id)
+        there = Bucket(0, frozenset()) if made else await self._bus.bucket(pop_id)
+        async with self._units.begin() as unit:
+            row = await unit.session.get(PopRow, pop_id, with_for_update=True)
+            if row is not None and there.revision > row.config_revision:
+                log.warning("the database is older than what POP %s was told: it is told all anew", pop_id)
+                row.config_revision = there.revision
+                await unit.publish_all(pop_id, there.keys)
+            elif row is not None and made:
+                await unit.publish_all(pop_id)
         self._buckets.add(pop_id)
 
     async def _publish_page(self) -> bool:

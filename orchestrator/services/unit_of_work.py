@@ -112,11 +112,15 @@ class UnitOfWork:
         for pop_id, revision in await self._count(pop_ids):
             self._add(pop_id, key, revision, None)
 
-    async def publish_all(self, pop_id: str) -> None:
-        """Everything the POP needs, from nothing: for a new POP, and for a bus that lost its bucket. What was
-        still waiting for this POP is part of it."""
+    async def publish_all(self, pop_id: str, there: Collection[str] = ()) -> None:
+        """Everything the POP needs, from nothing: for a new POP, and for a bus that lost its bucket, or, where the keys
+        in it (``there``) are not those of this database, has another one's. What was still waiting for this POP is part
+        of it."""
         await self.session.execute(delete(OutboxRow).where(OutboxRow.pop_id == pop_id, OutboxRow.key != ""))
-        for entity in await self.entities_of(pop_id):
+        entities = await self.entities_of(pop_id)
+        for key in sorted(set(there) - {COMPLETE_KEY, *map(key_of, entities)}):
+            await self.withdraw(key, [pop_id])
+        for entity in entities:
             await self.publish(entity, [pop_id])
         for _, revision in await self._count([pop_id]):
             self._add(pop_id, COMPLETE_KEY, revision, b"{}")

@@ -52,6 +52,16 @@ class BusDown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Bucket:
+    """A POP's configuration as it lies on the bus."""
+
+    revision: int
+    """The newest that was written."""
+    keys: frozenset[str]
+    """Deleted ones among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """A message of the event stream, not yet acknowledged."""
 
@@ -279,6 +289,20 @@ class Bus:
                 return True
         except ERRORS as error:
             raise BusDown from error
+
+    async def bucket(self, pop_id: str) -> Bucket:
+        """What is in a bucket that is there."""
+        _, js = self._up()
+        stream, prefix = f"KV_{subjects.config_bucket(pop_id)}", f"$KV.{subjects.config_bucket(pop_id)}."
+        try:
+            state = (await js.stream_info(stream, subjects_filter=">")).state
+            if not state.messages:
+                return Bucket(0, frozenset())
+            last = await js.get_msg(stream, seq=state.last_seq)
+        except ERRORS as error:
+            raise BusDown from error
+        keys = frozenset(subject.removeprefix(prefix) for subject in state.subjects or ())
+        return Bucket(int((last.headers or {}).get(REVISION_HEADER, 0)), keys)
 
     async def put(self, pop_id: str, key: str, revision: int, payload: bytes | None) -> None:
         """Set (or, with None, delete) a key; returns when it is stored."""

@@ -91,6 +91,16 @@ async def test_an_export_has_what_the_pop_calls_the_number(api: Api, settings: C
         assert (told["not_heard"], manifest["not_heard"], manifest["complete"]) == ([], [], True)
         assert site.journal_holds(PERSON)
         assert len(site.world.pop.callbacks.promises.open) == 2
+
+        await api.made("/regions", {"region_id": "us", "name": "US"})
+        grants = [{"role": "compliance", "regions": ["us"]}]
+        elsewhere = await api.made("/tokens", {"name": "Mia", "grants": grants})
+        archive = await exported(api, Authorization=f"Bearer {elsewhere['token']}")
+        told = json.loads(archive.read("export.json"))
+        assert (told["pseudonyms"], told["not_heard"], told["calls"]) == ([], [], []), (
+            "no POP of another region is asked"
+        )
+
         await site.disconnect()
         site.link = None
         archive = await exported(api)
@@ -98,7 +108,7 @@ async def test_an_export_has_what_the_pop_calls_the_number(api: Api, settings: C
         assert manifest["not_heard"] == told["not_heard"] == [{"pop_id": POP, "why": "pop_unreachable"}]
         assert (manifest["complete"], told["calls"]) == (False, [])
     found = [entry["outcome"] for entry in await entries(api) if entry["action"] == "exports_export"]
-    assert found == ["read", "read"], "asking changes nothing, and is not noted as if it did"
+    assert found == ["read"] * 3, "asking changes nothing, and is not noted as if it did"
 
 
 async def test_a_held_number_is_held_there_too(

@@ -36,6 +36,7 @@ from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.known_callers import KnownCallers
 from orchestrator.services.minors import MinorsKeeper
+from orchestrator.services.pop_names import PopNames
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.retention import Retention
 from orchestrator.services.rights_keys import RightsKeys
@@ -155,8 +156,9 @@ class Centre:
         rights = RightsKeys(box)
         eraser = Eraser(database, bus, rights)
         erased = ErasedNumbers(database, rights)
-        minors = MinorsKeeper(database, bus, rights)
-        retention = Retention(database, bus, rights, erases=self.settings.retention == "erase")
+        names = PopNames(bus, rights)
+        minors = MinorsKeeper(database, bus, rights, names)
+        retention = Retention(database, bus, rights, names, erases=self.settings.retention == "erase")
         ingest = Ingest(database, bus, feed.wake, queue, self._traces, erased, eraser.wake)
         self._loop.keep(INGEST, ingest.run)
         self._loop.keep("erasures", eraser.run)
@@ -181,6 +183,7 @@ class Centre:
             prompts=self._prompts,
             secrets=box,
             rights=rights,
+            names=names,
             eraser=eraser,
             retention=retention,
             minors=minors,

@@ -29,6 +29,7 @@ class RetentionGroup(Answer):
     """Things of one kind, country and queue."""
 
     kind: str
+    """Of a policy, or ``callback``: closed ones' numbers, by the policies of ``cdr``."""
     country: str | None
     """Of the number that was dialled."""
     queue_id: str | None
@@ -52,7 +53,8 @@ class RetentionGroup(Answer):
 class RetentionItem(Answer):
     kind: str
     id: str
-    call_id: str
+    call_id: str | None
+    """Null: of a callback that no call asked for."""
     at: At
     decided_by: str
 

@@ -148,6 +148,22 @@ class ExportedMessage(Answer):
     body: str
 
 
+class Pseudonym(Answer):
+    """What a POP of a strict region calls the number, here too."""
+
+    pop_id: str
+    pseudonym: str
+
+
+class PopNotHeard(Answer):
+    """A POP that did not say what it calls the number: its calls are missing where it may tell no numbers, and so is
+    what it has not sent yet."""
+
+    pop_id: str
+    why: str
+    """``pop_unreachable``, ``pop_timeout``, ``pop_too_old``, or the POP's own reason."""
+
+
 class SubjectExport(Answer):
     """``export.json``: all data of a number (GDPR Art. 15 and 20)."""
 
@@ -158,6 +174,9 @@ class SubjectExport(Answer):
     purpose: str
     scope: list[dict[str, Any]]
     """Units and regions that were looked through; null is all."""
+    pseudonyms: list[Pseudonym]
+    not_heard: list[PopNotHeard]
+    """Empty: all POPs of the scope were."""
     calls: list[Call]
     """Of the person: records with waits, consents and their evidence, surveys, recordings."""
     corrections: list[Correction]
@@ -177,4 +196,6 @@ class ExportManifest(Answer):
     schema_version: int
     sha256_of_export: str
     recordings: list[ExportedFile]
+    not_heard: list[PopNotHeard]
     complete: bool
+    """Every recording that there is is here, and every POP was heard."""

@@ -11,6 +11,7 @@ import getpass
 import json
 import sys
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,17 @@ async def _export(client: Client, out: Output, options: argparse.Namespace) -> i
     async with client.stream("/exports", method="POST", body=body) as response:
         await write_stream(options.out, response)
     out.say(str(options.out))
+    for pop in _not_heard(options.out):
+        out.note(
+            f"POP {pop['pop_id']} was not heard ({pop['why']}): what it calls the number may be missing; ask again"
+        )
     return OK
+
+
+def _not_heard(archive: Path) -> list[dict[str, str]]:
+    with zipfile.ZipFile(archive) as files:
+        found: list[dict[str, str]] = json.loads(files.read("manifest.json")).get("not_heard", [])
+        return found
 
 
 async def _erase(client: Client, out: Output, options: argparse.Namespace) -> int:

@@ -17,6 +17,8 @@ from orchestrator.domain.strict import Strict
 DAY_S = 86_400.0
 Kind = Literal["recording", "voicemail", "cdr", "consent_evidence"]
 KINDS: tuple[Kind, ...] = ("recording", "voicemail", "cdr", "consent_evidence")
+THINGS = (*KINDS, "callback")
+"""What a run goes through. The number of a callback that is closed is kept as long as records are, by their rules."""
 DEFAULTS: dict[str, tuple[float, str]] = {
     "recording": (180.0, "quality and training audio: six months (CNIL, ex NS-57), where no country says anything"),
     "voicemail": (180.0, "as recordings"),
@@ -24,6 +26,11 @@ DEFAULTS: dict[str, tuple[float, str]] = {
     "consent_evidence": (1826.0, "proof of consent: five years (UWG s.7a; TSR 16 CFR 310.5)"),
 }
 """Days, and why. What no policy and no country says."""
+
+
+def rules_of(thing: str) -> str:
+    """The kind whose policies hold for a thing."""
+    return "cdr" if thing == "callback" else thing
 
 
 class PolicyChange(Strict):

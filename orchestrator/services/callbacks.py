@@ -31,6 +31,7 @@ class CallbackState(StrEnum):
     CANCELLED = "cancelled"
 
 
+CLOSED = (CallbackState.DONE, CallbackState.FAILED, CallbackState.CANCELLED)
 KINDS = frozenset(kind.__name__ for kind in ev.LEDGER)
 
 

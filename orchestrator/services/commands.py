@@ -14,7 +14,7 @@ from orchestrator.adapters.bus.client import Bus
 from orchestrator.domain.grants import current
 from orchestrator.domain.problems import PopRefused
 from orchestrator.services.audit import ASKED
-from pbx.wire.messages import CommandReply, CommandRequest, PopCommand, ReadRecording
+from pbx.wire.messages import CommandReply, CommandRequest, NameNumbers, PopCommand, ReadRecording
 
 DEADLINE_S = 5.0
 _keys: ContextVar[Iterator[str] | None] = ContextVar("keys", default=None)
@@ -37,7 +37,7 @@ async def send(bus: Bus, pop_id: str, command: PopCommand, deadline_s: float = D
     key = secrets.token_hex(16) if keys is None else next(keys)
     request = CommandRequest(idempotency_key=key, deadline_at=time.time() + deadline_s, command=command)
     caller = current()
-    if not isinstance(command, ReadRecording) and ASKED not in caller.entries:
+    if not isinstance(command, ReadRecording | NameNumbers) and ASKED not in caller.entries:
         await caller.note(ASKED)
     reply = await bus.request(pop_id, request, deadline_s)
     if reply.error_id is not None:

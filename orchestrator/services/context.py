@@ -12,6 +12,7 @@ from orchestrator.adapters.webhook_target import Network
 from orchestrator.services.feed import EventFeed
 from orchestrator.services.flows import PromptCatalogue
 from orchestrator.services.known_callers import KnownCallers
+from orchestrator.services.pop_names import PopNames
 from orchestrator.services.presence import PresenceBoard
 from orchestrator.services.recent import Recent
 from orchestrator.services.rights_keys import RightsKeys
@@ -37,6 +38,7 @@ class Services:
     prompts: PromptCatalogue
     secrets: SecretBox
     rights: RightsKeys
+    names: PopNames
     eraser: Eraser
     retention: Retention
     minors: MinorsKeeper

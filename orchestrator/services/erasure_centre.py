@@ -22,6 +22,7 @@ from orchestrator.adapters.db.models import (
 )
 from orchestrator.domain.grants import calling
 from orchestrator.services import holds, records, subject_search
+from orchestrator.services.callbacks import CLOSED
 from orchestrator.services.erased_numbers import step
 from orchestrator.services.records import EVENTS
 from orchestrator.services.report_sums import Deltas
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 CHUNK = 50
 """Calls of one transaction."""
-_CLOSED = ("done", "failed", "cancelled")
 _SET = update(EVENTS).where(EVENTS.c.id == bindparam("of")).values(data=bindparam("new"))
 
 
@@ -91,7 +91,7 @@ async def callbacks(database: Database, erasure: Erasure) -> None:
             active = await holds.active(session, time.time())
             for row in await _again(session, chunk):
                 callback = await session.get(CallbackRow, row.thing)
-                if callback is not None and callback.state not in _CLOSED:
+                if callback is not None and callback.state not in CLOSED:
                     row.why = "open"
                     continue
                 hold_id = None if callback is None else active.of_call(callback.asked_in or "")

@@ -19,10 +19,11 @@ from orchestrator.adapters.db.models import (
     CorrectionRow,
     DeliveryRow,
     EventRow,
+    PopRow,
     RecordingRow,
     VoicemailRow,
 )
-from orchestrator.services import subject_search
+from orchestrator.services import scope, subject_search
 from orchestrator.services.rights_keys import RightsKeys
 from pbx.domain.forgetting import Forgotten
 
@@ -41,9 +42,15 @@ class SubjectData:
     messages: Sequence[DeliveryRow]
 
 
-async def read(session: AsyncSession, keys: RightsKeys, number: str) -> SubjectData:
-    named = Forgotten(keys.numbers, keys.digests(number))
-    found = await subject_search.search(session, number, named)
+async def pops(session: AsyncSession) -> list[str]:
+    """Whom to ask for what they call the number: those that the caller sees."""
+    return [pop.pop_id for pop in await session.scalars(scope.limited(select(PopRow)))]
+
+
+async def read(session: AsyncSession, keys: RightsKeys, number: str, pseudonyms: Sequence[str]) -> SubjectData:
+    """``pseudonyms``: what POPs of strict regions call the number."""
+    named = Forgotten(keys.numbers, keys.digests(number), pseudonyms)
+    found = await subject_search.search(session, number, named, pseudonyms=pseudonyms)
     naming = {event for call, events in found.naming.items() if call not in found.party for event in events}
     naming |= {event for events in found.loose.values() for event in events}
     events = await _all(session, EventRow, EventRow.call_id, found.party)
@@ -55,7 +62,7 @@ async def read(session: AsyncSession, keys: RightsKeys, number: str) -> SubjectD
         callbacks=await _all(session, CallbackRow, CallbackRow.callback_id, found.callbacks),
         voicemails=await _all(session, VoicemailRow, VoicemailRow.call_id, found.party),
         recordings=await _all(session, RecordingRow, RecordingRow.call_id, found.party),
-        messages=await subject_search.deliveries(session, number, named, found),
+        messages=await subject_search.deliveries(session, number, named, found, pseudonyms),
     )
 
 

@@ -21,6 +21,7 @@ from orchestrator.domain.problems import Forbidden, NotFound, Problem, one
 from orchestrator.domain.rights import MinorSpec
 from orchestrator.services import commands, scope
 from orchestrator.services.named_subject import subject_of
+from orchestrator.services.pop_names import MARK, PopNames
 from orchestrator.services.rights_keys import RightsKeys
 from pbx.domain.ids import ulid
 from pbx.wire.messages import ProtectRecording
@@ -33,10 +34,14 @@ WORDS = "; minor: "
 """In a purpose, before why the recording of a minor is opened."""
 
 
+def sealed_as(mark_id: str) -> str:
+    return f"minor {mark_id}"
+
+
 async def mark(session: AsyncSession, keys: RightsKeys, spec: MinorSpec) -> MinorMarkRow:
     now = time.time()
     row = MinorMarkRow(mark_id=ulid(now, secrets.randbits(80)), why=spec.why, created_at=now, created_by=current().name)
-    await subject_of(session, keys, row, spec, f"minor {row.mark_id}")
+    await subject_of(session, keys, row, spec, sealed_as(row.mark_id))
     session.add(row)
     await session.flush()
     return row
@@ -49,7 +54,8 @@ async def get(session: AsyncSession, mark_id: str) -> MinorMarkRow:
     return row
 
 
-async def is_of_one(session: AsyncSession, keys: RightsKeys, recording: RecordingRow) -> bool:
+async def is_of_one(session: AsyncSession, keys: RightsKeys, names: PopNames, recording: RecordingRow) -> bool:
+    """Of a POP that hides numbers it is asked while numbers are marked, and what ``PopNames.of`` raises is raised."""
     call = await session.get(CallRow, recording.call_id)
     number = None if call is None else call.cdr.get("cli")
     marks = [
@@ -60,12 +66,26 @@ async def is_of_one(session: AsyncSession, keys: RightsKeys, recording: Recordin
         marks.append(MinorMarkRow.digest == keys.subject(number))
     found = (await session.execute(select(MinorMarkRow.mark_id).where(or_(*marks)).limit(1))).first()
     # What was under the key once needs it, whatever became of the mark's number.
-    return found is not None or await session.get(ProtectedRecordingRow, recording.recording_id) is not None
+    if found is not None or await session.get(ProtectedRecordingRow, recording.recording_id) is not None:
+        return True
+    if not isinstance(number, str) or not number.startswith(MARK):
+        return False
+    called = await names.of(recording.pop_id, await _numbers(session, keys))
+    return any(number in of for of in called.values())
 
 
-async def require(session: AsyncSession, keys: RightsKeys, recording: RecordingRow, why: str | None) -> bool:
-    """Whether it is of a minor. Raises Forbidden for who may not open such, Invalid where ``why`` is missing."""
-    if not await is_of_one(session, keys, recording):
+async def _numbers(session: AsyncSession, keys: RightsKeys) -> list[str]:
+    """Those that are marked."""
+    rows = await session.scalars(select(MinorMarkRow).where(MinorMarkRow.number.is_not(None)))
+    return [keys.box.open(row.number, sealed_as(row.mark_id)) for row in rows if row.number is not None]
+
+
+async def require(
+    session: AsyncSession, keys: RightsKeys, names: PopNames, recording: RecordingRow, why: str | None
+) -> bool:
+    """Whether it is of a minor. Raises Forbidden for who may not open such, Invalid where ``why`` is missing, and what
+    ``is_of_one`` raises."""
+    if not await is_of_one(session, keys, names, recording):
         return False
     caller = current()
     may = replace(caller, grants=tuple(grant for grant in caller.grants if grant.role in MAY))
@@ -83,8 +103,8 @@ async def require(session: AsyncSession, keys: RightsKeys, recording: RecordingR
 class MinorsKeeper:
     """Has the POPs hold what is marked under the key of minors: soon after the mark, and of numbers each new one."""
 
-    def __init__(self, database: Database, bus: Bus, keys: RightsKeys) -> None:
-        self._database, self._bus, self._keys = database, bus, keys
+    def __init__(self, database: Database, bus: Bus, keys: RightsKeys, names: PopNames) -> None:
+        self._database, self._bus, self._keys, self._names = database, bus, keys, names
         self._wanted = asyncio.Event()
 
     def wake(self) -> None:
@@ -123,10 +143,12 @@ class MinorsKeeper:
                 return []
             recordings = [row.recording_id for row in marks if row.kind == "recording"]
             calls = [row.call_id for row in marks if row.kind == "call"]
-            numbers = [
-                self._keys.box.open(row.number, f"minor {row.mark_id}") for row in marks if row.number is not None
-            ]
-            of_numbers = select(FACTS.c.call_id).where(FACTS.c.number.in_(numbers))
+            numbers = await _numbers(session, self._keys)
+            hidden = await self._hidden(session) if numbers else []
+        # Not within the transaction: a POP that is slow would keep it open. One that is away is asked again soon.
+        heard = await self._names.hear(hidden, numbers)
+        async with self._database.read() as session:
+            of_numbers = select(FACTS.c.call_id).where(FACTS.c.number.in_([*numbers, *heard.all]))
             done = select(ProtectedRecordingRow.recording_id).where(ProtectedRecordingRow.at.is_not(None))
             wanted = or_(
                 RecordingRow.recording_id.in_(recordings),
@@ -136,3 +158,10 @@ class MinorsKeeper:
             whole = ~RecordingRow.discarded, RecordingRow.region.is_not(None)
             chosen = select(RecordingRow).where(wanted, *whole, RecordingRow.recording_id.not_in(done))
             return list(await session.scalars(chosen))
+
+    async def _hidden(self, session: AsyncSession) -> list[str]:
+        """The POPs that hide numbers and have recordings that are not protected."""
+        done = select(ProtectedRecordingRow.recording_id).where(ProtectedRecordingRow.at.is_not(None))
+        there = ~RecordingRow.discarded, RecordingRow.region.is_not(None), RecordingRow.recording_id.not_in(done)
+        pops = select(RecordingRow.pop_id).distinct().join(FACTS, FACTS.c.call_id == RecordingRow.call_id)
+        return list(await session.scalars(pops.where(FACTS.c.number.startswith(MARK), *there)))

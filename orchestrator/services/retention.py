@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.adapters.db.engine import Database
-from orchestrator.adapters.db.models import CallRow, QueueRow, RetentionPolicyRow, RetentionRunRow
+from orchestrator.adapters.db.models import CallRow, PopRow, QueueRow, RetentionPolicyRow, RetentionRunRow
 from orchestrator.domain.grants import CENTRE, calling
 from orchestrator.domain.problems import Problem
 from orchestrator.domain.report_facts import country_of
-from orchestrator.domain.retention import DAY_S, DEFAULTS, KINDS, Limit, Policy, limit
+from orchestrator.domain.retention import DAY_S, DEFAULTS, THINGS, Limit, Policy, limit, rules_of
 from orchestrator.services import holds, retention_items
 from orchestrator.services.holds import Holds
+from orchestrator.services.pop_names import MARK, PopNames
 from orchestrator.services.retention_items import Item
 from orchestrator.services.rights_keys import RightsKeys
 from pbx.domain.ids import ulid
@@ -41,6 +42,8 @@ LATE_DAYS = 2.0
 WINDOW_DAYS = 60.0
 """How far back it is looked for what should have gone, in the records, whose count is another than that of the runs."""
 BATCH = 100
+CALLBACKS = 1000
+"""Of one batch: for each a POP's journal is gone through."""
 LISTED = 1000
 Group = tuple[str, str | None, str | None]
 """Kind, country, queue."""
@@ -101,12 +104,13 @@ class Retention:
         database: Database,
         bus: Bus,
         keys: RightsKeys,
+        names: PopNames,
         *,
         erases: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``erases``: the daily run does; else it only reports."""
-        self._database, self._bus, self._keys, self._clock = database, bus, keys, clock
+        self._database, self._bus, self._keys, self._names, self._clock = database, bus, keys, names, clock
         self.erases = erases
         self._last: RetentionRunRow | None = None
         self._running = asyncio.Lock()
@@ -153,11 +157,11 @@ class Retention:
 
     async def _look(self, pauses: float = 0.0) -> Run:
         run = Run(self._clock())
+        active = await self._holds()
         async with self._database.read() as session:
             policies = await in_force(session)
-            active = await holds.active(session, run.began_at)
             run.matched = {policy.policy_id: 0 for policy in policies}
-            for kind in KINDS:
+            for kind in THINGS:
                 async for item in retention_items.of_kind(session, kind, pauses=pauses):
                     self._count(run, policies, active, item)
             await self._alarms(session, run, policies, active)
@@ -165,8 +169,8 @@ class Retention:
 
     def _count(self, run: Run, policies: list[Policy], active: Holds, item: Item) -> None:
         for policy in policies:
-            run.matched[policy.policy_id] += policy.covers(item.kind, item.country, item.queue_id)
-        allowed = limit(policies, item.kind, item.country, item.queue_id, item.caller_country)
+            run.matched[policy.policy_id] += policy.covers(item.rules, item.country, item.queue_id)
+        allowed = limit(policies, item.rules, item.country, item.queue_id, item.caller_country)
         counts = run.groups[item.kind, item.country, item.queue_id]
         counts.limit = allowed if counts.limit is None or allowed.days < counts.limit.days else counts.limit
         if item.at > run.began_at - allowed.days * DAY_S:
@@ -179,12 +183,19 @@ class Retention:
         else:
             counts.due += 1
             if len(run.items) < LISTED:
-                found = {"kind": item.kind, "id": item.key, "call_id": item.call_id, "at": item.at}
+                found = {"kind": item.kind, "id": item.key, "call_id": item.call_id or None, "at": item.at}
                 run.items.append({**found, "decided_by": allowed.rule.source})
+
+    async def _holds(self, pops: Collection[str] | None = None) -> Holds:
+        """Those in force, with what these POPs (None: all) call the numbers that are held."""
+        async with self._database.read() as session:
+            active = await holds.active(session, self._clock())
+            asked = list(await session.scalars(select(PopRow.pop_id))) if pops is None else pops
+        return await holds.with_pseudonyms(active, self._keys, self._names, asked)
 
     def _hold(self, active: Holds, item: Item) -> str | None:
         if item.number is not None and active.numbers:
-            hold_id = active.numbers.get(self._keys.subject(item.number))
+            hold_id = active.of_number(self._keys, item.pop_id, item.number)
             if hold_id is not None:
                 return hold_id
         if item.kind in ("recording", "voicemail"):
@@ -215,7 +226,7 @@ class Retention:
 
     @staticmethod
     def _of_kind(run: Run, kind: str) -> bool:
-        return any(group[0] == kind for group in run.groups)
+        return any(rules_of(group[0]) == kind for group in run.groups)
 
     async def _late(self, session: AsyncSession, run: Run, policies: list[Policy], active: Holds) -> int:
         """By the records of calls, not by the table that a run goes through: what a run does not see, this does."""
@@ -241,23 +252,27 @@ class Retention:
             policies = await in_force(session)
             due = [
                 item
-                for kind in KINDS
+                for kind in THINGS
                 async for item in retention_items.of_kind(session, kind, run.began_at, pauses)
                 if self._is_due(run, policies, item)
             ]
-        for kind in KINDS:
+        for kind in THINGS:
             mine = [item for item in due if item.kind == kind]
-            for start in range(0, len(mine), BATCH):
-                await self._batch(run, kind, mine[start : start + BATCH])
+            size = CALLBACKS if kind == "callback" else BATCH
+            for start in range(0, len(mine), size):
+                await self._batch(run, kind, mine[start : start + size])
 
     def _is_due(self, run: Run, policies: list[Policy], item: Item) -> bool:
-        allowed = limit(policies, item.kind, item.country, item.queue_id, item.caller_country)
+        allowed = limit(policies, item.rules, item.country, item.queue_id, item.caller_country)
         return item.at <= run.began_at - allowed.days * DAY_S
 
     async def _batch(self, run: Run, kind: str, items: list[Item]) -> None:
-        async with self._database.read() as session:  # a hold may have been placed meanwhile
-            active = await holds.active(session, self._clock())
+        active = await self._holds({item.pop_id for item in items})  # one may have been placed meanwhile
         free = [item for item in items if self._hold(active, item) is None]
+        unsure = [item for item in free if item.pop_id in active.silent and (item.number or "").startswith(MARK)]
+        if unsure:  # whose they are nobody says, and a number is held
+            self._failed(run, unsure)
+            free = [item for item in free if item not in unsure]
         if kind in ("recording", "voicemail"):
             for item in free:
                 try:
@@ -272,13 +287,16 @@ class Retention:
             by_pop[item.pop_id].append(item)
         for pop_id, mine in by_pop.items():
             try:
-                if kind == "cdr":
+                if kind in ("cdr", "callback"):
                     run_id = ulid(run.began_at, 0)
                     await retention_items.forget_at_pop(self._bus, self._keys, run_id, pop_id, mine)
             except Problem:
                 self._failed(run, mine)
                 continue
-            await retention_items.clear(self._database, kind, mine)
+            if kind == "callback":
+                await retention_items.clear_callbacks(self._database, mine)
+            else:
+                await retention_items.clear(self._database, kind, mine)
             for item in mine:
                 run.groups[item.kind, item.country, item.queue_id].gone += 1
 
@@ -298,14 +316,14 @@ class Retention:
             return
         page.gauge("callplane_retention_last_run_timestamp_seconds", "When the last run began.", row.began_at)
         page.gauge("callplane_retention_alarms", "Of the last run: it should have matched more.", row.alarms)
-        sums: dict[str, dict[str, float]] = {kind: defaultdict(float) for kind in KINDS}
+        sums: dict[str, dict[str, float]] = {kind: defaultdict(float) for kind in THINGS}
         oldest: dict[str, float] = {}
         for group in row.report["groups"]:
             for name in ("due", "gone", "held", "failed"):
                 sums[group["kind"]][name] += group[name]
             if group["oldest_kept_at"] is not None:
                 oldest[group["kind"]] = min(group["oldest_kept_at"], oldest.get(group["kind"], group["oldest_kept_at"]))
-        for kind in KINDS:
+        for kind in THINGS:
             for name in ("due", "gone", "held", "failed"):
                 about = "Things of the last run: past their time, erased, held, or left because a POP was away."
                 page.gauge("callplane_retention_things", about, sums[kind][name], kind=kind, state=name)

@@ -39,7 +39,7 @@ async def delete(services: Services, voicemail_id: str) -> None:
         row = await get(session, voicemail_id)
         recording = await session.get(RecordingRow, voicemail_id)
         if recording is not None:
-            await holds.refuse_held(session, services.rights, recording)
+            await holds.refuse_held(session, services.rights, services.names, recording)
     erase = EraseRecording(recording_id=row.voicemail_id, call_id=row.call_id)
     try:
         await commands.send(services.bus, row.pop_id, erase)

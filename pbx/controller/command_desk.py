@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pbx.controller import forgetting, recording_commands, routing_commands, talk_commands
+from pbx.controller import forgetting, naming, recording_commands, routing_commands, talk_commands
 from pbx.controller.call_actor import CallActor
 from pbx.controller.callbacks import CallbackDesk
 from pbx.controller.parking_lot import ParkingDesk
@@ -71,6 +71,8 @@ class CommandDesk:
                 return await forgetting.forget(
                     self.journal, self.router, self.callbacks, self.clock, forget, self.pseudonyms
                 )
+            case wire.NameNumbers() as ask:
+                return await naming.name(self.journal, ask, self.pseudonyms)
             case talk:
                 return await self._in_conversation(request.idempotency_key, talk)
 

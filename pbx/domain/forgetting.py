@@ -85,6 +85,18 @@ def replaced(value: Any, forgotten: IsForgotten) -> Any:
             return value
 
 
+def cleared(kind: str, data: bytes, known: IsForgotten) -> bytes | None:
+    """An event's JSON without whatever is of a person: each number but the dialled one, also under a pseudonym, what
+    was keyed in and looked up. ``known``: further spellings. None, and raises, as ``forget``."""
+    fact = json.loads(data)
+    dialled = fact.get("did") if isinstance(fact, dict) else None
+
+    def somebodys(number: str) -> bool:
+        return known(number) or (number[0] in "+~" and number != dialled)
+
+    return forget(kind, data, somebodys, personal=True)
+
+
 def forget(kind: str, data: bytes, forgotten: IsForgotten, *, personal: bool) -> bytes | None:
     """An event's JSON without these numbers; None where nothing of them was in it. ``personal``: the call is with the
     person, and what was keyed in and looked up goes, too. Raises ValueError for what is no JSON object."""

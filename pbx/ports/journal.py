@@ -10,7 +10,7 @@ from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
 from pbx.domain.ids import CallId, RecordingId
 from pbx.domain.kept_places import KeptPlace
-from pbx.wire.messages import ConfigEntry, EventEnvelope, ForgetNumber
+from pbx.wire.messages import ConfigEntry, EventEnvelope, ForgetNumber, NameNumbers, NumbersNamed
 from pbx.wire.telemetry.counts import Histogram
 
 
@@ -90,6 +90,10 @@ class Journal(Protocol):
         """Take a number out of all events, but for those of live calls, and of what was made of them here. Overwritten
         on the disk, not only changed; other events are written meanwhile. ``called``: what a number is called outside.
         Raises JournalError when the disk refuses: then it is done in part, and may be asked again."""
+
+    async def name(self, asked: NameNumbers, called: Callable[[str], str]) -> NumbersNamed:
+        """What the numbers that are asked for are called outside, of those that stand in this part of the events.
+        Changes nothing. Raises JournalError when the disk refuses."""
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""

@@ -56,6 +56,11 @@ class ForgetNumber(Wire, frozen=True, tag="forget_number"):
     """Only of these calls; None: of all."""
     spared: list[str] = msgspec.field(default_factory=list)
     """Calls under a legal hold, of which nothing is touched."""
+    whole: bool = False
+    """Of ``call_ids`` goes whatever is of a person: each number but the dialled one, what was keyed in and looked up,
+    whoever called, also without a number."""
+    callback_ids: list[str] = msgspec.field(default_factory=list)
+    """Callbacks that are closed, and lose their numbers."""
 
 
 class NumberForgotten(Wire, frozen=True):
@@ -73,6 +78,28 @@ class NumberForgotten(Wire, frozen=True):
     """What this POP calls the number towards the centre, where it may not tell it."""
     busy: list[str] = msgspec.field(default_factory=list)
     """Callbacks whose number is being called: ask again."""
+
+
+class NameNumbers(Wire, frozen=True, tag="name_numbers"):
+    """Asks what this POP calls numbers towards the centre, where it may not tell them. Changes nothing. Each answer is
+    of a part of the journal: asked with its ``upto`` as ``after`` the next one goes on."""
+
+    key: str
+    """Of the keyed hashes, as in ``ForgetNumber``."""
+    digests: list[str]
+    """Of every way to write each number."""
+    journal_id: str = ""
+    """Of which ``after`` was told; another one is gone through from its beginning."""
+    after: int = 0
+
+
+class NumbersNamed(Wire, frozen=True):
+    journal_id: str
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    """Digest -> pseudonym, of those that were found."""
+    upto: int = 0
+    more: bool = False
+    """The journal goes on after ``upto``."""
 
 
 class SuperviseCall(Wire, frozen=True, tag="supervise_call"):
@@ -183,7 +210,7 @@ class CancelCallback(Wire, frozen=True, tag="cancel_callback"):
     by: str
 
 
-RecordingCommand = StopCallRecording | ReadRecording | EraseRecording | ForgetNumber | ProtectRecording
+RecordingCommand = StopCallRecording | ReadRecording | EraseRecording | ForgetNumber | NameNumbers | ProtectRecording
 CallbackCommand = ScheduleCallback | CancelCallback
 TalkCommand = (
     SuperviseCall

@@ -14,6 +14,7 @@ from pbx.wire.call_commands import (
     CallbackCommand,
     HangUpCall,
     NumberForgotten,
+    NumbersNamed,
     ParkCall,
     PlaceCall,
     RecordingCommand,
@@ -429,3 +430,4 @@ class CommandReply(Wire, frozen=True):
     more: bool = False
     """More wait than were asked for."""
     forgotten: NumberForgotten | None = None
+    named: NumbersNamed | None = None

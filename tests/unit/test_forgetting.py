@@ -14,7 +14,7 @@ from pbx.domain import events as ev
 from pbx.domain.e164 import E164, cli_of
 from pbx.domain.forgetting import ERASED, Forgotten, digest, forget, holds, replaced, without
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import CallId, LegId, derive
+from pbx.domain.ids import CallbackId, CallId, LegId, QueueId, derive
 from pbx.domain.last_agent import LastAgents
 from pbx.wire.messages import ForgetNumber
 
@@ -136,6 +136,39 @@ async def test_live_calls_spared_ones_and_later_ones_keep_theirs(tmp_path: Path)
     journal.close()
 
 
+async def test_whole_calls_and_closed_callbacks_lose_whatever_is_of_a_person(tmp_path: Path) -> None:
+    """Retention names calls, not numbers: also of callers without one, and where the centre has pseudonyms."""
+    journal = SqliteJournal(tmp_path / "j.sqlite")
+    (nobody, first), (live, second), (spared, third), (kept, fourth), (person, fifth) = (
+        a_call("nobody", "withheld"), a_call("live", OTHER, over=False), a_call("spared", "withheld"),
+        a_call("kept", "withheld"), a_call("person", OTHER),
+    )  # fmt: skip
+    for call, happened in ((nobody, first), (live, second), (spared, third), (kept, fourth), (person, fifth)):
+        await journal.append(call, happened)
+    promises = [CallbackId(derive(1.0, "callback", name)) for name in ("closed", "other")]
+    for promise in promises:
+        made = ev.CallbackRequested(
+            at=1.0, callback_id=promise, queue_id=QueueId("q"), number=E164(PERSON), did=DID, trunk="t1",
+            language="de", entered_at=1.0, priority=0, needs=(), by="flow",
+        )  # fmt: skip
+        await journal.append(None, [made])
+    calls = [nobody, live, spared, person]
+    asks = asked(digests=[], call_ids=calls, spared=[spared], whole=True, callback_ids=promises[:1])
+    found = await journal.forget(asks)
+    assert (found.events, found.live) == (3 + 4 + 1, [])
+    for call in (nobody, person):
+        mine = values(journal, call)
+        assert (mine["DigitPressed"]["digit"], mine["LookupEnded"]["values"]) == ("?", {})
+        assert (mine["ForwardStarted"]["number"], mine["LegOffered"]["did"]) == (ERASED, DID)
+    assert values(journal, person)["LegOffered"]["cli"]["number"] == ERASED
+    for call in (live, spared, kept):
+        assert values(journal, call)["DigitPressed"]["digit"] == "4"
+    numbers = [json.loads(bytes(one.data))["number"] for one in journal.unsent(100) if one.kind == "CallbackRequested"]
+    assert numbers == [ERASED, PERSON]
+    assert (await journal.forget(asks)).events == 0
+    journal.close()
+
+
 async def test_interrupted_at_every_write_it_is_whole_when_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +205,7 @@ async def test_interrupted_at_every_write_it_is_whole_when_asked_again(
 
 
 def test_nobody_served_a_forgotten_caller() -> None:
-    from pbx.domain.ids import AgentId, QueueId
+    from pbx.domain.ids import AgentId
 
     sales = QueueId("sales")
     served = LastAgents(b"secret")

@@ -20,6 +20,8 @@ from orchestrator.api.rights_schemas import (
     ExportedFile,
     ExportedMessage,
     ExportManifest,
+    PopNotHeard,
+    Pseudonym,
     SubjectExport,
     correction_of,
 )
@@ -38,7 +40,8 @@ log = logging.getLogger(__name__)
 async def export(services: Services, request: web.Request, body: SubjectSpec) -> web.StreamResponse:
     """All data of a number, as a ZIP archive: ``export.json`` (its schema is ``SubjectExport`` here, and
     ``schema.json`` in the archive), ``recordings/ID.wav`` as far as they can be opened, and at last ``manifest.json``,
-    which names what is missing and why. Within the caller's units and regions, which the export names."""
+    which names what is missing and why. POPs that may not tell numbers are asked what they call this one; those that
+    did not answer are named in ``not_heard``. Within the caller's units and regions, which the export names."""
     document = await _document(services, body.number)
     await current().note(READ)
     response = web.StreamResponse(status=200, headers={"Cache-Control": "no-store"})
@@ -55,7 +58,9 @@ async def export(services: Services, request: web.Request, body: SubjectSpec) ->
             schema_version=SCHEMA_VERSION,
             sha256_of_export=hashlib.sha256(told).hexdigest(),
             recordings=files,
-            complete=all(one.file is not None or one.why_missing == "erased" for one in files),
+            not_heard=document.not_heard,
+            complete=not document.not_heard
+            and all(one.file is not None or one.why_missing == "erased" for one in files),
         )
         await archive.add("manifest.json", manifest.model_dump_json(indent=1).encode())
         await archive.close()
@@ -73,7 +78,10 @@ async def export(services: Services, request: web.Request, body: SubjectSpec) ->
 
 async def _document(services: Services, number: str) -> SubjectExport:
     async with services.database.read() as session:
-        data = await exports.read(session, services.rights, number)
+        pops = await exports.pops(session)
+    heard = await services.names.hear(pops, [number])
+    async with services.database.read() as session:
+        data = await exports.read(session, services.rights, number, heard.all)
     caller = current()
     return SubjectExport(
         schema_version=SCHEMA_VERSION,
@@ -82,6 +90,12 @@ async def _document(services: Services, number: str) -> SubjectExport:
         generated_by=caller.name,
         purpose=caller.purpose or "",
         scope=[grant.to_json() for grant in caller.grants],
+        pseudonyms=[
+            Pseudonym(pop_id=pop_id, pseudonym=name)
+            for pop_id, of in sorted(heard.names.items())
+            for name in sorted(of[number])
+        ],
+        not_heard=[PopNotHeard(pop_id=pop_id, why=why) for pop_id, why in sorted(heard.silent.items())],
         calls=[call_of(row) for row in data.calls],
         corrections=[correction_of(row) for row in data.corrections],
         events=[event_of(row, orjson.loads(row.data)) for row in data.events],
@@ -103,7 +117,8 @@ async def _recording(services: Services, archive: Archive, recording_id: str) ->
     try:
         async with services.database.read() as session:
             # Who exports may open it; that this one was is told by the purpose.
-            of_minor = await minors.require(session, services.rights, row, "export of the number's data")
+            why = "export of the number's data"
+            of_minor = await minors.require(session, services.rights, services.names, row, why)
         opened = await recordings.open_content(services.bus, row, 0, None, minors=of_minor)
     except Problem as problem:
         return ExportedFile(recording_id=recording_id, file=None, why_missing=problem.error_id, sha256=None)

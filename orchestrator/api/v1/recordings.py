@@ -75,7 +75,9 @@ async def _there(services: Services, recording_id: str) -> RecordingRow:
 async def _minors(services: Services, request: web.Request, row: RecordingRow) -> bool:
     """Whether it is of a minor, and then the caller may open it."""
     async with services.database.read() as session:
-        return await minors.require(session, services.rights, row, request.headers.get("X-Minor-Purpose"))
+        return await minors.require(
+            session, services.rights, services.names, row, request.headers.get("X-Minor-Purpose")
+        )
 
 
 def _is_of(request: web.Request, row: RecordingRow) -> bool:
@@ -103,7 +105,7 @@ async def erase(services: Services, recording_id: str) -> None:
     which the answer names, keeps it."""
     row = await _there(services, recording_id)
     async with services.database.read() as session:
-        await holds.refuse_held(session, services.rights, row)
+        await holds.refuse_held(session, services.rights, services.names, row)
     await recordings.erase(services.bus, row)
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pbx.domain.callback_events import CallbackRequested
 from pbx.domain.errors import JournalError
-from pbx.domain.forgetting import Forgotten, caller_of, forget
+from pbx.domain.forgetting import Forgotten, caller_of, cleared, forget
 from pbx.domain.ids import CallId
 from pbx.ports.journal import Forgot
 from pbx.wire.messages import ForgetNumber
@@ -59,6 +60,8 @@ class _Search:
         self._is_one = Forgotten(bytes.fromhex(asked.key), asked.digests)
         self._only = None if asked.call_ids is None else frozenset(asked.call_ids)
         self._spared = frozenset(asked.spared)
+        self._whole = frozenset(asked.call_ids or ()) if asked.whole else frozenset[str]()
+        self._callbacks = frozenset(asked.callback_ids)
         self._live = {row[0] for row in db.execute("SELECT call_id FROM live_calls")}
         self._waiting: dict[CallId, None] = {}
 
@@ -105,8 +108,12 @@ class _Search:
 
     def _changed(self, personal: set[CallId], call_id: str | None, kind: str, at: float, data: bytes) -> bytes | None:
         """What is to stand there instead; None: nothing else."""
+        if call_id is None and self._callbacks:
+            return self._of_callback(kind, data)
         if not self._concerns(call_id):
             return None
+        if call_id in self._whole:
+            return None if call_id in self._live else cleared(kind, data, self._forgotten)
         call = None if call_id is None else CallId(call_id)
         with_person = call in personal
         # A late fact of a call that began in time belongs to it.
@@ -117,6 +124,11 @@ class _Search:
             self._waiting[call] = None
             return None
         return new
+
+    def _of_callback(self, kind: str, data: bytes) -> bytes | None:
+        if kind == CallbackRequested.__name__ and json.loads(data)["callback_id"] in self._callbacks:
+            return cleared(kind, data, self._forgotten)
+        return None
 
     def _pages(self, condition: str) -> Iterable[list[tuple[Any, ...]]]:
         after, last = 0, int(self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])

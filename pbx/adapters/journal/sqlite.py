@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from pbx.adapters.journal import forgetting, live
+from pbx.adapters.journal import forgetting, live, naming
 from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
@@ -32,7 +32,15 @@ from pbx.domain.ids import AgentId, CallId, RecordingId, derive
 from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import Forgot, JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
-from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, ForgetNumber, QueueConfig
+from pbx.wire.messages import (
+    AgentConfig,
+    ConfigEntry,
+    EventEnvelope,
+    ForgetNumber,
+    NameNumbers,
+    NumbersNamed,
+    QueueConfig,
+)
 
 log = logging.getLogger(__name__)
 
@@ -292,6 +300,11 @@ class SqliteJournal:
         found = await asyncio.to_thread(forgetting.run, self._path, asked, called)
         self._newest.clear()  # what is not sent yet is read anew, as it is now
         return found
+
+    async def name(self, asked: NameNumbers, called: Callable[[str], str]) -> NumbersNamed:
+        if self._pending:
+            self._flush()
+        return await asyncio.to_thread(naming.run, self._path, self.journal_id, asked, called)
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent that ever changed."""

@@ -11,11 +11,19 @@ import msgspec
 from nats.errors import Error as NatsError
 
 from pbx.ports.link import LinkHandler
-from pbx.wire.messages import CommandReply, CommandRequest, ExplainChoice, ExplainWait, ListWaiting, ReadRecording
+from pbx.wire.messages import (
+    CommandReply,
+    CommandRequest,
+    ExplainChoice,
+    ExplainWait,
+    ListWaiting,
+    NameNumbers,
+    ReadRecording,
+)
 
 log = logging.getLogger(__name__)
 
-READS = (ReadRecording, ExplainWait, ExplainChoice, ListWaiting)
+READS = (ReadRecording, ExplainWait, ExplainChoice, ListWaiting, NameNumbers)
 REMEMBERED = 1000
 """Replies kept for a command that is asked again; reads are not kept, they may be done again."""
 

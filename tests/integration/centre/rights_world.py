@@ -20,7 +20,7 @@ from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.e164 import E164, cli_of
 from pbx.domain.hangup_cause import HangupCause
-from pbx.domain.ids import AgentId, CallId, LegId, QueueId, RecordingId, derive
+from pbx.domain.ids import AgentId, CallbackId, CallId, LegId, QueueId, RecordingId, derive
 from pbx.domain.pseudonyms import Pseudonyms
 from pbx.recording.wav import wav_header
 from tests.integration.centre.support import QUEUE, Api, did, until
@@ -138,6 +138,17 @@ class Site:
         )  # fmt: skip
         assert isinstance(answer, ev.CallbackPromised)
         return answer.callback_id
+
+    async def old_promise(self, number: str, call: CallId | None = None) -> str:
+        """A callback of that time, which was cancelled."""
+        callback = CallbackId(derive(self.at, "callback", number))
+        asked = ev.CallbackRequested(
+            at=self.at, callback_id=callback, queue_id=QueueId("sales"), number=E164(number), did=DID, trunk="t1",
+            language="de", entered_at=self.at, priority=0, needs=(), by="flow", call_id=call,
+        )  # fmt: skip
+        over = ev.CallbackCancelled(at=self.at + 60, callback_id=callback, by="api")
+        await self.world.journal.append(None, [asked, over])
+        return callback
 
     def journal_holds(self, text: str) -> bool:
         files = self.directory.glob("journal.sqlite*")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import select
 
+from orchestrator.adapters.db.models import EventRow
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
 from orchestrator.services.rebuild import rebuild
 from orchestrator.services.retention import Retention
+from pbx.domain.ids import CallId, derive
 from tests.integration.centre.conftest import running
-from tests.integration.centre.rights_world import OTHER, PERSON, everything, site_of
+from tests.integration.centre.rights_world import DID, OTHER, PERSON, everything, site_of
 from tests.integration.centre.support import Api, until
 from tests.integration.centre.terminal import Terminal
 from tests.integration.centre.test_erasure import database, holding
@@ -73,6 +77,65 @@ async def test_what_is_due_goes_and_the_rest_stays(
         assert holding(await everything(database(centre)), PERSON[1:]) == set()
         [records] = groups((await api.post("/retention-runs")).body, "cdr")
         assert (records["gone"], records["held"]) == (0, 1), "once"
+
+
+async def test_callbacks_and_callers_without_a_number(
+    api: Api, centre: tuple[Centre, str], settings: CentreSettings, tmp_path: Path
+) -> None:
+    """Closed callbacks are kept as long as records; of who called without a number goes what was keyed in, too."""
+    async with site_of(api, tmp_path / "pop", settings.bus_port) as site:
+        nobody = CallId(derive(site.at, "call", "nobody"))
+        await site.call(nobody, "withheld", None)
+        old, held, still_open = (
+            await site.old_promise(PERSON),
+            await site.old_promise(OTHER, site.others),
+            site.promise(PERSON),
+        )
+        await until(lambda: _known(api, f"/callbacks/{still_open}", f"/calls/{nobody}"))
+        await api.made("/retention-policies", {**POLICY, "policy_id": "none", "kind": "recording", "country": "FR"})
+        [callbacks] = groups((await api.get("/retention-plan")).body, "callback")
+        assert (callbacks["decided_by"], callbacks["days"], callbacks["kept"]) == ("default", 730, 2)
+        await api.made("/retention-policies", {**POLICY, "policy_id": "records", "kind": "cdr"})
+        await api.made("/holds", {"call_id": site.others, "reason": "claim", "authority": "LG Berlin"})
+        plan = (await api.get("/retention-plan")).body
+        [callbacks] = groups(plan, "callback")
+        assert (callbacks["country"], callbacks["queue_id"], callbacks["decided_by"]) == (
+            "DE",
+            "sales",
+            "policy records",
+        )
+        assert (callbacks["due"], callbacks["held"], callbacks["kept"]) == (1, 1, 0), "an open one has no time"
+        assert [one["id"] for one in plan["items"] if one["kind"] == "callback"] == [old]
+        assert plan["matched"]["records"] == 6, "four calls and two callbacks"
+        assert '"digit":"7"' in await _events(centre, nobody)
+
+        done = (await api.post("/retention-runs")).body
+        [callbacks] = groups(done, "callback")
+        assert (callbacks["gone"], callbacks["held"]) == (1, 1)
+        for promise, number in ((old, "erased"), (held, OTHER), (still_open, PERSON)):
+            assert (await api.get(f"/callbacks/{promise}")).body["number"] == number
+        kept = {one.kind: str(bytes(one.data)) for one in site.world.journal.read_call(nobody)}
+        assert ('"digit":"?"' in kept["DigitPressed"], '"values":{}' in kept["LookupEnded"]) == (True, True)
+        assert DID in kept["LegOffered"]
+        assert '"digit":"7"' not in await _events(centre, nobody)
+        requested = site.world.journal._db.execute(
+            "SELECT data FROM events WHERE kind = 'CallbackRequested' ORDER BY seq"
+        )
+        numbers = [json.loads(data)["number"] for (data,) in requested]
+        assert sorted(numbers) == sorted(["erased", OTHER, PERSON])
+        await rebuild(database(centre))
+        assert (await api.get(f"/callbacks/{old}")).body["number"] == "erased"
+        assert groups((await api.post("/retention-runs")).body, "callback")[0]["gone"] == 0, "once"
+
+
+async def _known(api: Api, *paths: str) -> bool:
+    return all([(await api.get(path)).status == 200 for path in paths])
+
+
+async def _events(centre: tuple[Centre, str], call_id: str) -> str:
+    async with database(centre).read() as session:
+        rows = await session.scalars(select(EventRow.data).where(EventRow.call_id == call_id))
+        return "\n".join(rows)
 
 
 async def test_a_pop_that_is_away_loses_nothing_of_it(api: Api, settings: CentreSettings, tmp_path: Path) -> None:

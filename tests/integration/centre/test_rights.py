@@ -240,6 +240,7 @@ async def test_from_the_command_line(api: Api, terminal: Terminal, settings: Cen
         said = await terminal("rights", "export", str(out), *asked)
         assert (said.code, said.out.strip()) == (0, str(out)), said.err
         assert f"recordings/{site.recording}.wav" in zipfile.ZipFile(out).namelist()
+        assert "not heard" not in said.err
         said = await terminal("rights", "rectify", site.own, "--file", str(right), "--purpose", "asked for")
         assert (said.code, (await api.get(f"/calls/{site.own}/correction")).body["name"]) == (0, "Ada"), said.err
         said = await terminal("rights", "erase", *asked, "--certificate", str(certificate))
@@ -252,5 +253,9 @@ async def test_from_the_command_line(api: Api, terminal: Terminal, settings: Cen
         certificate.write_text(json.dumps(document))
         said = await terminal("rights", "verify", str(certificate), "--key", str(key))
         assert (said.code, "does not say what the centre signed" in said.err) == (1, True)
+        await site.disconnect()
+        site.link = None
+        said = await terminal("rights", "export", str(tmp_path / "away.zip"), *asked)
+        assert (said.code, "POP de-1 was not heard (pop_unreachable)" in said.err) == (0, True), said.err
         said = await terminal("rights", "erase", "--number-file", str(number))
         assert (said.code, "--purpose" in said.err) == (2, True)

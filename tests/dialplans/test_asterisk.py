@@ -327,6 +327,7 @@ async def test_agents_cannot_dial_premium_numbers_or_nonsense(
 ) -> None:
     before = len(overflow.dialled())
     async with Controller.connect(server.host.address) as controller:
+        await controller.lease(-1)  # while it holds, the controller says what may be dialled
         channel = await controller.call(number, "from-agent")
         ended = await controller.event("ChannelDestroyed", id=channel)
         assert ended["cause"] == cause

@@ -39,7 +39,7 @@ def transfer_ignores_the_agents_place(monkeypatch: Patch) -> None:
 
 
 def the_queues_floor_is_ignored(monkeypatch: Patch) -> None:
-    _without(monkeypatch, CallRecording, "_evaluate", "self._places(parties), floor", "self._places(parties)")
+    _without(monkeypatch, CallRecording, "_evaluate", "strictest(places, floor)", "strictest(places)")
 
 
 def a_grant_takes_any_answer(monkeypatch: Patch) -> None:

@@ -15,7 +15,7 @@ from pbx.domain.commands import JoinQueue
 from pbx.domain.e164 import E164, UNKNOWN, WITHHELD, Cli, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip, sip_status
-from pbx.domain.ids import AgentId, CallId, LegId, OfferId, QueueId, RecordingId, derive, is_ulid, ulid
+from pbx.domain.ids import AgentId, CallId, LegId, OfferId, PopId, QueueId, RecordingId, derive, is_ulid, ulid
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Asked, Need
 from pbx.domain.variables import Value
@@ -77,7 +77,7 @@ def test_every_event_survives_its_json(kind: type[ev.Event]) -> None:
         ev.EndReason: ev.EndReason.ASKED, str | None: None, ev.Supervision: ev.Supervision.BARGE,
         ev.ConsultStep: ev.ConsultStep.SWAP, E164 | None: e164("+4930123456"), LegId | None: "leg",
         QueueId | None: "support", AgentId | None: None, float | None: 1.5, CallId | None: "call",
-        HangupCause | None: HangupCause.NO_ANSWER, OfferId | None: "offer", RecordingId | None: "recording",
+        HangupCause | None: HangupCause.NO_ANSWER, OfferId | None: "offer", RecordingId | None: "recording", PopId | None: "pl-1",
         tuple[Need, ...]: (Need("lang:de", 3, ((30.0, "lang:en", 2),)),),
         Asked | None: ASKED, Asked: ASKED,
         dict[str, Value]: {"name": "Ada", "age": 36, "balance": 1.5, "vip": True},

@@ -10,7 +10,7 @@ INVENTORY ?= inventory/lab
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-ring bench-failover bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate
-.PHONY: bench-estimate bench-vault bench-provision simulate simulate-day chaos model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl
+.PHONY: bench-estimate bench-vault bench-consent bench-provision simulate simulate-day chaos model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl
 .PHONY: clean lab-hosts provision plan lint-hosts test-hosts images
 
 help: ## What can be made
@@ -110,6 +110,9 @@ bench-api: venv ## Reads over REST with a million calls in the table (as root; A
 
 bench-vault: venv ## CPU of sealing 50 concurrent recordings; four hours played from the middle (as root)
 	@$(PY) -m tests.bench.vault $(ARGS)
+
+bench-consent: venv ## Time to find a call's recording rule and to grant it (ARGS="--seed S")
+	@$(PY) -m tests.bench.consent $(ARGS)
 
 bench-provision: rootfs prompts ## Bare machines to the first call, and the second run (as root)
 	@tests/lab/install.sh hosts

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "ingest": "tests.bench.ingest",
     "api": "tests.bench.api",
     "vault": "tests.bench.vault",
+    "consent": "tests.bench.consent",
     "provision": "tests.bench.provision",
 }
 """``make bench-NAME`` -> module."""

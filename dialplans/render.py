@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from dialplans import freeswitch, self_call
-from dialplans.numbering import E164, NumberRefused, check_did, forms, ranges
-from dialplans.pack import CountryPack
+from dialplans.numbering import E164, NumberRefused, check_did, country_of, forms, ranges
+from dialplans.pack import CountryPack, packs
 from dialplans.schema import Engine, Pop
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
             raise RenderError("pop.emergency_sites", "a site is letters, digits, dots, dashes and underscores")
         if place.trunk not in {trunk.name for trunk in pop.trunks}:
             raise RenderError(f"pop.emergency_sites.{site}.trunk", "is none of the POP's trunks")
+        if place.country is not None and place.country not in packs():
+            raise RenderError(f"pop.emergency_sites.{site}.country", "has no country pack")
     names = [trunk.name for trunk in pop.trunks]
     if len(set(names)) != len(names):
         raise RenderError("pop.trunks", "two trunks have the same name")
@@ -134,6 +136,17 @@ def shown(pop: Pop) -> list[tuple[str, str]]:
     return sorted(pop.cli_by_destination.items(), key=lambda item: (len(item[0]), item[0]))
 
 
+def emergency_abroad(pack: CountryPack, pop: Pop) -> dict[str, list[str]]:
+    """Emergency number -> the sites from which it is one although it is none in the POP's country."""
+    found: dict[str, list[str]] = {}
+    for site, place in sorted(pop.emergency_sites.items()):
+        there = packs().get(place.country or country_of(place.cli) or pack.iso_alpha2, pack)
+        for number in there.numbering.emergency_numbers:
+            if number not in pack.numbering.emergency_numbers:
+                found.setdefault(number, []).append(site)
+    return dict(sorted(found.items()))
+
+
 def shown_to(number: str, pop: Pop) -> str | None:
     """The CLI for a dialled number in E.164, or for one that begins so; None where the POP names none."""
     fitting = [cli for prefix, cli in shown(pop) if number.startswith(prefix)]
@@ -149,6 +162,7 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
     engine = engine or pop.engine
     check(pack, pop, engine)
     environment = _environment()
+    abroad = emergency_abroad(pack, pop)
     context: dict[str, object] = {
         "pop": pop,
         "pack": pack,
@@ -157,6 +171,8 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "allowed": sorted(pop.allowed_numbers),
         "endpoints": {trunk.name: trunk.endpoint for trunk in pop.trunks},
         "emergency": pack.numbering.emergency_numbers,
+        "emergency_abroad": abroad,
+        "of_site": lambda site: [number for number, sites in abroad.items() if site in sites],
         "shown": shown(pop),
         "shown_at_home": shown_to(f"+{pack.numbering.e164_country_code}", pop),
         "private": PRIVATE_NAMES,

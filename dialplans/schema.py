@@ -77,6 +77,8 @@ class Place(Strict):
     """The name of one of the POP's trunks."""
     cli: Number
     """A number that the place can be told, and called back, by."""
+    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    """Whose emergency numbers count there besides those of the POP's country; none: that of ``cli``."""
 
 
 class Pop(Strict):

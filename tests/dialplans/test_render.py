@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from dialplans.pack import countries, load_pack
-from dialplans.render import RenderError, render, shown_to
+from dialplans.render import RenderError, emergency_abroad, render, shown_to
 from dialplans.schema import Engine, Place, Pop, Trunk
 from tests.dialplans.golden import GOLDEN_DIR, golden
 from tests.dialplans.pops import BARE, BERLIN, in_country
@@ -89,6 +89,10 @@ def test_an_ipv6_host_is_no_broken_line() -> None:
         ({"trunks": [BERLIN.trunks[0], BERLIN.trunks[0]]}, "pop.trunks"),
         ({"overflow_prompt_language": "de/../x"}, "pop.overflow_prompt_language"),
         ({"emergency_sites": {"kiel": Place(trunk="none", cli="+4943112345")}}, "pop.emergency_sites.kiel.trunk"),
+        (
+            {"emergency_sites": {"x": Place(trunk="carrier-b", cli="+4943112345", country="ZZ")}},
+            "pop.emergency_sites.x.country",
+        ),
         ({"emergency_sites": {"a,b": Place(trunk="carrier-a", cli="+4943112345")}}, "pop.emergency_sites"),
     ],
 )
@@ -225,3 +229,17 @@ def test_emergency_calls_go_from_the_agents_place_first_and_from_no_other_that_i
     with_kiel = render(load_pack("DE"), BERLIN.model_copy(update={"emergency_sites": places}), engine)[file].decode()
     assert "kiel" not in without
     assert with_kiel.index("kiel") < with_kiel.index("+4943112345") < with_kiel.rindex("carrier-a")
+
+
+def test_a_sites_emergency_numbers_are_its_countrys_as_well() -> None:
+    places = {
+        "kiel": Place(trunk="carrier-b", cli="+4943112345"),
+        "warsaw": Place(trunk="carrier-b", cli="+48225550100"),
+        "basel": Place(trunk="carrier-b", cli="+4976212345", country="CH"),
+    }
+    pop = BERLIN.model_copy(update={"emergency_sites": places})
+    found = emergency_abroad(load_pack("DE"), pop)
+    assert found == {number: ["basel"] for number in ("117", "118", "144")} | {
+        number: ["warsaw"] for number in ("997", "998", "999")
+    }
+    assert emergency_abroad(load_pack("PL"), pop.model_copy(update={"country": "PL"}))["110"] == ["kiel"]

@@ -26,7 +26,8 @@ from tests.lab.stack import DID, Stack, recordings_on_disk
 NUMBER, ANNA_HZ, NUMBER_HZ = "+49305550777", 600, 1000
 FOREIGN_PREMIUM = "+33899123456"
 TONE_HZ, RATE = 425, 8000
-SITE, SITE_CLI, SITE_PORT = "hamburg", "+49405550100", 5070
+SITE, SITE_CLI, SITE_PORT = "warsaw", "+48225550100", 5070
+POLISH_FIRE_BRIGADE = "998"
 FLOW: dict[str, Any] = {
     "start": "consent",
     "languages": ["de"],
@@ -43,8 +44,8 @@ ENV = {
 }
 
 
-def with_hamburg(settings: Pop, carrier: Host) -> Pop:
-    """A second trunk, which is that of the agents in Hamburg."""
+def with_warsaw(settings: Pop, carrier: Host) -> Pop:
+    """A second trunk, which is that of the agents in Warsaw."""
     trunk = Trunk(name=SITE, addresses=["198.18.255.250"], host=f"{carrier.address}:{SITE_PORT}")
     places = {SITE: Place(trunk=SITE, cli=SITE_CLI)}
     shown = {"cli_by_destination": {"+": DID}, "emergency_sites": places}
@@ -53,7 +54,7 @@ def with_hamburg(settings: Pop, carrier: Host) -> Pop:
 
 @pytest.fixture
 async def stack(lab: Lab, engine: Engine) -> AsyncIterator[Stack]:
-    async with Stack.start(lab, engine=engine, flow=FLOW, more_env=ENV, adapted=with_hamburg) as started:
+    async with Stack.start(lab, engine=engine, flow=FLOW, more_env=ENV, adapted=with_warsaw) as started:
         yield started
         started.server.wait_idle()
 
@@ -77,11 +78,15 @@ async def test_calls_that_agents_place(stack: Stack) -> None:
             await by_the_api_and_refused(stack, anna, far)
             await is_busy(stack, anna, far)
         await barred(stack, anna)
-        with Sipp.agents(stack.carrier, port=SITE_PORT, talk_ms=None, trace=True) as hamburg:
-            await emergency(stack, anna, hamburg, 1)
+        with Sipp.agents(stack.carrier, port=SITE_PORT, talk_ms=None, trace=True) as warsaw:
+            await emergency(stack, anna, warsaw, "112", 1)
+            await emergency(stack, anna, warsaw, POLISH_FIRE_BRIGADE, 1)
+            async with stack.agent("ben", available=False) as ben:
+                await is_a_number_like_any_other(stack, ben, warsaw)
             stack.controller.stop()
             await asyncio.to_thread(wait_until, stack.lease_is_over, 15, "the end of the lease")
-            await emergency(stack, anna, hamburg, 2)
+            await emergency(stack, anna, warsaw, "112", 2)
+            await emergency(stack, anna, warsaw, POLISH_FIRE_BRIGADE, 2)
         await without_a_controller(stack, anna)
 
 
@@ -184,12 +189,13 @@ async def barred(stack: Stack, anna: Phone) -> None:
     assert (cdr["end_reason"], cdr["cli"]) == ("number_refused", FOREIGN_PREMIUM)
 
 
-async def emergency(stack: Stack, anna: Phone, hamburg: Sipp, count: int) -> None:
-    """Over the trunk of the agent's own place and with its number; no call of the controller's, and not recorded."""
+async def emergency(stack: Stack, anna: Phone, warsaw: Sipp, called: str, count: int) -> None:
+    """Over the trunk of the agent's own place and with its number, also where only that place's country has such a
+    number; no call of the controller's, and not recorded."""
     calls, files = len(stack.journal()), recordings_on_disk(stack.pop)
-    await anna.dial(at(stack, "112"))
+    await anna.dial(at(stack, called))
     await anna.wait_for("CALL_ESTABLISHED")
-    invites = [text for text in hamburg.messages().split("INVITE sip:112@")[1:] if "Contact" in text]
+    invites = [text for text in warsaw.messages().split(f"INVITE sip:{called}@")[1:] if "Contact" in text]
     assert len(invites) >= count
     assert SITE_CLI in invites[-1].split("Call-ID")[0]
     assert recordings_on_disk(stack.pop) == files
@@ -197,6 +203,17 @@ async def emergency(stack: Stack, anna: Phone, hamburg: Sipp, count: int) -> Non
     await anna.wait_for("CALL_CLOSED")
     placed = [event for event in stack.journal()[calls:] if event["kind"] == "CallPlaced"]
     assert placed == []
+
+
+async def is_a_number_like_any_other(stack: Stack, ben: Phone, warsaw: Sipp) -> None:
+    """Where the POP is, what is an emergency number in Warsaw is one of the city's."""
+    told = warsaw.messages()
+    await ben.dial(at(stack, POLISH_FIRE_BRIGADE))
+    placed = await stack.event("CallPlaced", 5)
+    await ben.hang_up()
+    cdr = await stack.record(placed["call_id"])
+    assert cdr["cli"] == f"+4930{POLISH_FIRE_BRIGADE}"
+    assert warsaw.messages() == told
 
 
 async def without_a_controller(stack: Stack, anna: Phone) -> None:

@@ -26,6 +26,9 @@ TAKEOVER_LIMIT_S = 10
 """Seconds a leg waits for a controller that holds a valid lease before it goes to the fallback."""
 BOOT_WAIT_S = 4
 """For so long who calls a media server that has just started waits for a controller before the fallback."""
+ALONE_LOG = "alone.log"
+"""File in the directory of recordings under way, in memory, in which Asterisk notes calls that it served with
+no controller, for the controller that comes."""
 PRIVATE_NAMES = ("withheld", "anonymous", "restricted", "private")
 """User parts with which far ends say that the number is withheld. The first is the dialplan's own word."""
 
@@ -180,6 +183,7 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "application": APPLICATION,
         "takeover_s": TAKEOVER_LIMIT_S,
         "boot_wait_s": BOOT_WAIT_S,
+        "alone_log": f"{pop.recording_dir}/{ALONE_LOG}",
         "self_call": self_call.made_of(pop),
         "clear_sip": pop.tls_dir is None or any(t.transport == "udp" for t in (*pop.trunks, *pop.mesh)),
     }

@@ -53,22 +53,37 @@ class PlacingDesk:
             log.error("a call from phone %s was refused: it %s", event.phone_id, why)
             self._hang_up(event.leg_id, HangupCause.CALL_REJECTED)
             return
+        call_id, placed, refused = self._of_phone(event, agent_id, shown)
+        if self._config.pop.draining:
+            self._refuse(call_id, placed, (), ev.EndReason.DRAINING, HangupCause.SWITCH_CONGESTION)
+        elif refused is not None:
+            self._refuse(
+                call_id, placed, (_refusal(event.at, refused),), ev.EndReason.NUMBER_REFUSED, HangupCause.CALL_REJECTED
+            )
+        else:
+            self._begin(call_id, placed)
+
+    def alone(self, event: ev.NumberDialled) -> tuple[ev.CallPlaced, tuple[ev.Event, ...]] | None:
+        """How the record of a call begins that the dialplan dialled without a controller, and what was refused; None
+        where the phone is nobody's, or there is nothing that the number can have been shown."""
+        agent_id, shown = self._router.agent_of(event.phone_id), event.shown or self._shown(event.number)
+        if agent_id is None or shown is None:
+            return None
+        _, placed, refused = self._of_phone(event, agent_id, shown)
+        return placed, () if refused is None else (_refusal(event.at, refused),)
+
+    def _of_phone(
+        self, event: ev.NumberDialled, agent_id: AgentId, shown: E164
+    ) -> tuple[CallId, ev.CallPlaced, str | None]:
+        """The call of what a phone dialled, and why the number may not be called."""
         try:
             target, refused = self._outbound.number_of(event.number), None
         except BadValue as error:
             target, refused = OutsideNumber(event.number, "refused"), error.reason
         call_id = CallId(derive(event.at, self._pop_id, event.leg_id))
         trunk = event.trunk or self._config.dialling.trunk or ""
-        placed = self._placed(
-            call_id, agent_id, event.phone_id, event.leg_id, target, shown, trunk, None, event.at, by="phone"
-        )
-        if self._config.pop.draining:
-            self._refuse(call_id, placed, (), ev.EndReason.DRAINING, HangupCause.SWITCH_CONGESTION)
-        elif refused is not None:
-            told = ev.ForwardRefused(at=event.at, why="placed", reason=refused)
-            self._refuse(call_id, placed, (told,), ev.EndReason.NUMBER_REFUSED, HangupCause.CALL_REJECTED)
-        else:
-            self._begin(call_id, placed)
+        about = (call_id, agent_id, event.phone_id, event.leg_id, target, shown, trunk, None, event.at)
+        return call_id, self._placed(*about, by="phone"), refused
 
     def place(self, key: str, command: wire.PlaceCall) -> wire.CommandReply:
         """The agent's phone is rung first. Nothing is begun by a command that is refused."""
@@ -147,6 +162,10 @@ class PlacingDesk:
         spoken = (*self._outbound.languages_of(number), *(() if did is None else (did.language,)), "en")
         found: str = next((one for one in spoken if ("consent-notice", one) in self._config.prompts), spoken[0])
         return found
+
+
+def _refusal(at: float, reason: str) -> ev.ForwardRefused:
+    return ev.ForwardRefused(at=at, why="placed", reason=reason)
 
 
 def _refused(error_id: str, detail: str) -> wire.CommandReply:

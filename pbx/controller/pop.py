@@ -23,6 +23,7 @@ from pbx.controller.prompt_shelf import PromptShelf
 from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
 from pbx.controller.self_call import SelfCalls
+from pbx.controller.served_alone import ServedAlone
 from pbx.controller.spanning.desk import SpanningDesk
 from pbx.controller.spanning.guests import GuestCalls
 from pbx.controller.witnesses import Witnesses
@@ -151,6 +152,7 @@ class Pop:
         )
         self.disk_room = DiskRoom(recorder, self.calls, clock)
         self.self_calls = SelfCalls(engine, recorder.directory, clock, self_call_every_s, self._media_checked)
+        self.served_alone = ServedAlone(pop_id, recorder.directory, journal, clock, self.placing.alone)
         self.witnesses = witnesses or Witnesses()
         self.witnesses.listen(journal)
         self._readoption = Readoption(self._services, config, self._begins, self.witnesses.adopted)
@@ -375,6 +377,7 @@ class Pop:
         if orphans:
             self._spawn(self._end_orphans(orphans), "orphans")
         self._phone_news.seen(snapshot)
+        self.served_alone.seen(snapshot)
         self.phones.put_all()
         self._news()
         log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))

@@ -100,6 +100,8 @@ class Call:
         self._secrets = has_secrets(config)
         self._keys = Keys()
         """What the caller keys in while talking to somebody."""
+        self._talked = False
+        """There was a conversation, recorded or not."""
         self._cut_ms = 0
         self._ended: ev.CallEnded | None = None
 
@@ -251,14 +253,16 @@ class Call:
             self.context.do(cmd.HangUpLeg(leg_id, HangupCause.NORMAL_CLEARING))
 
     def _hears_withdrawal(self) -> bool:
-        """Whether the caller's keys may take the recording back: in conversation, between two of them, and at the nodes
-        of the flow that come after one. Not while somebody outside hears the keys, who may ask for some; nor where a
-        node asks for a star."""
+        """Whether the caller's keys may take the recording back, one that is to come included: in conversation, while
+        waiting for one, and at the nodes of the flow that come after one. Not while somebody outside hears the keys,
+        who may ask for some; nor where a node asks for a star."""
         if self.talk is not None:
             return not self.talk.heard_outside
         if isinstance(self.step, ForwardStep) and self.step.talking:
             return False
-        return self.recording.parts > 0 and (self.step is None or not asks_for_star(self.step))
+        if self.step is not None and asks_for_star(self.step):
+            return False
+        return self._talked or self._waits_or_talks()
 
     def _waits_or_talks(self) -> bool:
         """Where a key means something besides: at a node of the flow those of a withdrawal are nobody's choice."""
@@ -375,7 +379,7 @@ class Call:
 
     def _converse(self, seat: Seat, now: float) -> None:
         self.context.cancel_timers()
-        self.phase, self.step = Phase.TALKING, None
+        self.phase, self.step, self._talked = Phase.TALKING, None, True
         self.talk = Conversation(self.context, self.legs, self.recording, self.cli, seat, now)
         if self.called_back is not None and not self.called_back.talked:
             self.called_back.talks(self.context, seat.agent_id, now)

@@ -176,9 +176,10 @@ class CallRecording:
         if self._withdrawn:
             return
         self._withdrawn = True
-        if self.parts:
-            regime, _ = self._evaluate(parties or Parties(None, ()), now)
-            self._refused(regime, parties or Parties(None, ()), "withdrawn", now)
+        alone = Parties(None, ())
+        rules = self._context.config.regimes
+        regime = self._evaluate(parties, now)[0] if parties is not None else rules.strictest(self._places(alone))
+        self._refused(regime, parties or alone, "withdrawn", now)
         self.stop(discard=True)
         for recording_id in self._kept:
             self._erase(recording_id)

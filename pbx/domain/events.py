@@ -420,6 +420,8 @@ class EndReason(Enum):
     """Who was to talk to the number is busy, or the phone did not answer."""
     INTERRUPTED = "interrupted"
     """The controller was restarted and could not follow the call."""
+    NO_CONTROLLER = "no_controller"
+    """There was none: the dialplan served the call by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
-from pbx.domain.ids import CallId, RecordingId
+from pbx.domain.ids import CallId, LegId, RecordingId
 from pbx.domain.kept_places import KeptPlace
 from pbx.wire.messages import ConfigEntry, EventEnvelope, ForgetNumber, NameNumbers, NumbersNamed
 from pbx.wire.telemetry.counts import Histogram
@@ -82,6 +82,9 @@ class Journal(Protocol):
 
     def call_of_recording(self, recording_id: RecordingId) -> CallId | None:
         """Whose events say that it began; None: no call's. Reads all events."""
+
+    def knows_leg(self, leg_id: LegId) -> bool:
+        """Whether a call began with this leg of a caller's, or of an agent's phone. Reads all beginnings of calls."""
 
     def erased_recordings(self) -> list[RecordingId]:
         """All that were erased here, as far as the journal goes back."""

@@ -21,9 +21,10 @@ from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.sipp import Sipp
-from tests.lab.stack import DID, Stack, recordings_on_disk
+from tests.lab.stack import DID, OVERFLOW, Stack, recordings_on_disk
 
 NUMBER, ANNA_HZ, NUMBER_HZ = "+49305550777", 600, 1000
+CALLER = "+491701234567"
 FOREIGN_PREMIUM = "+33899123456"
 TONE_HZ, RATE = 425, 8000
 SITE, SITE_CLI, SITE_PORT = "warsaw", "+48225550100", 5070
@@ -88,6 +89,8 @@ async def test_calls_that_agents_place(stack: Stack) -> None:
             await emergency(stack, anna, warsaw, "112", 2)
             await emergency(stack, anna, warsaw, POLISH_FIRE_BRIGADE, 2)
         await without_a_controller(stack, anna)
+        if stack.settings.engine == "asterisk":  # on FreeSWITCH nobody notes them
+            await have_their_records_when_there_is_one(stack)
 
 
 async def answered(far: Phone) -> str:
@@ -228,3 +231,23 @@ async def without_a_controller(stack: Stack, anna: Phone) -> None:
         assert recordings_on_disk(stack.pop) == files
         await anna.hang_up()
         await far.wait_for("CALL_CLOSED")
+    async with stack.caller(cli=CALLER) as caller:
+        await caller.wait_for("CALL_CLOSED")
+
+
+async def have_their_records_when_there_is_one(stack: Stack) -> None:
+    known = stack.journal()[-1]["seq"]
+    stack.restart_controller()
+    ended = await stack.event("CallEnded", 3, after=known)
+    found = stack.journal("kind = 'CallEnded' AND seq > ?", known)
+    assert {event["reason"] for event in found} == {"no_controller"}, ended
+    barred, talked, came = [await stack.record(event["call_id"]) for event in found]
+    assert (barred["placed_by"], barred["cli"], barred["answered_at"]) == ("anna", FOREIGN_PREMIUM, None)
+    assert [forward["outcome"] for forward in barred["forwards"]] == ["refused"]
+    assert (talked["placed_by"], talked["cli"], talked["did"], talked["recordings"]) == ("anna", NUMBER, DID, [])
+    assert talked["offered_at"] <= talked["answered_at"] < talked["ended_at"]
+    assert (came["direction"], came["did"], came["cli"]) == ("inbound", DID, CALLER)
+    assert [(one["why"], one["number"], one["answered_at"]) for one in came["forwards"]] == [
+        ("fallback", OVERFLOW, None)
+    ]
+    assert not list((stack.pop.shm / "recordings").glob("alone*"))

@@ -4,8 +4,8 @@
 Every call, one in four placed by an agent, is a random sequence: places of caller, DID and agents, what is pressed
 and when, prompts that break off, hang-ups, transfers, consultations, conferences, supervisors, pauses, stops,
 withdrawals, a media server that refuses or is slow. ``consent_watch`` judges every moment that is captured by a rule
-of its own. At the end of a call nothing may rest of one whose caller withdrew. A failure prints the seed; the same
-seed gives the same run.
+of its own. At the end of a call nothing may rest of one whose caller withdrew. A failure prints the seed, and the
+others go on; the same seed gives the same run.
 """
 
 from __future__ import annotations
@@ -361,15 +361,27 @@ async def _round(seed: str, calls: int, directory: Path) -> Counter[str]:
     return fuzz.seen
 
 
+class Failed(AssertionError):
+    """Names the seed."""
+
+
+def _tried(calls: int, seed: str) -> Counter[str] | str:
+    """In a process of a pool, which must live on."""
+    try:
+        return run(calls, seed)
+    except Failed as error:
+        return str(error)
+
+
 def run(calls: int, seed: str) -> Counter[str]:
-    """One POP's calls. Raises SystemExit naming the seed and what was captured."""
+    """One POP's calls. Raises Failed naming the seed and what was captured."""
     directory = Path(tempfile.mkdtemp(prefix="fuzz-consent-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
     try:
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             return runner.run(_round(seed, calls, directory))
     except Exception as error:
         causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
-        raise SystemExit(f"seed {seed}: {'; '.join(map(repr, causes))}") from error
+        raise Failed(f"seed {seed}: {'; '.join(map(repr, causes))}") from error
     finally:
         shutil.rmtree(directory)
 
@@ -379,22 +391,28 @@ def _quiet() -> None:
     logging.disable(logging.CRITICAL)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     seen: Counter[str] = Counter()
+    failures = 0
     seeds = [f"{arguments.seed}-{number}" for number in range(max(1, arguments.calls // ROUND))]
     with get_context("spawn").Pool(arguments.processes, initializer=_quiet) as pool:
-        for found in pool.imap_unordered(partial(run, min(ROUND, arguments.calls)), seeds):
+        for found in pool.imap_unordered(partial(_tried, min(ROUND, arguments.calls)), seeds):
+            if isinstance(found, str):
+                failures += 1
+                print(found, file=sys.stderr)
+                continue
             seen += found
             if seen["calls"] % (TOLD_EVERY * ROUND) == 0:
                 print(f"{seen['calls']} calls", file=sys.stderr)
     shown = " ".join(f"{name.replace(' ', '-')}={count}" for name, count in sorted(seen.items()))
-    print(f"fuzz-consent seed={arguments.seed} {shown}")
+    print(f"fuzz-consent seed={arguments.seed} failures={failures} {shown}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,6 +16,9 @@ A moment of a caller's line may be captured when all of these hold:
   opt_out   did so, and then named the keys to the last sample, and was not refused
   opt_in    played the question to its last sample, and the key for yes was pressed while it counted
   ========  =========================================================================================
+
+A no counts while the notice plays, and from its end on where keys are named after it: who is only told, and stays on
+the line, has no key to refuse by. What is pressed between the notice and the keys, in the same instant, waits for them.
 """
 
 from __future__ import annotations
@@ -59,6 +62,10 @@ class Asking:
     refused: bool = False
     counts_until: float = float("inf")
     open: bool = False
+    naming: bool = False
+    """The keys are being named, or have been."""
+    early_no: bool = False
+    """Pressed after the notice and before any key was named."""
 
     def covers(self) -> str:
         """The strictest rule under which this caller may be captured."""
@@ -217,6 +224,9 @@ class WatchedEngine(SimulatedEngine):
         name = prompts[0].prompt_id if prompts else ""
         if line is not None and not name.startswith("consent-keys"):
             line.asking.open = False
+        if line is not None and name.startswith("consent-keys"):
+            line.asking.naming = True
+            line.asking.refused |= line.asking.early_no
         if line is not None and name in ("consent-ask", "consent-notice"):
             line.asking = Asking(kind=name, open=True)
         if name.startswith("consent-"):
@@ -243,7 +253,9 @@ class WatchedEngine(SimulatedEngine):
         asking = line.asking
         if not asking.open or self.clock() >= asking.counts_until or self.legs[leg_id].bridge_id is not None:
             return
-        if digit == NO:
+        if digit == NO and asking.kind == "consent-notice" and asking.told and not asking.naming:
+            asking.early_no = True
+        elif digit == NO:
             asking.refused, asking.open = True, False
             self.seen["refused"] += 1
         elif digit == YES and asking.told:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import World
+from pbx.domain.consent import Regime, RegimeTable
+from pbx.wire import messages as wire
+from tests.support.world import SHORT_FLOW, World
 from tests.unit.test_call_nodes import flow
 from tests.unit.test_survey import FLOW, QUEUE, Talk, with_survey
 
@@ -121,3 +123,33 @@ async def test_a_controller_that_dies_between_the_keys(tmp_path: Path, kill: boo
         caller.hang_up()
         cdr = await world.ended(caller)
     assert [one.discarded for one in cdr.recordings] == [True]
+
+
+@pytest.mark.parametrize("when", ["before any conversation", "between two"])
+async def test_who_takes_it_back_while_waiting_is_not_recorded_afterwards(tmp_path: Path, when: str) -> None:
+    """Not only what there is: one that would begin with the next conversation never does."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        world.config.regimes = RegimeTable({"DE": Regime.NONE, "PL": Regime.NOTICE}, Regime.OPT_IN)
+        if when == "between two":  # the first agent's place asks for more than anybody was told
+            world.agent("pawel", country="PL")
+        caller = await world.call()
+        if when == "between two":
+            await world.until(lambda: caller.hears == "talk", "the first conversation")
+            await world.run(1)
+            assert world.engine.recorded == []
+            world.status("pawel", "NOT_READY", "lunch")
+            assert await world.command(wire.TransferCall(call_id=world.call_id(caller), queue_id="support")) is None
+        waits = ["before any conversation", "between two"].index(when) + 1
+        await world.until(lambda: world.kinds(caller).count("QueueJoined") == waits, "the wait")
+        caller.press("*")
+        caller.press("0")
+        await world.run(1)
+        world.agent("anna")
+        await world.until(lambda: caller.hears == "talk", "the conversation")
+        await world.run(2)
+        caller.hang_up()
+        cdr = await world.ended(caller)
+        assert world.engine.recorded == []
+    assert cdr.recordings == []
+    assert [(one.granted, one.reason) for one in cdr.consents] == [(False, "withdrawn")]
+    assert [talk.agent_id for talk in cdr.talks][-1] == "anna"

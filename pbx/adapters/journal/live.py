@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from pbx.domain.events import CallbackDialled, CallEnded, CallPlaced, Event, LegOffered, PlaceKept
-from pbx.domain.ids import CallId
+from pbx.domain.ids import CallId, LegId
 from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import LiveCall
 from pbx.wire.codec import decode_event
@@ -67,6 +67,13 @@ def note(db: sqlite3.Connection, rows: Iterable[tuple[int, str | None, str, floa
         elif kind == _KEPT:
             begun = "SELECT ?, seq, ? FROM live_calls WHERE call_id = ?"
             db.execute(f"INSERT OR REPLACE INTO kept_places {begun}", (seq, at, call_id))
+
+
+def knows_leg(db: sqlite3.Connection, leg_id: LegId) -> bool:
+    """See ``Journal.knows_leg``."""
+    legs = "CAST(data AS TEXT) ->> 'leg_id', CAST(data AS TEXT) ->> 'phone_leg'"
+    found = f"SELECT 1 FROM events WHERE kind IN ('LegOffered', 'CallPlaced') AND ? IN ({legs}) LIMIT 1"  # noqa: S608
+    return db.execute(found, (leg_id,)).fetchone() is not None
 
 
 def kept_places(db: sqlite3.Connection, since: float) -> list[KeptPlace]:

@@ -28,7 +28,7 @@ from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, CallbackEvent, Event, RecordingErased
-from pbx.domain.ids import AgentId, CallId, RecordingId, derive
+from pbx.domain.ids import AgentId, CallId, LegId, RecordingId, derive
 from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import Forgot, JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
@@ -274,6 +274,11 @@ class SqliteJournal:
             self._flush()
         rows = self._db.execute("SELECT * FROM events WHERE call_id = ? ORDER BY seq", (call_id,))
         return [_envelope(row) for row in rows]
+
+    def knows_leg(self, leg_id: LegId) -> bool:
+        if self._pending:
+            self._flush()
+        return live.knows_leg(self._db, leg_id)
 
     def live_calls(self) -> list[LiveCall]:
         return live.calls(self._db)

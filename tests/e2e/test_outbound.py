@@ -232,6 +232,8 @@ async def without_a_controller(stack: Stack, anna: Phone) -> None:
         await anna.hang_up()
         await far.wait_for("CALL_CLOSED")
     async with stack.caller(cli=CALLER) as caller:
+        await caller.wait_for("CALL_ESTABLISHED")  # hears the announcement
+        await caller.hang_up()
         await caller.wait_for("CALL_CLOSED")
 
 
@@ -242,9 +244,10 @@ async def have_their_records_when_there_is_one(stack: Stack) -> None:
     found = stack.journal("kind = 'CallEnded' AND seq > ?", known)
     assert {event["reason"] for event in found} == {"no_controller"}, ended
     barred, talked, came = [await stack.record(event["call_id"]) for event in found]
-    assert (barred["placed_by"], barred["cli"], barred["answered_at"]) == ("anna", FOREIGN_PREMIUM, None)
+    anna = (await stack.event("CallPlaced"))["agent_id"]
+    assert (barred["placed_by"], barred["cli"], barred["answered_at"]) == (anna, FOREIGN_PREMIUM, None)
     assert [forward["outcome"] for forward in barred["forwards"]] == ["refused"]
-    assert (talked["placed_by"], talked["cli"], talked["did"], talked["recordings"]) == ("anna", NUMBER, DID, [])
+    assert (talked["placed_by"], talked["cli"], talked["did"], talked["recordings"]) == (anna, NUMBER, DID, [])
     assert talked["offered_at"] <= talked["answered_at"] < talked["ended_at"]
     assert (came["direction"], came["did"], came["cli"]) == ("inbound", DID, CALLER)
     assert [(one["why"], one["number"], one["answered_at"]) for one in came["forwards"]] == [

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from dialplans import prompts
 from dialplans.pack import load_pack
-from dialplans.render import render
+from dialplans.render import ALONE_LOG, render
 from dialplans.schema import Engine, Pop, Trunk
 from tests.lab.api import Api, ApiProblem
 from tests.lab.errors import LabError, log_tail, wait_until
@@ -402,4 +402,5 @@ def recordings_on_disk(pop: Host) -> list[Path]:
     """Every recording file at the POP, under way or finished, of whatever size."""
     places = (pop.shm / "recordings", pop.state_dir / "controller" / "recordings")
     found = (path for place in places if place.exists() for path in place.rglob("*") if path.is_file())
-    return sorted(path for path in found if path.parent.name != "hidden")  # digits of live calls, not sound
+    no_sound = ("hidden", ALONE_LOG)  # digits of live calls; what the dialplan noted
+    return sorted(path for path in found if path.parent.name not in no_sound and path.name not in no_sound)

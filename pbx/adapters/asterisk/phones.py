@@ -62,7 +62,8 @@ def objects(
         "callerid": f'"{name}" <{account.phone_id}>',
     }
     if _ID.fullmatch(account.site):
-        endpoint["set_var"] = f"CALLPLANE_SITE={account.site}"
+        # No set_var: 22.10 answers 500 when an endpoint that has one is put again.
+        endpoint["accountcode"] = account.site
     if encrypted:
         # Keys in the SDP (RFC 4568), which TLS hides; who offers none gets 488.
         endpoint |= {"media_encryption": "sdes", "media_encryption_optimistic": "no"}

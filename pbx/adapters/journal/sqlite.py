@@ -5,6 +5,9 @@ notes, on which nobody acts, go with the next append or wait 25 milliseconds:
 with write-ahead logging and ``synchronous=NORMAL`` a commit is a write to the page cache (some 40 microseconds), it
 survives the death of the process, and only a power cut can lose the last moments. The slow part, checkpointing with
 its fsync, runs on a thread and a connection of its own, so that a slow disk never stops the calls.
+
+What a full disk refuses is owed: whoever waits is told at once, and the events are written, before all later ones, as
+soon as there is room. So every call gets its record, unless the process dies meanwhile.
 """
 
 from __future__ import annotations
@@ -54,6 +57,12 @@ UNSENT_IN_MEMORY = 4096
 """As many of the newest rows the outbox takes from memory; a link that keeps up never reads the disk."""
 SETTLE_EVERY_S = 5.0
 """How often what the events also say (the agents' last states) and how far they were sent goes to its own rows."""
+
+OWED_AT_MOST = 100_000
+"""Events that wait in memory for a disk that refuses (some 60 MB, minutes of a busy POP); later ones are lost, and an
+alarm says so."""
+TRY_AGAIN_S = 1.0
+"""How often a disk that refused is asked again. Commits in between are refused at once."""
 
 LAST_AGENT_KEPT_S = 365 * 86_400.0
 """Longer than that no queue remembers who served a caller last."""
@@ -143,6 +152,8 @@ class SqliteJournal:
         self._callbacks: list[tuple[type[Event], str, bytes]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._noted = 0
+        self._owed: list[Row] = []
+        self._try_again_at = -math.inf
         self._next_flush: asyncio.TimerHandle | None = None
         self._flushed_at = self._settled_at = -math.inf
         self._heard: Callable[[], None] = _nobody
@@ -207,17 +218,20 @@ class SqliteJournal:
         self._flush()
 
     def _flush(self, *, closing: bool = False) -> None:
-        rows, self._pending = self._pending, []
+        rows, self._pending = [*self._owed, *self._pending] if self._owed else self._pending, []
         waiters, self._waiters = self._waiters, []
         noted, self._noted = self._noted, 0
+        if self._owed and self._flushed_at < self._try_again_at and not closing:
+            self._owe(rows, waiters, 0, f"{len(self._owed)} events before it wait for room")
+            self._try_again_later()
+            return
         numbered = [(seq, *row) for seq, row in enumerate(rows, self._last + 1)]
-        callbacks, self._callbacks = self._callbacks, []
         began = time.perf_counter()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", numbered)
             live.note(self._db, numbered)
-            for kind, callback_id, data in callbacks:
+            for kind, callback_id, data in self._callbacks:
                 self._keep_callback(kind, callback_id, data)
             settle = closing or self._flushed_at - self._settled_at >= SETTLE_EVERY_S
             if settle:
@@ -227,13 +241,18 @@ class SqliteJournal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             self.meter.refused += 1
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(JournalError(f"{self._path.name} could not be written: {error}"))
-            if noted:
-                log.error("ALARM journal refused %d events that nobody waits for: %s", noted, error)
+            self._try_again_at = self._flushed_at + TRY_AGAIN_S
+            self._owe(rows, waiters, noted, str(error))
+            if closing:
+                log.error("ALARM %d events are lost: the disk refuses the journal to the end", len(rows))
+            else:
+                self._try_again_later()
             return
         self.meter.commits.observe(time.perf_counter() - began)
+        if self._owed:
+            log.warning("the journal is written again: %d events that waited are in it", len(self._owed))
+            self._owed = []
+        self._callbacks.clear()
         self._last += len(rows)
         self._newest.extend(numbered)
         if settle:
@@ -244,6 +263,21 @@ class SqliteJournal:
             if not waiter.done():
                 waiter.set_result(None)
         self._heard()
+
+    def _owe(self, rows: list[Row], waiters: list[asyncio.Future[None]], noted: int, why: str) -> None:
+        """The disk refused: who waits is told, and the rows are written before all others when it does no more."""
+        if (lost := len(rows) - OWED_AT_MOST) > 0:
+            log.error("ALARM %d events are lost: the journal is refused for too long", lost)
+        self._owed = rows[:OWED_AT_MOST]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(JournalError(f"{self._path.name} could not be written: {why}"))
+        if noted:
+            log.error("ALARM journal refused %d events that nobody waits for: %s", noted, why)
+
+    def _try_again_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._flush_at(loop, max(loop.time(), self._try_again_at))
 
     def _settle(self, up_to_seq: int) -> None:
         """Within the transaction that writes event ``up_to_seq``: rows that say what events before it do."""

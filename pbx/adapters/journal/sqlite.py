@@ -171,6 +171,11 @@ class SqliteJournal:
     def journal_id(self) -> str:
         return self._journal_id
 
+    def last_at(self) -> float | None:
+        """The time of the newest event; None: there is none."""
+        row = self._db.execute("SELECT at FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
+
     # --- events -------------------------------------------------------------------------------------------------
 
     def on_written(self, heard: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from tests.chaos import evidence
 from tests.chaos.load import SHORT
-from tests.chaos.runner import Outcome, Run, started, states
+from tests.chaos.runner import Outcome, Run, started
 from tests.lab.lab import Lab
 
 RATE = 3.0
@@ -57,7 +57,7 @@ class Row:
 async def one(run: Run, fault: str, seconds: float) -> Row:
     path = run.stack.pop.state_dir / "controller" / "journal.sqlite"
     run.callers.come(RATE, 8.0 + seconds)
-    live = sum(states(evidence.journal(path)).values())
+    live = sum(run.states.look().values())
     began = time.time()
     await run.strike(fault, seconds)
     struck = run.struck_at

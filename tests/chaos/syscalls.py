@@ -38,16 +38,17 @@ async def injected(pid: int, rules: Sequence[str], paths: Sequence[Path]) -> Asy
         command += ["-e", f"inject={rule}"]
     for path in paths:
         command += ["-P", str(path)]
-    running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    running = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     try:
-        await asyncio.to_thread(wait_until, lambda: running.poll() is not None or _traced(pid), 10, "strace to attach")
-        if running.poll() is not None:
-            raise LabError(
-                f"strace ended with {running.returncode}: {(running.stderr or b'') and running.stderr.read()!r}"
-            )
+        attached = lambda: running.returncode is not None or _traced(pid)  # noqa: E731
+        await asyncio.to_thread(wait_until, attached, 10, "strace to attach")
+        if running.returncode is not None:
+            said = b"" if running.stderr is None else await running.stderr.read()
+            raise LabError(f"strace ended with {running.returncode}: {said.decode(errors='replace')}")
         yield
     finally:
-        running.terminate()
-        await asyncio.to_thread(running.wait, 10)
-        if running.stderr is not None:
-            running.stderr.close()
+        if running.returncode is None:
+            running.terminate()
+            await running.wait()

@@ -63,6 +63,7 @@ def check(evidence: Evidence) -> list[str]:
     found: list[str] = []
     found += _records(evidence, of_call)
     found += _callers(evidence, of_call)
+    found += _hung_up(evidence)
     found += _offers(evidence.events)
     found += _talks(evidence.events)
     found += _rung(evidence)
@@ -79,8 +80,8 @@ def _records(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[st
     """Exactly one record for each call, in the journal and at the centre."""
     for call, history in of_call.items():
         kinds = _kinds(history)
-        if kinds["LegOffered"] != 1:
-            yield f"call {call} begins {kinds['LegOffered']} times in the journal"
+        if (begins := kinds["LegOffered"] + kinds["CallbackDialled"]) != 1:
+            yield f"call {call} begins {begins} times in the journal"
         if kinds["CallEnded"] != 1:
             yield f"call {call} ends {kinds['CallEnded']} times in the journal"
         elif history[-1]["kind"] not in ("CallEnded", "RecordingEnded", "RecordingErased"):
@@ -118,6 +119,16 @@ def _callers(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[st
     for caller, number in begun.items():
         if number > tried[caller]:
             yield f"a caller called {tried[caller]} times and is in {number} records"
+
+
+def _hung_up(evidence: Evidence) -> Iterator[str]:
+    """On the wire, a conversation that was begun is ended; only a media server that dies says nothing."""
+    for dialog in evidence.dialogs:
+        if dialog.answered_at is None or dialog.ended_at is not None:
+            continue
+        died = any(at >= dialog.began_at for at in evidence.deaths)
+        if not died and evidence.pop in (dialog.source, dialog.target):
+            yield f"what was answered at {dialog.answered_at:.3f} is never hung up on the wire ({dialog.call_id})"
 
 
 def _without_controller(evidence: Evidence, at: float) -> bool:
@@ -223,6 +234,8 @@ def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[st
                 wait.since = event["at"]
         elif kind == "OfferMade":
             mine = waits.get(call)
+            if mine is None and of_call[call][0]["kind"] == "CallbackDialled":
+                continue  # the agent was reserved before the customer was called
             if mine is None:
                 yield f"call {call} is offered and does not wait"
                 continue

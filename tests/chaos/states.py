@@ -80,7 +80,7 @@ class States:
 
 
 def _rona(event: dict[str, Any]) -> bool:
-    return event["status"] == "NOT_READY" and event["reason"] == "RONA"
+    return bool(event["status"] == "NOT_READY" and event["reason"] == "RONA")
 
 
 def _state(event: dict[str, Any]) -> str | None:

@@ -126,6 +126,9 @@ def main() -> int:
 
             def told(what: str, task: int = task, seed: int = seed) -> None:
                 progress.update(task, advance=1, description=f"seed {seed}: {what}")  # type: ignore[arg-type]
+                if not console.is_terminal:
+                    sys.stdout.write(f"{time.strftime('%H:%M:%S')} seed {seed}: {what}\n")
+                    sys.stdout.flush()
 
             keep = None if options.keep is None else options.keep / str(seed)
             began = Outcome(seed, options.engine)

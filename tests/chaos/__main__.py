@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--aimed", action="store_true", help="each fault while a call is in each state, once a round")
     options = parser.parse_args()
     names = options.fault or list(FAULTS)
-    console = Console(width=max(110, Console().width))
+    console = Console(width=max(150, Console().width))
     first = options.seed if options.seed is not None else int(time.time())
     console.print(f"machine: {describe()}")
     outcomes: list[Outcome] = []

@@ -199,7 +199,7 @@ async def run_aimed(
 ) -> Outcome:
     """Each fault of ``plan`` strikes when a call is in the state that goes with it."""
     own_clock = any(name in CLOCKS for name, _, _ in plan)
-    async with started(lab, outcome, told, PATIENT, 12, 9000, own_clock) as (one, carrier, phones):
+    async with started(lab, outcome, told, PATIENT, 11, 9000, own_clock) as (one, carrier, phones):
         began = time.monotonic()
         one.callers.come(rate, 12.0)
         async with Desk(one.stack, one.states, outcome.seed).open():

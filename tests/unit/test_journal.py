@@ -166,6 +166,28 @@ async def test_callbacks_of_a_full_disk_are_owed_too(tmp_path: Path) -> None:
     journal.close()
 
 
+async def test_configuration_of_a_full_disk_is_owed_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    journal._db.execute("PRAGMA busy_timeout = 0")
+    first, second = (ConfigEntry(revision=n, entity=FlowConfig(flow_id="a", version=n, graph={})) for n in (1, 2))
+    journal.put_config("flow.gone", first)
+    other.execute("BEGIN IMMEDIATE")
+    journal.put_config("flow.a", first)
+    journal.put_config("flow.a", second)
+    journal.delete_config("flow.gone")
+    journal.note_config(1.0, "queue.q", None)
+    assert caplog.text.count("ALARM the disk refused a change of the configuration") == 1
+    assert journal.config() == {"flow.gone": first}
+    other.execute("ROLLBACK")
+    await asyncio.sleep(sqlite.TRY_AGAIN_S)
+    assert journal.config() == {"flow.a": second}
+    assert journal._db.execute("SELECT key FROM config_history WHERE key IS NOT NULL").fetchall() == [("queue.q",)]
+    other.close()
+    journal.close()
+
+
 async def test_agents_and_configuration_are_remembered(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path / "journal.sqlite")
     for status in ("AVAILABLE", "NOT_READY"):

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import msgspec
 
-from pbx.adapters.journal import forgetting, live, naming
+from pbx.adapters.journal import forgetting, history, live, naming
 from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
@@ -36,13 +36,11 @@ from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import Forgot, JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
 from pbx.wire.messages import (
-    AgentConfig,
     ConfigEntry,
     EventEnvelope,
     ForgetNumber,
     NameNumbers,
     NumbersNamed,
-    QueueConfig,
 )
 
 log = logging.getLogger(__name__)
@@ -107,20 +105,6 @@ Row = tuple[str | None, str, float, bytes]
 Numbered = tuple[int, str | None, str, float, bytes]
 
 
-_HISTORY = "INSERT INTO config_history (after_seq, at, key, entry) VALUES (?, ?, ?, ?)"
-
-
-def for_routing(entry: ConfigEntry) -> bytes | None:
-    """What a replay of routing needs of an entry; None where that is nothing."""
-    match entry.entity:
-        case AgentConfig() as agent:
-            return msgspec.json.encode(msgspec.structs.replace(agent, name="", ha1=""))
-        case QueueConfig() as queue:
-            return msgspec.json.encode(queue)
-        case _:
-            return None
-
-
 def _nobody() -> None:
     """Nobody has asked to hear of commits."""
 
@@ -144,7 +128,7 @@ class SqliteJournal:
         self._journal_id = self._fact("journal_id")
         self._sent = int(self._fact("sent"))
         self._last: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
-        self._begin_history()
+        history.begin(self._db, self._last, self.config())
         self._pending: list[Row] = []
         self._newest: deque[Numbered] = deque(maxlen=UNSENT_IN_MEMORY)
         self._unsettled = self._changed_after(int(self._fact("settled")))
@@ -153,6 +137,7 @@ class SqliteJournal:
         self._waiters: list[asyncio.Future[None]] = []
         self._noted = 0
         self._owed: list[Row] = []
+        self._owed_config: list[Callable[[], None]] = []
         self._try_again_at = -math.inf
         self._next_flush: asyncio.TimerHandle | None = None
         self._flushed_at = self._settled_at = -math.inf
@@ -259,6 +244,8 @@ class SqliteJournal:
             self._owed = []
         self._callbacks.clear()
         self._last += len(rows)
+        if self._owed_config:
+            self._write_owed_config()
         self._newest.extend(numbered)
         if settle:
             self._unsettled.clear()
@@ -397,32 +384,46 @@ class SqliteJournal:
 
     # --- configuration ------------------------------------------------------------------------------------------
 
-    def _begin_history(self) -> None:
-        """A row without a key says that a controller started, with what the rows before it left in force."""
-        last = "SELECT key, entry, max(n) FROM config_history WHERE key IS NOT NULL GROUP BY key"
-        kept = {key: data for key, data, _ in self._db.execute(last)}
-        now = {key: for_routing(entry) for key, entry in self.config().items()}
-        changed: list[tuple[str | None, bytes | None]] = [
-            (key, data) for key, data in now.items() if data is not None and kept.get(key) != data
-        ]
-        changed += [(key, None) for key, data in kept.items() if data is not None and now.get(key) is None]
-        at = time.time()
-        rows = [(self._last, at, key, data) for key, data in (*changed, (None, None))]
-        self._db.executemany(_HISTORY, rows)
-
     def note_config(self, at: float, key: str, entry: ConfigEntry | None) -> None:
-        data = None if entry is None else for_routing(entry)
-        if data is not None or (entry is None and key.startswith(("queue.", "agent."))):
-            self._db.execute(_HISTORY, (self._last + len(self._pending), at, key, data))
+        after = self._last + len(self._owed) + len(self._pending)
+        self._write_config(lambda: history.note(self._db, after, at, key, entry))
 
     def put_config(self, key: str, entry: ConfigEntry) -> None:
-        data = msgspec.json.encode(entry)
-        live.keep_config(self._db, key, data, self._last + len(self._pending))
-        self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, data))
+        data, after = msgspec.json.encode(entry), self._last + len(self._owed) + len(self._pending)
+
+        def write() -> None:
+            live.keep_config(self._db, key, data, after)
+            self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, data))
+
+        self._write_config(write)
 
     def delete_config(self, key: str) -> None:
-        live.keep_config(self._db, key, None, self._last + len(self._pending))
-        self._db.execute("DELETE FROM config WHERE key = ?", (key,))
+        after = self._last + len(self._owed) + len(self._pending)
+
+        def write() -> None:
+            live.keep_config(self._db, key, None, after)
+            self._db.execute("DELETE FROM config WHERE key = ?", (key,))
+
+        self._write_config(write)
+
+    def _write_config(self, write: Callable[[], None]) -> None:
+        """Now; or, where the disk refuses, after those that it has refused before. The change is in force meanwhile."""
+        self._owed_config.append(write)
+        if len(self._owed_config) == 1 and not self._write_owed_config():
+            log.error(
+                "ALARM the disk refused a change of the configuration; it is in force, and written when there is room"
+            )
+
+    def _write_owed_config(self) -> bool:
+        while self._owed_config:
+            try:
+                self._owed_config[0]()
+            except sqlite3.Error:
+                self._try_again_at = asyncio.get_running_loop().time() + TRY_AGAIN_S
+                self._try_again_later()
+                return False
+            del self._owed_config[0]
+        return True
 
     def config(self) -> dict[str, ConfigEntry]:
         """An entry that cannot be read (written by another version) is left out and named in the log."""

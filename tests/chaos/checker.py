@@ -215,10 +215,20 @@ class _Wait:
     offered: bool = False
 
 
+def _made_before(offers: list[Event], offer: Event) -> bool:
+    """One of these is written after ``offer``, and was made before it."""
+    return any(one["seq"] > offer["seq"] and one["at"] <= offer["at"] for one in offers)
+
+
 def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[str]:
     """A place is given up by an agent's answer or the caller's end alone, is kept over restarts to the moment, and the
-    one who waited longest is offered first."""
+    one who waited longest is offered first. Offers count by when they were made: each is written by its own call, and
+    after a restart, or on a busy machine, one that was made earlier may be written a little later."""
     waits: dict[str, _Wait] = {}
+    made: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event["kind"] == "OfferMade":
+            made[event["call"]].append(event)
     for event in events:
         call, kind = event["call"], event["kind"]
         if kind == "QueueJoined":
@@ -242,7 +252,7 @@ def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[st
             for other_id, other in waits.items():
                 earlier = other.entered_at < mine.entered_at and other.since < event["at"] - SETTLED_S
                 first = earlier and other.queue == mine.queue and other.priority >= mine.priority
-                if first and other_id != call and not other.offered:
+                if first and other_id != call and not other.offered and not _made_before(made[other_id], event):
                     yield f"call {call} is offered before {other_id}, which waited longer"
             mine.offered = True
         elif kind == "OfferEnded":

@@ -122,6 +122,14 @@ def overtaken(seen: Evidence) -> None:
     seen.events.insert(place, {**last, "at": second["at"]})
 
 
+def test_an_offer_counts_by_when_it_was_made_not_by_when_it_is_written(good: Evidence) -> None:
+    first, then = of(good, "OfferMade", 1), of(good, "OfferMade", 2)
+    place = good.events.index(first)
+    good.events.remove(then)
+    good.events.insert(place, then | {"at": first["at"] + 0.002, "seq": first["seq"] - 0.5, "agent_id": "bela"})
+    assert not any("waited longer" in line for line in check(good))
+
+
 def moved(seen: Evidence) -> None:
     of(seen, "WaitAdopted")["asked"]["entered_at"] += 5
 

@@ -122,12 +122,14 @@ def _callers(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[st
 
 
 def _hung_up(evidence: Evidence) -> Iterator[str]:
-    """On the wire, a conversation that was begun is ended; only a media server that dies says nothing."""
+    """On the wire, a conversation that was begun is ended; only a media server that dies says nothing. Who had the
+    fallback is in no journal, and may be on the way to the overflow number still when everybody else has gone."""
     for dialog in evidence.dialogs:
         if dialog.answered_at is None or dialog.ended_at is not None:
             continue
         died = any(at >= dialog.began_at for at in evidence.deaths)
-        if not died and evidence.pop in (dialog.source, dialog.target):
+        alone = any(_without_controller(evidence, at) for at in (dialog.began_at, dialog.answered_at))
+        if not died and not alone and evidence.pop in (dialog.source, dialog.target):
             yield f"what was answered at {dialog.answered_at:.3f} is never hung up on the wire ({dialog.call_id})"
 
 

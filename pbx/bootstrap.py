@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -35,6 +34,7 @@ from pbx.controller.config_store import ConfigStore
 from pbx.controller.parking_lot import ParkingLot
 from pbx.controller.pop import Pop
 from pbx.controller.prompt_shelf import PromptShelf
+from pbx.controller.steady_clock import SteadyClock
 from pbx.controller.watch import PopWatch
 from pbx.controller.witnesses import Witnesses
 from pbx.domain.calling_hours import CallingHours
@@ -299,7 +299,8 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
     pseudonyms = Pseudonyms(journal.secret()) if hides_numbers(settings.pseudonyms, country) else None
     vault = build_vault(settings)
     vault.clear()
-    recorder = Recorder(engine, vault, settings.recording_dir, time.time, round(settings.recording_reserve_mb * 1e6))
+    clock = SteadyClock(journal.last_at())
+    recorder = Recorder(engine, vault, settings.recording_dir, clock, round(settings.recording_reserve_mb * 1e6))
     link: NatsLink | None = None
     if settings.bus_url:
         link = NatsLink(settings.bus_url, settings.id, settings.key.get_secret_value(), journal, pseudonyms=pseudonyms)
@@ -312,7 +313,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         recorder,
         vault,
         config,
-        time.time,
+        clock,
         languages=languages,
         lookups=lookups,
         keyed_codes=settings.keyed_codes,
@@ -326,7 +327,9 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         # FreeSWITCH rings no agents of other POPs yet.
         mesh=link.mesh if link is not None and settings.engine == "asterisk" else None,
         self_call_every_s=settings.self_call_s,
+        of_system=clock.of_system,
     )
+    clock.idle = lambda: not pop.calls
     lag, watch = LoopLag(), None
     if settings.metrics_port is not None:
         shown = PopWatch(pop, recorder, link, lag, log_counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
 from pbx.controller.call_actor import CallActor, Services
@@ -77,17 +77,19 @@ class Pop:
         pseudonyms: Pseudonyms | None = None,
         mesh: Mesh | None = None,
         self_call_every_s: float = 0.0,
+        of_system: Callable[[float], float] = lambda at: at,
     ) -> None:
         """``languages``: in which agents are spoken to, the preferred first. ``keyed_codes``: agents can key in codes
         while they talk. ``mesh``: to the other POPs; without it queues span none. ``self_call_every_s``: how often the
-        media server calls itself; 0: never."""
+        media server calls itself; 0: never. ``of_system``: what ``clock`` said when the host's clock, by which the
+        media server tells its times, said so."""
         self.pop_id = pop_id
         self.engine = engine
         self.journal = journal
         self.config = config
         self._shelf = shelf
         self._refused: dict[str, wire.ConfigEntry] = {}
-        self.clock = clock
+        self.clock, self.of_system = clock, of_system
         self.engine_is_up = False
         self.calls: dict[CallId, CallActor] = {}
         self.vault = vault
@@ -252,6 +254,8 @@ class Pop:
     # --- EngineListener -----------------------------------------------------------------------------------------
 
     def engine_event(self, event: ev.Event) -> None:
+        if (at := self.of_system(event.at)) != event.at:
+            event = replace(event, at=at)
         match event:
             case ev.LegOffered():
                 self._offered(event)

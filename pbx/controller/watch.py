@@ -24,7 +24,7 @@ class PopWatch:
         """Whether this POP takes calls now. The centre is none of the parts: a POP does without."""
         pop, meter = self._pop, self._pop.engine.meter
         renewed_at = meter.lease_renewed_at
-        leased = renewed_at is not None and self._pop.clock() - renewed_at < meter.lease_s
+        leased = renewed_at is not None and self._pop.clock() - self._pop.of_system(renewed_at) < meter.lease_s
         return {
             "media_server": self._media_server_fault(),
             "lease": None if leased else "is not held: callers get the fallback",
@@ -109,7 +109,7 @@ class PopWatch:
         page.counter("callplane_media_server_unanswered", "Requests without an answer.", meter.unanswered)
         if meter.lease_renewed_at is not None:
             about = "Since the media server took the last renewal; callers get the fallback once it is over 4."
-            age_s = max(0.0, self._pop.clock() - meter.lease_renewed_at)
+            age_s = max(0.0, self._pop.clock() - self._pop.of_system(meter.lease_renewed_at))
             page.gauge("callplane_lease_age_seconds", about, age_s)
 
     def _journal(self, page: Page) -> None:

@@ -62,11 +62,12 @@ class Journal(Protocol):
 
     def append(self, call_id: CallId | None, events: Sequence[Event]) -> Awaitable[None]:
         """Write ``events``; the awaitable is done when they are committed. Nothing may be acted on before.
-        It raises JournalError when the disk refuses; then none of them was written."""
+        It raises JournalError when the disk refuses; then none of them is written yet. They are written, before all
+        later ones, when the disk takes them again; only if this process ends first are they lost."""
 
     def note(self, call_id: CallId | None, events: Sequence[Event]) -> None:
         """Write ``events``, on which nobody outside this process acts, in their order with the next ``append`` or
-        within 25 ms. A refusal by the disk is logged here."""
+        within 25 ms. A refusal by the disk is logged here; they are owed as those of ``append`` are."""
 
     def read_call(self, call_id: CallId) -> list[EventEnvelope]:
         """All events of one call in the order of their writing."""

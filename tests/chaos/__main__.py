@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import time
@@ -19,7 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.bench.machine import describe, summary_line
-from tests.chaos.runner import STATES, Outcome, run
+from tests.chaos.runner import Outcome, run, run_aimed
+from tests.chaos.states import STATES
 from tests.lab.lab import Lab
 
 FAULTS = (
@@ -30,19 +32,33 @@ FAULTS = (
     "database killed",
     "link to the centre cut",
     "link cut one way",
+    "link cut the other way",
     "5 % of packets lost",
     "controller stands still",
     "disk of recordings full",
+    "disk of the journal full",
+    "disk slow",
+    "host powered off",
+    "clock set forward",
+    "clock set back",
 )
 
 
-def plan_of(seed: int, faults: int) -> list[tuple[str, float]]:
+def plan_of(seed: int, faults: int, names: list[str]) -> list[tuple[str, float]]:
     """Each fault before any comes again."""
     chance = random.Random(seed)
     plan: list[tuple[str, float]] = []
     while len(plan) < faults:
-        plan += [(name, chance.uniform(1.0, 4.0)) for name in chance.sample(FAULTS, len(FAULTS))]
+        plan += [(name, chance.uniform(1.0, 4.0)) for name in chance.sample(names, len(names))]
     return plan[:faults]
+
+
+def aimed_plan(seed: int, names: list[str]) -> list[tuple[str, float, str]]:
+    """Each fault at each state once, in a random order."""
+    chance = random.Random(seed)
+    cells = [(name, chance.uniform(1.0, 3.0), state) for name in names for state in STATES]
+    chance.shuffle(cells)
+    return cells
 
 
 def table(outcomes: list[Outcome]) -> Table:
@@ -61,6 +77,30 @@ def table(outcomes: list[Outcome]) -> Table:
     return shown
 
 
+def cells_table(outcomes: list[Outcome]) -> Table:
+    shown = Table(title="how often a fault struck while a call was in the state it was aimed at")
+    shown.add_column("fault")
+    for state in STATES:
+        shown.add_column(state, justify="right")
+    aimed: dict[str, Counter[str]] = {}
+    for outcome in outcomes:
+        for name, found in outcome.aimed.items():
+            aimed.setdefault(name, Counter()).update(found)
+    for name in sorted(aimed):
+        shown.add_row(name, *(str(aimed[name][state]) for state in STATES))
+    return shown
+
+
+def summary(outcome: Outcome) -> str:
+    faults = sum(outcome.struck.values()) - outcome.struck["seconds"]
+    missed = f", not met: {'; '.join(outcome.missed)}" if outcome.missed else ""
+    load = os.getloadavg()[0]
+    return (
+        f"seed {outcome.seed}: {faults} faults, {outcome.calls} calls, {outcome.adopted} taken up again, "
+        f"{len(outcome.wrong)} findings, load {load:.0f}{missed}"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="of the first round; drawn when not given")
@@ -69,26 +109,40 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=3.0, metavar="N", help="callers a second")
     parser.add_argument("--engine", choices=["asterisk", "freeswitch"], default="asterisk")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the evidence of a bad round is kept")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="only this one; more than once: these")
+    parser.add_argument("--aimed", action="store_true", help="each fault while a call is in each state, once a round")
     options = parser.parse_args()
-    console = Console(width=max(110, Console().width))
+    names = options.fault or list(FAULTS)
+    console = Console(width=max(150, Console().width))
     first = options.seed if options.seed is not None else int(time.time())
     console.print(f"machine: {describe()}")
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Lab.start() as lab, Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         for seed in range(first, first + options.rounds):
-            plan = plan_of(seed, options.faults)
-            task = progress.add_task(f"seed {seed}", total=len(plan) + 2)
+            plan = plan_of(seed, options.faults, names)
+            cells = aimed_plan(seed, names)[: options.faults] if options.aimed else []
+            task = progress.add_task(f"seed {seed}", total=len(cells or plan) + 2)
 
             def told(what: str, task: int = task, seed: int = seed) -> None:
                 progress.update(task, advance=1, description=f"seed {seed}: {what}")  # type: ignore[arg-type]
+                if not console.is_terminal:
+                    sys.stdout.write(f"{time.strftime('%H:%M:%S')} seed {seed}: {what}\n")
+                    sys.stdout.flush()
 
             keep = None if options.keep is None else options.keep / str(seed)
-            outcome = asyncio.run(run(lab, Outcome(seed, options.engine), plan, options.rate, told, keep))
+            began = Outcome(seed, options.engine)
+            if options.aimed:
+                outcome = asyncio.run(run_aimed(lab, began, cells, options.rate, told, keep))
+            else:
+                outcome = asyncio.run(run(lab, began, plan, options.rate, told, keep))
             outcomes.append(outcome)
+            progress.console.print(summary(outcome))
             for line in outcome.wrong:
                 progress.console.print(f"[red]seed {seed}: {line}[/red]")
     console.print(table(outcomes))
+    if options.aimed:
+        console.print(cells_table(outcomes))
     wrong = sum(len(outcome.wrong) for outcome in outcomes)
     faults = sum(sum(outcome.struck.values()) - outcome.struck["seconds"] for outcome in outcomes)
     calls, adopted = sum(o.calls for o in outcomes), sum(o.adopted for o in outcomes)

@@ -63,6 +63,7 @@ def check(evidence: Evidence) -> list[str]:
     found: list[str] = []
     found += _records(evidence, of_call)
     found += _callers(evidence, of_call)
+    found += _hung_up(evidence)
     found += _offers(evidence.events)
     found += _talks(evidence.events)
     found += _rung(evidence)
@@ -79,8 +80,8 @@ def _records(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[st
     """Exactly one record for each call, in the journal and at the centre."""
     for call, history in of_call.items():
         kinds = _kinds(history)
-        if kinds["LegOffered"] != 1:
-            yield f"call {call} begins {kinds['LegOffered']} times in the journal"
+        if (begins := kinds["LegOffered"] + kinds["CallbackDialled"]) != 1:
+            yield f"call {call} begins {begins} times in the journal"
         if kinds["CallEnded"] != 1:
             yield f"call {call} ends {kinds['CallEnded']} times in the journal"
         elif history[-1]["kind"] not in ("CallEnded", "RecordingEnded", "RecordingErased"):
@@ -118,6 +119,18 @@ def _callers(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[st
     for caller, number in begun.items():
         if number > tried[caller]:
             yield f"a caller called {tried[caller]} times and is in {number} records"
+
+
+def _hung_up(evidence: Evidence) -> Iterator[str]:
+    """On the wire, a conversation that was begun is ended; only a media server that dies says nothing. Who had the
+    fallback is in no journal, and may be on the way to the overflow number still when everybody else has gone."""
+    for dialog in evidence.dialogs:
+        if dialog.answered_at is None or dialog.ended_at is not None:
+            continue
+        died = any(at >= dialog.began_at for at in evidence.deaths)
+        alone = any(_without_controller(evidence, at) for at in (dialog.began_at, dialog.answered_at))
+        if not died and not alone and evidence.pop in (dialog.source, dialog.target):
+            yield f"what was answered at {dialog.answered_at:.3f} is never hung up on the wire ({dialog.call_id})"
 
 
 def _without_controller(evidence: Evidence, at: float) -> bool:
@@ -204,10 +217,20 @@ class _Wait:
     offered: bool = False
 
 
+def _made_before(offers: list[Event], offer: Event) -> bool:
+    """One of these is written after ``offer``, and was made before it."""
+    return any(one["seq"] > offer["seq"] and one["at"] <= offer["at"] for one in offers)
+
+
 def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[str]:
     """A place is given up by an agent's answer or the caller's end alone, is kept over restarts to the moment, and the
-    one who waited longest is offered first."""
+    one who waited longest is offered first. Offers count by when they were made: each is written by its own call, and
+    after a restart, or on a busy machine, one that was made earlier may be written a little later."""
     waits: dict[str, _Wait] = {}
+    made: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        if event["kind"] == "OfferMade":
+            made[event["call"]].append(event)
     for event in events:
         call, kind = event["call"], event["kind"]
         if kind == "QueueJoined":
@@ -223,13 +246,15 @@ def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[st
                 wait.since = event["at"]
         elif kind == "OfferMade":
             mine = waits.get(call)
+            if mine is None and of_call[call][0]["kind"] == "CallbackDialled":
+                continue  # the agent was reserved before the customer was called
             if mine is None:
                 yield f"call {call} is offered and does not wait"
                 continue
             for other_id, other in waits.items():
                 earlier = other.entered_at < mine.entered_at and other.since < event["at"] - SETTLED_S
                 first = earlier and other.queue == mine.queue and other.priority >= mine.priority
-                if first and other_id != call and not other.offered:
+                if first and other_id != call and not other.offered and not _made_before(made[other_id], event):
                     yield f"call {call} is offered before {other_id}, which waited longer"
             mine.offered = True
         elif kind == "OfferEnded":

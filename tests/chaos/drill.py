@@ -13,15 +13,19 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tests.bench.machine import describe
 from tests.chaos import evidence
 from tests.chaos.load import SHORT
-from tests.chaos.runner import Outcome, Run, started, states
+from tests.chaos.report import Row, page
+from tests.chaos.runner import Outcome, Run, started
 from tests.lab.lab import Lab
 
 RATE = 3.0
@@ -37,27 +41,16 @@ PLAN = {
     "link cut one way": ("The line to the centre is cut in one direction", 3.0),
     "5 % of packets lost": ("One in twenty packets is lost", 4.0),
     "disk of recordings full": ("The disk of recordings is full", 3.0),
+    "disk of the journal full": ("The disk of the calls' log is full", 3.0),
+    "disk slow": ("The disk is slow", 3.0),
+    "host powered off": ("The site's machine loses power", 1.0),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    fault: str
-    said: str
-    live: int
-    """Calls under way when it struck."""
-    cut_off: int
-    """Of these."""
-    new: int
-    """Calls that were answered while it lasted."""
-    back_s: float
-    """From the fault to the first new call that was answered after it."""
 
 
 async def one(run: Run, fault: str, seconds: float) -> Row:
     path = run.stack.pop.state_dir / "controller" / "journal.sqlite"
     run.callers.come(RATE, 8.0 + seconds)
-    live = sum(states(evidence.journal(path)).values())
+    live = sum(run.states.look().values())
     began = time.time()
     await run.strike(fault, seconds)
     struck = run.struck_at
@@ -107,12 +100,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine", choices=["asterisk", "freeswitch"], default="asterisk")
     parser.add_argument("--fault", action="append", choices=list(PLAN), help="only this one; more than once: these")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the table there, as a page to be kept")
     options = parser.parse_args(argv)
+    if options.html is not None and not options.html.parent.is_dir():
+        parser.error(f"--html: {options.html.parent} is no directory")
     console = Console(stderr=options.json, width=max(100, Console().width))
     outcome = Outcome(1, options.engine)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Lab.start() as lab, Progress(*columns, console=console, transient=True) as progress:
         rows = asyncio.run(drill(lab, outcome, options.fault or list(PLAN), progress))
+    if options.html is not None:
+        when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        options.html.write_text(page(rows, outcome.calls, outcome.wrong, when, describe()))
     if options.json:
         found = {"calls": outcome.calls, "faults": [asdict(row) for row in rows], "wrong": outcome.wrong}
         sys.stdout.write(json.dumps(found, indent=2) + "\n")

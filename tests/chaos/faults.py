@@ -10,11 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from tests.chaos.syscalls import FULL, SLOW, injected
 from tests.lab.errors import LabError, wait_until
 from tests.lab.host import Host
 from tests.lab.stack import Stack
 from tests.lab.warden import child_of
 
+STEP_S = 30.0
 TABLE = ("inet", "callplane_chaos")
 
 
@@ -35,10 +37,17 @@ class Faults:
             "centre killed": self.centre,
             "link to the centre cut": self.link_cut,
             "link cut one way": self.one_way,
+            "link cut the other way": self.other_way,
             "5 % of packets lost": self.loss,
             "controller stands still": self.stall,
             "disk of recordings full": self.disk_full,
+            "disk of the journal full": self.journal_full,
+            "disk slow": self.disk_slow,
+            "host powered off": self.power,
         }
+        if self.stack.pop.clock is not None:
+            found["clock set forward"] = self.clock_forward
+            found["clock set back"] = self.clock_back
         if self.stack.postgres is not None:
             found["database killed"] = self.database
         return found
@@ -48,7 +57,7 @@ class Faults:
         while True:
             asked = time.time()
             try:
-                held = await asyncio.to_thread(self.stack.server.lease) > int(asked)
+                held = await asyncio.to_thread(self.stack.server.lease) > int(asked + self._ahead)
             except LabError:
                 held = False  # it does not answer
             if not held:
@@ -101,6 +110,57 @@ class Faults:
         os.kill(self.stack.controller.pid, signal.SIGCONT)
         await self.up(began)
 
+    @property
+    def _ahead(self) -> float:
+        clock = self.stack.pop.clock
+        return 0.0 if clock is None else clock.offset_s
+
+    async def clock_forward(self, seconds: float) -> None:
+        await self._step(STEP_S)
+
+    async def clock_back(self, seconds: float) -> None:
+        await self._step(-STEP_S)
+
+    async def _step(self, by_s: float) -> None:
+        """Of the POP's host. Who comes before the lease is renewed may have the fallback."""
+        clock, began = self.stack.pop.clock, time.time()
+        if clock is None:
+            raise AssertionError("the POP's host has no clock of its own")
+        clock.step(by_s)
+        former = int(began + clock.offset_s)  # by the new clock
+        held = lambda: former < self.stack.server.lease() <= former + 20  # noqa: E731
+        await asyncio.to_thread(wait_until, held, 60, "a lease by the new clock", self.stack.logs)
+        self.away.append((began - 1.0, time.time() + 1.0))
+
+    async def power(self, seconds: float) -> None:
+        """Media server and controller end at the same moment, nobody is told; then the host boots."""
+        began = time.time()
+        self.deaths.append(began)
+        for process in (self.stack.server.process, self.stack.controller):
+            process.signal(signal.SIGKILL)
+        self.stack.pop.unplug()
+        for process in (self.stack.server.process, self.stack.controller):
+            process.wait()
+        await asyncio.sleep(min(seconds, 2.0))
+        self.stack.pop.plug_in()
+        await asyncio.gather(
+            asyncio.to_thread(self.stack.server.start), asyncio.to_thread(self.stack.restart_controller)
+        )
+        await self.up(began)
+
+    async def journal_full(self, seconds: float) -> None:
+        await self._injected(FULL, seconds)
+
+    async def disk_slow(self, seconds: float) -> None:
+        await self._injected(SLOW, seconds)
+
+    async def _injected(self, rules: tuple[str, ...], seconds: float) -> None:
+        """In what the controller does with its journal's files."""
+        journal = self.stack.pop.state_dir / "controller" / "journal.sqlite"
+        paths = [journal, journal.with_name("journal.sqlite-wal"), journal.with_name("journal.sqlite-shm")]
+        async with injected(self.stack.controller.pid, rules, paths):
+            await asyncio.sleep(seconds)
+
     async def link_cut(self, seconds: float) -> None:
         centre = self.stack.centre.address
         await self._filtered(self.stack.pop, seconds, f"input ip saddr {centre} drop", f"output ip daddr {centre} drop")
@@ -108,6 +168,10 @@ class Faults:
     async def one_way(self, seconds: float) -> None:
         """The POP hears the centre, the centre does not hear the POP."""
         await self._filtered(self.stack.pop, seconds, f"output ip daddr {self.stack.centre.address} drop")
+
+    async def other_way(self, seconds: float) -> None:
+        """The centre hears the POP, the POP does not hear the centre."""
+        await self._filtered(self.stack.pop, seconds, f"input ip saddr {self.stack.centre.address} drop")
 
     async def loss(self, seconds: float) -> None:
         """Of all that comes to the POP and leaves it, but for what it says to itself."""
@@ -145,7 +209,7 @@ class Faults:
         former = await asyncio.to_thread(self.stack.server.lease)
 
         def renewed() -> bool:
-            return self.stack.server.lease() > max(former, int(time.time()))
+            return self.stack.server.lease() > max(former, int(time.time() + self._ahead))
 
         await asyncio.to_thread(wait_until, renewed, 60, "the controller's lease", self.stack.logs)
         self.away.append((since, time.time()))

@@ -52,6 +52,16 @@ WHOLE = Course(
         Kind("+49170400", 0.15, (*_MENUS, (NOTICE, "1")), 1500),  # gives up in the queue, or early in the talk
     ),
 )
+PATIENT = Course(
+    FLOW,
+    (
+        Kind("+49170110", 0.6, (*_MENUS, (NOTICE, "1"))),
+        Kind("+49170210", 0.2, (*_MENUS, (NOTICE, "2")), 12_000),
+        Kind("+49170310", 0.1, _MENUS, 2500),
+        Kind("+49170410", 0.1, (*_MENUS, (NOTICE, "1")), 6000),
+    ),
+)
+"""For talks that last: of those who wait some give up."""
 SHORT = Course(
     {
         "start": "menu",
@@ -101,6 +111,6 @@ class Callers:
 
 
 @contextlib.asynccontextmanager
-async def agents(stack: Stack, count: int) -> AsyncIterator[None]:
-    async with stack.sipp_agents(count, ring_ms=300, talk_ms=2500, sound_ms=1900):
+async def agents(stack: Stack, count: int, talk_ms: int = 2500, ring_ms: int = 300) -> AsyncIterator[None]:
+    async with stack.sipp_agents(count, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=min(1900, talk_ms)):
         yield

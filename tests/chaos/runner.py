@@ -16,15 +16,19 @@ from typing import Any
 from dialplans.schema import Engine
 from tests.chaos import evidence
 from tests.chaos.checker import Evidence, check
+from tests.chaos.desk import Desk
 from tests.chaos.faults import Faults
-from tests.chaos.load import QUEUE, WHOLE, Callers, Course, agents
+from tests.chaos.load import PATIENT, QUEUE, WHOLE, Callers, Course, agents
+from tests.chaos.states import STATES, States
 from tests.lab.errors import LabError, wait_until
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.stack import Stack, recordings_on_disk
 
 SETTLE_S = 60.0
-STATES = ("ivr", "consent", "waiting", "ringing", "talking", "wrap_up")
+AIMED_S = 20.0
+"""How long a fault waits for a call in the state it is aimed at."""
+CLOCKS = ("clock set forward", "clock set back")
 
 
 @dataclass(slots=True)
@@ -35,6 +39,10 @@ class Outcome:
     struck: Counter[str] = field(default_factory=Counter)
     met: dict[str, Counter[str]] = field(default_factory=dict)
     """Fault -> how many calls were in which state when it struck."""
+    aimed: dict[str, Counter[str]] = field(default_factory=dict)
+    """Fault -> how often it struck while a call was in the state it was aimed at."""
+    missed: list[str] = field(default_factory=list)
+    """Faults that waited in vain for a call in the state they were aimed at, and struck without."""
     wrong: list[str] = field(default_factory=list)
     adopted: int = 0
     """How often a call went on under another controller."""
@@ -68,29 +76,6 @@ def capturing(host: Host) -> Iterator[Path]:
         process.stop(5)
 
 
-def states(events: list[dict[str, Any]]) -> Counter[str]:
-    """How many calls, or agents, are in which state by the last word of the journal."""
-    calls: dict[str, str] = {}
-    wrap_up: dict[str, bool] = {}
-    for event in events:
-        call, kind = event["call"], event["kind"]
-        if kind == "AgentChanged":
-            wrap_up[event["agent_id"]] = event["state"] == "WRAP_UP"
-        elif kind == "CallEnded":
-            calls.pop(call, None)
-        elif kind == "LegOffered":
-            calls[call] = "ivr"
-        elif kind == "NodeEntered" and event["node"] == "consent":
-            calls[call] = "consent"
-        elif kind == "QueueJoined" or (kind == "OfferEnded" and event["outcome"] != "answered"):
-            calls[call] = "waiting"
-        elif kind == "OfferMade":
-            calls[call] = "ringing"
-        elif kind == "TalkStarted":
-            calls[call] = "talking"
-    return Counter(calls.values()) + Counter({"wrap_up": sum(wrap_up.values())})
-
-
 class Run:
     def __init__(self, stack: Stack, outcome: Outcome, told: Callable[[str], None], course: Course) -> None:
         self.stack, self.outcome, self._told = stack, outcome, told
@@ -98,26 +83,36 @@ class Run:
         self.faults = Faults(stack)
         self.struck_at = 0.0
         self.callers = Callers(stack, course)
+        self._journal = stack.pop.state_dir / "controller" / "journal.sqlite"
+        self.states = States(self._journal)
 
-    @property
-    def _journal(self) -> Path:
-        return self.stack.pop.state_dir / "controller" / "journal.sqlite"
-
-    async def strike(self, name: str, seconds: float) -> None:
-        """At a moment of its own, whatever the calls are doing."""
-        self._told(name)
-        await asyncio.sleep(self.chance.uniform(0.2, 1.2))
-        self.outcome.met.setdefault(name, Counter()).update(states(evidence.journal(self._journal)))
+    async def strike(self, name: str, seconds: float, state: str | None = None) -> None:
+        """At a moment of its own, whatever the calls are doing; or as soon as one is in ``state``."""
+        self._told(name if state is None else f"{name}: {state}")
+        if state is None:
+            await asyncio.sleep(self.chance.uniform(0.2, 1.2))
+        else:
+            await self._aim(name, state)
+        self.outcome.met.setdefault(name, Counter()).update(self.states.look())
         self.struck_at = time.time()
         await self.faults.all()[name](seconds)
         self.outcome.struck[name] += 1
+
+    async def _aim(self, name: str, state: str) -> None:
+        end = time.monotonic() + AIMED_S
+        while not self.states.look()[state]:
+            if time.monotonic() > end:
+                self.outcome.missed.append(f"{name}: {state}")
+                return
+            await asyncio.sleep(0.02)
+        self.outcome.aimed.setdefault(name, Counter())[state] += 1
 
     async def settle(self) -> None:
         """All calls end, all agents are free, and the centre has it all."""
         self._told("calls come to their end")
 
         def over() -> bool:
-            found = states(evidence.journal(self._journal))
+            found = self.states.look()
             return not any(found[state] for state in STATES)
 
         with contextlib.suppress(LabError):  # what does not end is the checker's to say
@@ -149,13 +144,20 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def started(
-    lab: Lab, outcome: Outcome, told: Callable[[str], None], course: Course, count: int = 8
+    lab: Lab,
+    outcome: Outcome,
+    told: Callable[[str], None],
+    course: Course,
+    count: int = 8,
+    talk_ms: int = 2500,
+    own_clock: bool = False,
 ) -> AsyncIterator[tuple[Run, Path, Path]]:
     """A stack with agents; the captures at the carrier's and the phones' cables."""
     more: dict[str, Any] = {"flow": course.flow, "queue": QUEUE, "postgres": True, "small_disk": "64m"}
-    async with Stack.start(lab, engine=outcome.engine, **more) as stack:
+    env = {"CALLPLANE_POP_OUTSIDE_TRUNK": "carrier", "CALLPLANE_POP_PARK_TIMEOUT_S": "15"}
+    async with Stack.start(lab, engine=outcome.engine, own_clock=own_clock, more_env=env, **more) as stack:
         with capturing(stack.carrier) as carrier, capturing(stack.phones) as phones:
-            async with agents(stack, count):
+            async with agents(stack, count, talk_ms):
                 made = Run(stack, outcome, told, course)
                 watching = asyncio.create_task(made.faults.watch())
                 try:
@@ -174,7 +176,8 @@ async def run(
     course: Course = WHOLE,
 ) -> Outcome:
     """Faults one after the other, callers all the while."""
-    async with started(lab, outcome, told, course) as (one, carrier, phones):
+    own_clock = any(name in CLOCKS for name, _ in plan)
+    async with started(lab, outcome, told, course, own_clock=own_clock) as (one, carrier, phones):
         began = time.monotonic()
         one.callers.come(rate, 8.0)
         await one.stack.event("TalkStarted", deadline_s=40)
@@ -182,10 +185,40 @@ async def run(
             one.callers.come(rate, 4.0 + seconds)
             await one.strike(name, seconds)
         outcome.struck["seconds"] = round(time.monotonic() - began)
-        await one.settle()
-        one.callers.stop()
-        await one.settle()
-        await one.judge(carrier, phones)
-        if keep is not None and outcome.wrong:
-            one.keep(keep, carrier, phones)
+        await _judged(one, carrier, phones, keep)
     return outcome
+
+
+async def run_aimed(
+    lab: Lab,
+    outcome: Outcome,
+    plan: list[tuple[str, float, str]],
+    rate: float,
+    told: Callable[[str], None] = lambda what: None,
+    keep: Path | None = None,
+) -> Outcome:
+    """Each fault of ``plan`` strikes when a call is in the state that goes with it."""
+    own_clock = any(name in CLOCKS for name, _, _ in plan)
+    async with started(lab, outcome, told, PATIENT, 11, 9000, own_clock) as (one, carrier, phones):
+        began = time.monotonic()
+        one.callers.come(rate, 12.0)
+        async with Desk(one.stack, one.states, outcome.seed).open():
+            await one.stack.event("TalkStarted", deadline_s=60)
+            until = time.monotonic() + 6.0
+            for name, seconds, state in plan:
+                if (left := until - time.monotonic()) < 5.0:
+                    one.callers.come(rate, 10.0)
+                    until += max(10.0, 10.0 - left)
+                await one.strike(name, seconds, state)
+        outcome.struck["seconds"] = round(time.monotonic() - began)
+        await _judged(one, carrier, phones, keep)
+    return outcome
+
+
+async def _judged(one: Run, carrier: Path, phones: Path, keep: Path | None) -> None:
+    await one.settle()
+    one.callers.stop()
+    await one.settle()
+    await one.judge(carrier, phones)
+    if keep is not None and one.outcome.wrong:
+        one.keep(keep, carrier, phones)

@@ -13,8 +13,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from pbx.adapters.freeswitch.engine import LEASE
 from pbx.adapters.freeswitch.framing import FrameParser
+from pbx.adapters.freeswitch.lease import LEASE
 from pbx.adapters.freeswitch.models import HEADERS
 from tests.contract.backend import Controller
 from tests.contract.esl_scenarios import SCENARIOS

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.lab import net
+from tests.lab.clock import HostClock
 from tests.lab.errors import LabError
 from tests.lab.process import Process
 from tests.lab.warden import child_of
@@ -33,6 +34,8 @@ class Host:
         self.state_dir = directory / name
         self.processes: list[Process] = []
         self.root = directory / ".layer" / "root"
+        self.clock: HostClock | None = None
+        """Where it has one of its own, of which the programs know that are started from then on."""
         self._pid = pid
         self._serials = itertools.count()
 
@@ -146,7 +149,8 @@ class Host:
         if rootfs:
             words += ["chroot", str(self.root)]
         directory = cwd or (Path("/") if rootfs else Path.cwd())
-        return [*words, "env", f"--chdir={directory}", *map(str, command)]
+        clock = () if self.clock is None else self.clock.variables
+        return [*words, "env", f"--chdir={directory}", *clock, *map(str, command)]
 
     @staticmethod
     def _env(env: Mapping[str, str] | None, *, rootfs: bool) -> dict[str, str]:

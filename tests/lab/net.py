@@ -165,7 +165,19 @@ def remove_files(slot: Slot) -> None:
             continue
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise LabError(f"{path} is in the way and was not made by a lab: look at it and remove it")
+        wait_until(partial(_removed_all, path), 5, f"{path} to be nobody's")
+
+
+def _removed_all(path: Path) -> bool:
+    try:
         shutil.rmtree(path)
+    except FileNotFoundError:
+        return not path.exists()  # a process that is about to end took a file away itself
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False  # one still wrote
+    return True
 
 
 def ip(*arguments: str, batch: str | None = None, netns_of: int | None = None) -> str:

@@ -19,6 +19,7 @@ from dialplans.pack import load_pack
 from dialplans.render import ALONE_LOG, render
 from dialplans.schema import Engine, Pop, Trunk
 from tests.lab.api import Api, ApiProblem
+from tests.lab.clock import HostClock
 from tests.lab.errors import LabError, log_tail, wait_until
 from tests.lab.flows import FLOW
 from tests.lab.host import Host
@@ -104,13 +105,14 @@ class Stack:
         more_env: Mapping[str, str] = MappingProxyType({}),
         adapted: Callable[[Pop, Host], Pop] = lambda settings, carrier: settings,
         mesh: Sequence[Trunk] = (),
+        own_clock: bool = False,
     ) -> AsyncIterator[Self]:
         """Start all of it with one DID, one queue, one flow, on hosts that no other stack of the lab has.
         ``starting`` is told which part is being started; ``engine`` is the POP's media server; with ``postgres`` the
         centre's database is a PostgreSQL on its host, else SQLite. ``watched``: centre and controller are.
         ``small_disk``: size of a file system of its own for recordings under way (``4m``). ``more_env``: settings of
         the controller. ``adapted``: what the POP is rendered from, given the carrier's host. ``mesh``: trunks to other
-        POPs."""
+        POPs. ``own_clock``: the POP's host has a clock that can be stepped (``pop.clock``)."""
         prompt_dir = prompts.default_dir()
         if not (prompt_dir / "manifest.json").exists():
             raise LabError("there are no voice prompts yet; make them with: make prompts")
@@ -118,6 +120,8 @@ class Stack:
         prefix = lab.prefix()
         hosts = [lab.host(f"{prefix}{name}") for name in ("centre", "pop", "carrier", "phones")]
         centre, pop, carrier, phones = hosts
+        if own_clock:
+            HostClock.of(pop)
         starting("centre")
         watched = watched or Watched()
         database = PostgresServer(centre) if postgres else None

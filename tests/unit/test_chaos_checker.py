@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from pbx.domain.consent import Regime, RegimeTable
 from tests.chaos import evidence
 from tests.chaos.checker import Dialog, Evidence, check
+from tests.chaos.states import States
 from tests.support.virtual_time import VirtualTimeLoop
 from tests.support.world import FLOW, World
 
@@ -120,6 +122,14 @@ def overtaken(seen: Evidence) -> None:
     seen.events.insert(place, {**last, "at": second["at"]})
 
 
+def test_an_offer_counts_by_when_it_was_made_not_by_when_it_is_written(good: Evidence) -> None:
+    first, then = of(good, "OfferMade", 1), of(good, "OfferMade", 2)
+    place = good.events.index(first)
+    good.events.remove(then)
+    good.events.insert(place, then | {"at": first["at"] + 0.002, "seq": first["seq"] - 0.5, "agent_id": "bela"})
+    assert not any("waited longer" in line for line in check(good))
+
+
 def moved(seen: Evidence) -> None:
     of(seen, "WaitAdopted")["asked"]["entered_at"] += 5
 
@@ -133,6 +143,10 @@ def two_bridges(seen: Evidence) -> None:
 def rung_twice(seen: Evidence) -> None:
     phones = [dialog for dialog in seen.dialogs if dialog.source == POP]
     seen.dialogs.append(replace(phones[0], call_id="other", began_at=phones[0].began_at + 0.2))
+
+
+def never_hung_up(seen: Evidence) -> None:
+    seen.dialogs[0] = replace(seen.dialogs[0], ended_at=None)
 
 
 def refused(seen: Evidence) -> None:
@@ -162,6 +176,7 @@ FAULTS: dict[str, tuple[Callable[[Evidence], Any], str]] = {
     "a call offered twice": (lambda seen: again(seen, "OfferMade", offer_id="x", agent_id="b"), "is offered x while"),
     "two bridges for one agent": (two_bridges, "agent anna talks in call"),
     "a phone rung in a call": (rung_twice, "phone anna is rung at"),
+    "a caller whom nobody hangs up": (never_hung_up, "is never hung up on the wire"),
     "recorded after a refusal": (refused, "is recorded without a grant"),
     "a recording of nobody": (lambda seen: seen.recordings.append("stray"), "recording stray is of no call"),
     "a place lost at a restart": (moved, "lost its place at a restart"),
@@ -224,3 +239,32 @@ def test_dialogs_are_read_from_a_capture(tmp_path: Path) -> None:
         Dialog("a", CARRIER, POP, "+4917012", "+49305550100", 10.5, 11.5, 13.0),
         Dialog("b", CARRIER, POP, "+4917012", "+49305550100", 12.0, None, 12.5),
     ]
+
+
+# --- in which state calls are -----------------------------------------------------------------------------------------
+
+
+def test_states_are_told_by_the_last_word_of_the_journal(good: Evidence) -> None:
+    known = States(Path())
+    met: Counter[str] = Counter()
+    for event in good.events:
+        known.heard(event)
+        met |= known.count()
+    assert {state for state in met if met[state]} == {"ivr", "consent", "waiting", "ringing", "talking", "wrap_up"}
+    assert not known.calls
+    told = (
+        ("CallbackDialled", "callback"),
+        ("CallbackReached", "ivr"),
+        ("TalkStarted", "talking"),
+        ("HoldStarted", "hold"),
+        ("HoldEnded", "talking"),
+        ("ConsultationStarted", "consulting"),
+        ("ConferenceStarted", "conference"),
+        ("ConsultationEnded", "talking"),
+        ("CallParked", "parked"),
+    )
+    for kind, state in told:
+        known.heard({"call": "c", "kind": kind, "at": 1.0, "agent_id": "anna"})
+        assert known.calls == {"c": state}
+    known.heard({"call": "c", "kind": "CallEnded", "at": 2.0})
+    assert not known.calls

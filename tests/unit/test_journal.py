@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from pbx.adapters.journal import sqlite
 from pbx.adapters.journal.sqlite import UNSENT_IN_MEMORY, SqliteJournal
+from pbx.domain.e164 import E164
 from pbx.domain.errors import JournalError
-from pbx.domain.events import AgentChanged, LegAnswered, TimerFired
-from pbx.domain.ids import AgentId, CallId, LegId, is_ulid
+from pbx.domain.events import AgentChanged, CallbackRequested, LegAnswered, TimerFired
+from pbx.domain.ids import AgentId, CallbackId, CallId, LegId, QueueId, is_ulid
 from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, FlowConfig, QueueConfig
 
 CALL = CallId("01ARYZ6S410000000000000000")
@@ -101,18 +104,86 @@ async def test_agents_changed_since_they_were_last_settled_are_found_after_a_cra
     found.close()
 
 
-async def test_a_journal_that_cannot_write_says_so_and_writes_nothing(tmp_path: Path) -> None:
+async def test_what_a_full_disk_refuses_is_said_and_written_in_order_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "OWED_AT_MOST", 4)
     path = tmp_path / "journal.sqlite"
     journal = SqliteJournal(path)
     other = sqlite3.connect(path, isolation_level=None, timeout=0)
     journal._db.execute("PRAGMA busy_timeout = 0")
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(JournalError, match=r"journal\.sqlite"):
+    with pytest.raises(JournalError, match=r"journal\.sqlite could not be written"):
         await journal.append(CALL, [answered(1)])
+    journal.note(CALL, [answered(2)])
+    with pytest.raises(JournalError, match="wait for room"):  # the disk is not asked every time
+        await journal.append(CALL, [answered(3)])
+    assert journal.meter.refused == 1
     other.execute("ROLLBACK")
-    await journal.append(CALL, [answered(2)])
-    assert [e.at for e in journal.read_call(CALL)] == [2]
-    assert journal.unsent_count() == 1
+    assert journal.unsent_count() == 0
+    await asyncio.sleep(sqlite.TRY_AGAIN_S)  # by itself, though nobody writes any more
+    assert [(e.seq, e.at) for e in journal.unsent(9)] == [(1, 1), (2, 2), (3, 3)]
+    await journal.append(CALL, [answered(4)])
+    assert [e.at for e in journal.read_call(CALL)] == [1, 2, 3, 4]
+
+    # More than memory is to hold: the first are kept, the others lost.
+    other.execute("BEGIN IMMEDIATE")
+    for at in range(5, 11):
+        with pytest.raises(JournalError):
+            await journal.append(CALL, [answered(at)])
+    other.execute("ROLLBACK")
+    await asyncio.sleep(sqlite.TRY_AGAIN_S)
+    assert [e.at for e in journal.read_call(CALL)] == list(range(1, 9))
+    other.close()
+    journal.close()
+
+
+async def test_callbacks_of_a_full_disk_are_owed_too(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    journal._db.execute("PRAGMA busy_timeout = 0")
+    other.execute("BEGIN IMMEDIATE")
+    asked = CallbackRequested(
+        at=1,
+        callback_id=CallbackId("01ARYZ6S410000000000000001"),
+        queue_id=QueueId("support"),
+        number=E164("+491701234567"),
+        did=E164("+49305550100"),
+        trunk="carrier",
+        language="de",
+        entered_at=1,
+        priority=0,
+        needs=(),
+        by="queue",
+    )
+    with pytest.raises(JournalError):
+        await journal.append(None, [asked])
+    other.execute("ROLLBACK")
+    await asyncio.sleep(sqlite.TRY_AGAIN_S)
+    assert journal.callbacks() == [asked]
+    other.close()
+    journal.close()
+
+
+async def test_configuration_of_a_full_disk_is_owed_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    journal._db.execute("PRAGMA busy_timeout = 0")
+    first, second = (ConfigEntry(revision=n, entity=FlowConfig(flow_id="a", version=n, graph={})) for n in (1, 2))
+    journal.put_config("flow.gone", first)
+    other.execute("BEGIN IMMEDIATE")
+    journal.put_config("flow.a", first)
+    journal.put_config("flow.a", second)
+    journal.delete_config("flow.gone")
+    journal.note_config(1.0, "queue.q", None)
+    assert caplog.text.count("ALARM the disk refused a change of the configuration") == 1
+    assert journal.config() == {"flow.gone": first}
+    other.execute("ROLLBACK")
+    await asyncio.sleep(sqlite.TRY_AGAIN_S)
+    assert journal.config() == {"flow.a": second}
+    assert journal._db.execute("SELECT key FROM config_history WHERE key IS NOT NULL").fetchall() == [("queue.q",)]
     other.close()
     journal.close()
 

@@ -15,6 +15,7 @@ from dialplans.tones import CEPT_TONES, CallTones
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
 from pbx.adapters.freeswitch.esl import EslLink
+from pbx.adapters.freeswitch.lease import Lease
 from pbx.adapters.freeswitch.models import ServerEvent
 from pbx.adapters.freeswitch.phones import Phones
 from pbx.adapters.freeswitch.recorder import Recorder
@@ -41,10 +42,6 @@ from pbx.ports.media_engine import (
 
 log = logging.getLogger(__name__)
 
-LEASE = "callplane_lease"
-"""Global variable: epoch seconds until which the dialplan may park legs for the controller."""
-LEASE_S = 4
-RENEW_S = 1.0
 GRACE_S = 1.0
 """Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
 WHOLE = (
@@ -111,7 +108,7 @@ class FreeSwitchEngine:
         self._phones = Phones(self._link, phone_dir, ping=qualify)
         self._listener: EngineListener | None = None
         self._version = ""
-        self._renewal: asyncio.TimerHandle | None = None
+        self._lease = Lease(self._link, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reachable: set[str] = set()
 
@@ -132,13 +129,7 @@ class FreeSwitchEngine:
 
     async def stop(self) -> None:
         """Gives the lease back, so that callers who come now get the fallback at once."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-        if self._link.connected:
-            try:
-                await self._set_lease(0)
-            except EngineError as error:
-                log.info("the lease runs out by itself: %s", error)
+        await self._lease.give_back()
         for task in self._tasks:
             task.cancel()
         self._sounds.stop()
@@ -336,10 +327,7 @@ class FreeSwitchEngine:
         self._reachable = set(taken.reachable_phones)
         # At the first event about presence, usually of its first call, the server holds all events for 0.5 s.
         self._link.send_unattended("sendevent PRESENCE_OUT")
-        await self._set_lease(int(self._clock()) + LEASE_S)
-        if self._renewal is not None:
-            self._renewal.cancel()
-        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)
+        await self._lease.take()
         log.info("the media server is up: %d legs, %d bridges", len(taken.legs), len(taken.bridges))
         if self._listener is not None:
             self._listener.engine_up(taken)
@@ -358,22 +346,6 @@ class FreeSwitchEngine:
 
     def _down(self, reason: str) -> None:
         log.warning("the media server's connection is down: %s", reason)
-        self.meter.lease_renewed_at = None
-        if self._renewal is not None:
-            self._renewal.cancel()
-            self._renewal = None
+        self._lease.lose()
         if self._listener is not None:
             self._listener.engine_down(reason)
-
-    async def _set_lease(self, until: int) -> None:
-        await self._link.api(f"global_setvar {LEASE}={until}")
-        if until:
-            self._leased()
-
-    def _leased(self) -> None:
-        self.meter.lease_renewed_at = self._clock()
-
-    def _renew(self) -> None:
-        line = f"api global_setvar {LEASE}={int(self._clock()) + LEASE_S}"
-        self._link.send_unattended(line, done=self._leased)
-        self._renewal = asyncio.get_running_loop().call_later(RENEW_S, self._renew)

@@ -5,6 +5,9 @@ notes, on which nobody acts, go with the next append or wait 25 milliseconds:
 with write-ahead logging and ``synchronous=NORMAL`` a commit is a write to the page cache (some 40 microseconds), it
 survives the death of the process, and only a power cut can lose the last moments. The slow part, checkpointing with
 its fsync, runs on a thread and a connection of its own, so that a slow disk never stops the calls.
+
+What a full disk refuses is owed: whoever waits is told at once, and the events are written, before all later ones, as
+soon as there is room. So every call gets its record, unless the process dies meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from pathlib import Path
 
 import msgspec
 
-from pbx.adapters.journal import forgetting, live, naming
+from pbx.adapters.journal import forgetting, history, live, naming
 from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
@@ -33,13 +36,11 @@ from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import Forgot, JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
 from pbx.wire.messages import (
-    AgentConfig,
     ConfigEntry,
     EventEnvelope,
     ForgetNumber,
     NameNumbers,
     NumbersNamed,
-    QueueConfig,
 )
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,12 @@ UNSENT_IN_MEMORY = 4096
 """As many of the newest rows the outbox takes from memory; a link that keeps up never reads the disk."""
 SETTLE_EVERY_S = 5.0
 """How often what the events also say (the agents' last states) and how far they were sent goes to its own rows."""
+
+OWED_AT_MOST = 100_000
+"""Events that wait in memory for a disk that refuses (some 60 MB, minutes of a busy POP); later ones are lost, and an
+alarm says so."""
+TRY_AGAIN_S = 1.0
+"""How often a disk that refused is asked again. Commits in between are refused at once."""
 
 LAST_AGENT_KEPT_S = 365 * 86_400.0
 """Longer than that no queue remembers who served a caller last."""
@@ -98,20 +105,6 @@ Row = tuple[str | None, str, float, bytes]
 Numbered = tuple[int, str | None, str, float, bytes]
 
 
-_HISTORY = "INSERT INTO config_history (after_seq, at, key, entry) VALUES (?, ?, ?, ?)"
-
-
-def for_routing(entry: ConfigEntry) -> bytes | None:
-    """What a replay of routing needs of an entry; None where that is nothing."""
-    match entry.entity:
-        case AgentConfig() as agent:
-            return msgspec.json.encode(msgspec.structs.replace(agent, name="", ha1=""))
-        case QueueConfig() as queue:
-            return msgspec.json.encode(queue)
-        case _:
-            return None
-
-
 def _nobody() -> None:
     """Nobody has asked to hear of commits."""
 
@@ -135,7 +128,7 @@ class SqliteJournal:
         self._journal_id = self._fact("journal_id")
         self._sent = int(self._fact("sent"))
         self._last: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
-        self._begin_history()
+        history.begin(self._db, self._last, self.config())
         self._pending: list[Row] = []
         self._newest: deque[Numbered] = deque(maxlen=UNSENT_IN_MEMORY)
         self._unsettled = self._changed_after(int(self._fact("settled")))
@@ -143,6 +136,9 @@ class SqliteJournal:
         self._callbacks: list[tuple[type[Event], str, bytes]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._noted = 0
+        self._owed: list[Row] = []
+        self._owed_config: list[Callable[[], None]] = []
+        self._try_again_at = -math.inf
         self._next_flush: asyncio.TimerHandle | None = None
         self._flushed_at = self._settled_at = -math.inf
         self._heard: Callable[[], None] = _nobody
@@ -159,6 +155,11 @@ class SqliteJournal:
     @property
     def journal_id(self) -> str:
         return self._journal_id
+
+    def last_at(self) -> float | None:
+        """The time of the newest event; None: there is none."""
+        row = self._db.execute("SELECT at FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -207,17 +208,20 @@ class SqliteJournal:
         self._flush()
 
     def _flush(self, *, closing: bool = False) -> None:
-        rows, self._pending = self._pending, []
+        rows, self._pending = [*self._owed, *self._pending] if self._owed else self._pending, []
         waiters, self._waiters = self._waiters, []
         noted, self._noted = self._noted, 0
+        if self._owed and self._flushed_at < self._try_again_at and not closing:
+            self._owe(rows, waiters, 0, f"{len(self._owed)} events before it wait for room")
+            self._try_again_later()
+            return
         numbered = [(seq, *row) for seq, row in enumerate(rows, self._last + 1)]
-        callbacks, self._callbacks = self._callbacks, []
         began = time.perf_counter()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", numbered)
             live.note(self._db, numbered)
-            for kind, callback_id, data in callbacks:
+            for kind, callback_id, data in self._callbacks:
                 self._keep_callback(kind, callback_id, data)
             settle = closing or self._flushed_at - self._settled_at >= SETTLE_EVERY_S
             if settle:
@@ -227,14 +231,21 @@ class SqliteJournal:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             self.meter.refused += 1
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(JournalError(f"{self._path.name} could not be written: {error}"))
-            if noted:
-                log.error("ALARM journal refused %d events that nobody waits for: %s", noted, error)
+            self._try_again_at = self._flushed_at + TRY_AGAIN_S
+            self._owe(rows, waiters, noted, str(error))
+            if closing:
+                log.error("ALARM %d events are lost: the disk refuses the journal to the end", len(rows))
+            else:
+                self._try_again_later()
             return
         self.meter.commits.observe(time.perf_counter() - began)
+        if self._owed:
+            log.warning("the journal is written again: %d events that waited are in it", len(self._owed))
+            self._owed = []
+        self._callbacks.clear()
         self._last += len(rows)
+        if self._owed_config:
+            self._write_owed_config()
         self._newest.extend(numbered)
         if settle:
             self._unsettled.clear()
@@ -244,6 +255,21 @@ class SqliteJournal:
             if not waiter.done():
                 waiter.set_result(None)
         self._heard()
+
+    def _owe(self, rows: list[Row], waiters: list[asyncio.Future[None]], noted: int, why: str) -> None:
+        """The disk refused: who waits is told, and the rows are written before all others when it does no more."""
+        if (lost := len(rows) - OWED_AT_MOST) > 0:
+            log.error("ALARM %d events are lost: the journal is refused for too long", lost)
+        self._owed = rows[:OWED_AT_MOST]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(JournalError(f"{self._path.name} could not be written: {why}"))
+        if noted:
+            log.error("ALARM journal refused %d events that nobody waits for: %s", noted, why)
+
+    def _try_again_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._flush_at(loop, max(loop.time(), self._try_again_at))
 
     def _settle(self, up_to_seq: int) -> None:
         """Within the transaction that writes event ``up_to_seq``: rows that say what events before it do."""
@@ -363,32 +389,46 @@ class SqliteJournal:
 
     # --- configuration ------------------------------------------------------------------------------------------
 
-    def _begin_history(self) -> None:
-        """A row without a key says that a controller started, with what the rows before it left in force."""
-        last = "SELECT key, entry, max(n) FROM config_history WHERE key IS NOT NULL GROUP BY key"
-        kept = {key: data for key, data, _ in self._db.execute(last)}
-        now = {key: for_routing(entry) for key, entry in self.config().items()}
-        changed: list[tuple[str | None, bytes | None]] = [
-            (key, data) for key, data in now.items() if data is not None and kept.get(key) != data
-        ]
-        changed += [(key, None) for key, data in kept.items() if data is not None and now.get(key) is None]
-        at = time.time()
-        rows = [(self._last, at, key, data) for key, data in (*changed, (None, None))]
-        self._db.executemany(_HISTORY, rows)
-
     def note_config(self, at: float, key: str, entry: ConfigEntry | None) -> None:
-        data = None if entry is None else for_routing(entry)
-        if data is not None or (entry is None and key.startswith(("queue.", "agent."))):
-            self._db.execute(_HISTORY, (self._last + len(self._pending), at, key, data))
+        after = self._last + len(self._owed) + len(self._pending)
+        self._write_config(lambda: history.note(self._db, after, at, key, entry))
 
     def put_config(self, key: str, entry: ConfigEntry) -> None:
-        data = msgspec.json.encode(entry)
-        live.keep_config(self._db, key, data, self._last + len(self._pending))
-        self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, data))
+        data, after = msgspec.json.encode(entry), self._last + len(self._owed) + len(self._pending)
+
+        def write() -> None:
+            live.keep_config(self._db, key, data, after)
+            self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, data))
+
+        self._write_config(write)
 
     def delete_config(self, key: str) -> None:
-        live.keep_config(self._db, key, None, self._last + len(self._pending))
-        self._db.execute("DELETE FROM config WHERE key = ?", (key,))
+        after = self._last + len(self._owed) + len(self._pending)
+
+        def write() -> None:
+            live.keep_config(self._db, key, None, after)
+            self._db.execute("DELETE FROM config WHERE key = ?", (key,))
+
+        self._write_config(write)
+
+    def _write_config(self, write: Callable[[], None]) -> None:
+        """Now; or, where the disk refuses, after those that it has refused before. The change is in force meanwhile."""
+        self._owed_config.append(write)
+        if len(self._owed_config) == 1 and not self._write_owed_config():
+            log.error(
+                "ALARM the disk refused a change of the configuration; it is in force, and written when there is room"
+            )
+
+    def _write_owed_config(self) -> bool:
+        while self._owed_config:
+            try:
+                self._owed_config[0]()
+            except sqlite3.Error:
+                self._try_again_at = asyncio.get_running_loop().time() + TRY_AGAIN_S
+                self._try_again_later()
+                return False
+            del self._owed_config[0]
+        return True
 
     def config(self) -> dict[str, ConfigEntry]:
         """An entry that cannot be read (written by another version) is left out and named in the log."""

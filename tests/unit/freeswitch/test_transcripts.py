@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pbx.adapters.freeswitch.engine import LEASE, FreeSwitchEngine
+from pbx.adapters.freeswitch.engine import FreeSwitchEngine
+from pbx.adapters.freeswitch.lease import LEASE
 from pbx.domain.events import PhoneReachable
 from tests.contract.backend import account
 from tests.contract.esl_scenarios import SCENARIOS

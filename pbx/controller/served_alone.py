@@ -115,6 +115,8 @@ class ServedAlone:
         self._taken = directory / f"{ALONE_LOG}.taken"
         self._alive: frozenset[LegId] = frozenset()
         self._seen_at = 0.0
+        self._owed: set[CallId] = set()
+        """Whose records the journal has taken and not yet written."""
 
     def seen(self, snapshot: EngineSnapshot) -> None:
         """The media server is connected: a leg that had begun and is not in ``snapshot`` has ended."""
@@ -133,9 +135,11 @@ class ServedAlone:
         """Write the records of calls that are over; how many. What goes on stays noted. Raises OSError, JournalError:
         then nothing is lost, and the next time goes on."""
         again = self._taken.exists()  # left by a run that died: some of it may have its record
+        if not (again or self._log.exists()):
+            return 0
+        if not self._journal.writable():
+            return 0  # it would owe the records, and lose them with this process
         if not again:
-            if not self._log.exists():
-                return 0
             # The dialplan opens the file for each line: from here on it makes a new one.
             self._log.rename(self._taken)
         with self._taken.open(encoding="utf-8", errors="replace", newline="\n") as file:
@@ -167,9 +171,13 @@ class ServedAlone:
             log.error("a call served without a controller gets no record: %s", error)
             return False
         known = (again and self._journal.read_call(call_id)) or (call.handed and self._journal.knows_leg(call.leg_id))
-        if known or not events:
+        if known or call_id in self._owed or not events:
             return False
-        await self._journal.append(call_id, events)
+        try:
+            await self._journal.append(call_id, events)
+        except JournalError:
+            self._owed.add(call_id)  # the journal writes them when there is room
+            raise
         return True
 
     def _events(self, call: LoneCall) -> tuple[CallId, list[ev.Event]]:

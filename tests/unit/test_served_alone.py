@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,18 +142,24 @@ async def test_killed_at_any_moment_there_is_one_record_each(world: World, monke
         assert list(world.recordings.glob(f"{ALONE_LOG}*")) == []
 
 
-async def test_a_disk_that_refuses_loses_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_refuses_loses_none_and_doubles_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world:
         noted(world, came(), ENDED % ("1.1", 1800001060, 16, "ANSWER", "40"))
+        with monkeypatch.context() as full:
+            full.setattr(world.journal, "writable", lambda: False)
+            assert await records(world) == []
+        append = world.journal.append
 
-        async def refuses(*_: object) -> None:
+        async def full_by_now(*written: Any) -> None:
+            await append(*written)  # as the journal does when there is room again
             raise JournalError("full")
 
         with monkeypatch.context() as full:
-            full.setattr(world.journal, "append", refuses)
+            full.setattr(world.journal, "append", full_by_now)
             with pytest.raises(JournalError):
                 await world.pop.served_alone.take()
         assert len(await records(world)) == 1
+        assert list(world.recordings.glob(f"{ALONE_LOG}*")) == []
 
 
 def test_lines_that_cannot_be_read_harm_no_other(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pbx.controller.router import Router
 from pbx.controller.spanning.election import Election
+from pbx.controller.spanning.moving import Moving
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent
 from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId, derive
@@ -22,6 +23,7 @@ from pbx.domain.spanning.home import Home, Phase, not_here
 from pbx.domain.spanning.messages import Attempt, CallIs, Propose
 from pbx.domain.spanning.owner import accepts
 from pbx.domain.waiting_line import Waiting
+from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
 from pbx.ports.mesh import Mesh
 from pbx.wire import mesh as wire
@@ -52,9 +54,16 @@ class SpanningDesk:
     """Implements ``MeshHandler``."""
 
     def __init__(
-        self, pop_id: PopId, router: Router, mesh: Mesh, clock: Clock, news: Callable[[], None] = lambda: None
+        self,
+        pop_id: PopId,
+        router: Router,
+        mesh: Mesh,
+        journal: Journal,
+        clock: Clock,
+        news: Callable[[], None] = lambda: None,
     ) -> None:
         """``news`` is told when there is another router, or none any more."""
+        self.moving = Moving(pop_id, router, mesh, journal, clock)
         self.pop_id, self._news = pop_id, news
         self._router, self._mesh, self._clock = router, mesh, clock
         self.queues: dict[QueueId, Queue] = {}
@@ -117,6 +126,7 @@ class SpanningDesk:
             log.warning("no router of the queues that span POPs: POP %s serves its callers alone", self.pop_id)
             self._router_pop = None
             self._share()
+        self.moving.look()
         self.election.look(bool(self.queues), self._router_pop is not None)
         if self._router_pop is not None and now - self._refreshed_at > REFRESH_S:
             self._tell_all()
@@ -236,6 +246,8 @@ class SpanningDesk:
     # --- MeshHandler ------------------------------------------------------------------------------------------------
 
     def mesh_message(self, sender: PopId, message: wire.MeshMessage) -> None:
+        if self.moving.mesh_message(sender, message):
+            return
         match message:
             case wire.Told():
                 self.election.told(sender, message)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pbx.controller.router import Router
+from pbx.controller.spanning.counts import SpanningCounts
 from pbx.controller.spanning.election import Election
 from pbx.controller.spanning.moving import Moving
 from pbx.domain import events as ev
@@ -63,7 +64,8 @@ class SpanningDesk:
         news: Callable[[], None] = lambda: None,
     ) -> None:
         """``news`` is told when there is another router, or none any more."""
-        self.moving = Moving(pop_id, router, mesh, journal, clock)
+        self.counts = SpanningCounts()
+        self.moving = Moving(pop_id, router, mesh, journal, clock, self.counts)
         self.pop_id, self._news = pop_id, news
         self._router, self._mesh, self._clock = router, mesh, clock
         self.queues: dict[QueueId, Queue] = {}
@@ -78,7 +80,7 @@ class SpanningDesk:
         self._watch: asyncio.TimerHandle | None = None
         self._refreshed_at = 0.0
         self._before: Mapping[str, int] = {}
-        self.election = Election(pop_id, mesh, clock, self._from_router)
+        self.election = Election(pop_id, mesh, clock, self._from_router, self.counts)
         router.acd.watch(self._on_call, self._on_agent)
         router.on_handled = self._touched
         router.calls_before = self._calls_before
@@ -118,6 +120,16 @@ class SpanningDesk:
     def router_pop(self) -> PopId | None:
         """Where the router is; None: this POP is alone."""
         return self._router_pop
+
+    @property
+    def term(self) -> int:
+        """Of the router's lease, the last that was heard of; 0 before any."""
+        return self._term
+
+    @property
+    def heard_s(self) -> float | None:
+        """For how long nothing has been heard of the router; None before the first word."""
+        return self._clock() - self._heard_at if self._term else None
 
     def _look(self) -> None:
         self._watch = asyncio.get_running_loop().call_later(0.25, self._look)
@@ -285,20 +297,24 @@ class SpanningDesk:
         self._flush()
         home = self._homes.get(call_id)
         if home is None:
+            self.counts.answered["call_not_open"] += 1
             report = not_here(self.pop_id, proposal)
             self._to_router(wire.Told([wire.CallTold(call_id, report.number, open=False)], []))
             return
         after, _ = home.proposed(proposal, self._term)
         if after.phase is not Phase.OFFERED or home.phase is Phase.OFFERED:
+            self.counts.answered["former_router" if proposal.term < self._term else "call_not_open"] += 1
             self._to_router(wire.Told([self._call_told(home.report())], []))
             return
         if owner == self.pop_id and not self.accepts(agent_id, told.epoch):
+            self.counts.answered["agent_not_free"] += 1
             after, _ = after.over(after.attempt)
             self._homes[call_id] = after
             mine = [self._agent_told(agent_id)] if agent_id in self._agents else []
             self._to_router(wire.Told([self._call_told(after.report())], mine))
             return
         self._homes[call_id] = after
+        self.counts.answered["taken"] += 1
         if owner == self.pop_id:
             self._router.take_here(call_id, agent_id)
         else:
@@ -333,6 +349,7 @@ class SpanningDesk:
 
     def tell_agent(self, agent_id: AgentId) -> None:
         """The router took the agent for something else."""
+        self.counts.offers_refused += 1
         if agent_id in self._agents and self._router_pop is not None:
             self._to_router(wire.Told([], [self._agent_told(agent_id)]))
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pbx.controller.router import Router
+from pbx.controller.spanning.counts import SpanningCounts
 from pbx.domain import events as ev
 from pbx.domain.agent import State, Status
 from pbx.domain.errors import JournalError
@@ -58,8 +59,10 @@ class Shared:
 
 
 class Moving:
-    def __init__(self, pop_id: PopId, router: Router, mesh: Mesh, journal: Journal, clock: Clock) -> None:
-        self.pop_id = pop_id
+    def __init__(
+        self, pop_id: PopId, router: Router, mesh: Mesh, journal: Journal, clock: Clock, counts: SpanningCounts
+    ) -> None:
+        self.pop_id, self._counts = pop_id, counts
         self._router, self._mesh, self._journal, self._clock = router, mesh, journal, clock
         self._agents: dict[AgentId, Shared] = {}
         self._by_phone: dict[PhoneId, AgentId] = {}
@@ -153,10 +156,12 @@ class Moving:
         held = self._held(agent_id, shared, ours=former.ours)
         if former.ours and not tenure.ours:
             log.info("an agent has gone to POP %s", tenure.claimant)
+            self._counts.moves["went"] += 1
             shared.old_until = self._clock() + LIFETIME_S
             self._end_wrap_up(agent_id)
         elif tenure.ours and not former.ours:
             log.info("an agent has come to this POP")
+            self._counts.moves["came"] += 1
             self._take_over(agent_id, shared)
         for message in messages:
             if isinstance(message, Claim):
@@ -331,6 +336,7 @@ class Moving:
                 )
             ]
             if gone:
+                self._counts.moves["presumed"] += 1
                 log.warning("an agent is taken from POP %s, of which nothing is heard", ", ".join(gone))
                 self._after(agent_id, shared, shared.tenure.let_go(gone))
 

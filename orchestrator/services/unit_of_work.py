@@ -175,7 +175,7 @@ class UnitOfWork:
             *(prompt_config(row) for row in prompts),
             *(queue_config(row) for row in queues),
             *(FlowConfig(flow_id=row.flow_id, version=row.version, graph=row.graph) for row in flows),
-            *(agent_config(row) for row in agents),
+            *await self._shared([agent_config(row) for row in agents]),
             *(did_config(row) for row in dids),
         ]
 

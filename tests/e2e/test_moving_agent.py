@@ -71,23 +71,25 @@ async def test_a_phone_moves_to_the_backup_in_a_wait_and_in_a_call(lab: Lab) -> 
                 assert [offer["outcome"] for offer in cdr["offers"]] == ["answered"]
             await bo.wait_for("CALL_CLOSED")
             await stack.status("bo", "LOGGED_OUT")
-        async with agent(stack, second, "cleo", available=True) as cleo:
-            # In a call: it goes on, nobody else is offered meanwhile, and the next one comes by the second POP.
-            async with dials(stack, stack.pop.address, 2) as caller:
+        # In a call: it goes on, nobody else is offered meanwhile, and the next one comes by the second POP.
+        async with (
+            agent(stack, second, "cleo", available=True) as cleo,
+            dials(stack, stack.pop.address, 2) as caller,
+        ):
+            await cleo.wait_for("CALL_ESTABLISHED", deadline_s=30)
+            await cleo.register_at(at(second))
+            async with dials(stack, stack.pop.address, 3) as waiting:
+                await waiting.wait_for("CALL_ESTABLISHED")
+                await hear_each_other(caller, cleo)
+                assert not rings_for(second, "cleo")
+                assert [event.type for event in cleo.events].count("CALL_INCOMING") == 1
+                await caller.hang_up()
                 await cleo.wait_for("CALL_ESTABLISHED", deadline_s=30)
-                await cleo.register_at(at(second))
-                async with dials(stack, stack.pop.address, 3) as waiting:
-                    await waiting.wait_for("CALL_ESTABLISHED")
-                    await hear_each_other(caller, cleo)
-                    assert not rings_for(second, "cleo")
-                    assert [event.type for event in cleo.events].count("CALL_INCOMING") == 1
-                    await caller.hang_up()
-                    await cleo.wait_for("CALL_ESTABLISHED", deadline_s=30)
-                    await hear_each_other(waiting, cleo)
-                    assert rings_for(second, "cleo")
-                    await waiting.hang_up()
-                    cdr = await stack.record(await stack.call_id(waiting))
-                    assert [offer["outcome"] for offer in cdr["offers"]] == ["answered"]
+                await hear_each_other(waiting, cleo)
+                assert rings_for(second, "cleo")
+                await waiting.hang_up()
+                cdr = await stack.record(await stack.call_id(waiting))
+                assert [offer["outcome"] for offer in cdr["offers"]] == ["answered"]
         stack.server.wait_idle()
         second.server.wait_idle()
 

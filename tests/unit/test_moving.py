@@ -27,7 +27,7 @@ TAKEN = (State.RESERVED, State.RINGING, State.ON_CALL)
 def have(site: Site) -> None:
     """Both POPs have bo; the first is the home, and the phone is there."""
     site.one.agent("bo", pops=BOTH)
-    site.two.configure("agent.bo", site.one.config.agents["bo"])
+    site.two.configure("agent.bo", site.one.config.agents[BO])
 
 
 def comes(world: World, at: World | None = None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pbx.controller.spanning.desk import ALONE_S
 from pbx.controller.watch import PopWatch
-from pbx.domain.ids import PhoneId
+from pbx.domain.ids import AgentId, PhoneId
 from pbx.wire.telemetry.lag import LoopLag
 from pbx.wire.telemetry.logs import LogCounts
 from tests.support.metrics import Scrape
@@ -54,7 +54,7 @@ async def test_the_router_and_what_becomes_of_its_proposals(tmp_path: Path) -> N
 async def test_agents_who_move_are_counted_where_they_are(tmp_path: Path) -> None:
     async with pops(tmp_path) as site:
         site.one.agent("bo", pops=["de-1", "de-2"])
-        site.two.configure("agent.bo", site.one.config.agents["bo"])
+        site.two.configure("agent.bo", site.one.config.agents[AgentId("bo")])
         site.two.engine.phone("bo")
         site.one.engine.unregister(site.one.engine.phones[PhoneId("bo")])
         await site.one.run(1)

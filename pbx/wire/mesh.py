@@ -71,6 +71,8 @@ class Positions(Wire, frozen=True, tag="positions"):
     """Router -> the caller's POP: how many callers of other POPs are before each of its own."""
 
     before: dict[str, int]
+    first: dict[str, tuple[float, str]] = msgspec.field(default_factory=dict)
+    """Queue -> place (``pbx.domain.waiting_line.place_of``) of the first call there that is of another POP."""
 
 
 class AgentHeld(Wire, frozen=True):

@@ -104,33 +104,39 @@ async def test_a_phone_moves_to_the_backup_in_a_wait_and_in_a_call(lab: Lab) -> 
 async def test_a_pop_is_powered_off_and_its_agents_go_on_at_the_backup_and_come_back(lab: Lab) -> None:
     async with two_pops(lab, flow=QUEUE_FLOW) as (stack, second):
         await back_up(stack, second)
-        async with agent(stack, second, "dora", available=True) as dora:
-            async with dials(stack, stack.pop.address, 1) as lost:
-                await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)
-                await hear_each_other(lost, dora)
-                stack.pop.unplug()
-                stack.controller.kill()
-                stack.server.kill()
-                await dora.give_up()  # as a phone does that hears nothing any more
-            async with dials(stack, second.host.address, 2) as caller:
-                await caller.wait_for("CALL_ESTABLISHED")
-                await dora.register_at(at(second))
-                await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)
+        async with (
+            agent(stack, second, "dora", available=True) as dora,
+            dials(stack, stack.pop.address, 1) as lost,
+        ):
+            await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)
+            await hear_each_other(lost, dora)
+            stack.pop.unplug()
+            stack.controller.kill()
+            stack.server.kill()
+        # The phone, which hears nothing any more, takes the next of its registrars.
+        password = stack.agents["dora"].password
+        async with (
+            dials(stack, second.host.address, 2) as caller,
+            Phone.start(
+                stack.phones, "dora", tone_hz=AGENT_HZ, server=at(second), password=password, answer="auto"
+            ) as dora,
+        ):
+            await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)  # by the status of before
+            await hear_each_other(caller, dora)
+            # The first POP comes back after longer than a registration lasts, and the phone too: the call goes on.
+            for kept in (stack.pop.state_dir / "asterisk").glob("astdb*"):
+                kept.unlink()
+            stack.pop.plug_in()
+            await asyncio.to_thread(stack.server.restart)
+            stack.restart_controller()
+            await stack.synced(60, news=True)
+            await dora.register_at(f"{stack.pop.address}:{stack.settings.sip_port}")
+            async with dials(stack, stack.pop.address, 3) as waiting:
+                await waiting.wait_for("CALL_ESTABLISHED")
                 await hear_each_other(caller, dora)
-                # The first POP comes back after longer than a registration lasts, and the phone too: the call goes on.
-                for kept in (stack.pop.state_dir / "asterisk").glob("astdb*"):
-                    kept.unlink()
-                stack.pop.plug_in()
-                await asyncio.to_thread(stack.server.restart)
-                stack.restart_controller()
-                await stack.synced(60, news=True)
-                await dora.register_at(f"{stack.pop.address}:{stack.settings.sip_port}")
-                async with dials(stack, stack.pop.address, 3) as waiting:
-                    await waiting.wait_for("CALL_ESTABLISHED")
-                    await hear_each_other(caller, dora)
-                    await caller.hang_up()
-                    await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)
-                    await hear_each_other(waiting, dora)
-                    assert not rings_for(second, "dora"), "at home again"
-                    await waiting.hang_up()
+                await caller.hang_up()
+                await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)
+                await hear_each_other(waiting, dora)
+                assert not rings_for(second, "dora"), "at home again"
+                await waiting.hang_up()
         wait_until(lambda: not channels(second), 20, "the end of the calls", second.logs)

@@ -265,6 +265,19 @@ async def test_a_phone_at_both_pops_stays_until_the_one_that_has_the_agent_loses
         assert site.one.state("bo")[2] == "ON_CALL"
 
 
+async def test_a_phone_that_stays_at_both_pops_goes_home(tmp_path: Path) -> None:
+    async with moving(tmp_path) as (site, watched):
+        comes(site.two)
+        await watched.until(lambda: has(site.two) and not has(site.one), "the move")
+        caller = await site.two.call()
+        await watched.until(lambda: talks(caller), "the conversation")
+        await watched.run(LIFETIME_S + 10)
+        assert talks(caller)
+        assert has(site.two)
+        caller.hang_up()
+        await watched.until(lambda: has(site.one) and not has(site.two), "home after the call")
+
+
 async def test_a_phone_that_is_renewed_at_both_pops_is_taken_over_and_an_old_registration_is_not(
     tmp_path: Path,
 ) -> None:

@@ -80,10 +80,12 @@ class SpanningDesk:
         self._watch: asyncio.TimerHandle | None = None
         self._refreshed_at = 0.0
         self._before: Mapping[str, int] = {}
+        self._first: Mapping[str, tuple[float, str]] = {}
         self.election = Election(pop_id, mesh, clock, self._from_router, self.counts)
         router.acd.watch(self._on_call, self._on_agent)
         router.on_handled = self._touched
         router.calls_before = self._calls_before
+        router.acd.others_first = self._others_first
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -272,8 +274,8 @@ class SpanningDesk:
                 self._router_is(sender, term)
             case wire.Proposed():
                 self._proposed(sender, message)
-            case wire.Positions(before=before):
-                self._before = before
+            case wire.Positions(before=before, first=first):
+                self._before, self._first = before, first
             case _:
                 pass
 
@@ -355,3 +357,7 @@ class SpanningDesk:
 
     def _calls_before(self, call_id: CallId) -> int:
         return self._before.get(call_id, 0) if self._router_pop is not None else 0
+
+    def _others_first(self, queue_id: QueueId) -> tuple[float, CallId] | None:
+        place = self._first.get(queue_id) if self._router_pop is not None else None
+        return None if place is None else (place[0], CallId(place[1]))

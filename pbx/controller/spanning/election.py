@@ -117,8 +117,8 @@ class Election:
                 pop_id = router.home_of(call_id)
                 before[pop_id][call_id] = place - counts[pop_id]
                 counts[pop_id] += 1
-        for pop_id, places in before.items():
-            message = wire.Positions(places)
+        for pop_id in router.pops() | before.keys():
+            message = wire.Positions(before[pop_id], router.first_of_others(pop_id, self._queues))
             if pop_id == self._pop_id:
                 self._to_desk(pop_id, message)
             else:

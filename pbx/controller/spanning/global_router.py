@@ -82,6 +82,21 @@ class GlobalRouter:
         """The calls that wait in it, all POPs' together, in their order."""
         return self._acd.waiting_calls(queue_id)
 
+    def pops(self) -> set[PopId]:
+        """Those that are heard."""
+        return set(self._heard)
+
+    def first_of_others(self, pop_id: PopId, queue_ids: Iterable[QueueId]) -> dict[str, tuple[float, str]]:
+        """Of each queue, the place of the first call that is of another POP than this and that nobody is rung for."""
+        found: dict[str, tuple[float, str]] = {}
+        for queue_id in queue_ids:
+            for call_id in self.line(queue_id):
+                waiting = self._acd.waiting(call_id)
+                if waiting is not None and waiting.offer_id is None and self.home_of(call_id) != pop_id:
+                    found[queue_id] = waiting.place
+                    break
+        return found
+
     def home_of(self, call_id: CallId) -> PopId:
         return self._known.calls[call_id].pop_id
 

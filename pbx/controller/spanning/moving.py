@@ -47,6 +47,8 @@ class Shared:
     phone_id: PhoneId
     others: frozenset[PopId]
     tenure: Tenure
+    home: bool
+    """This POP is the agent's own."""
     here: bool = False
     """The phone is registered at this POP."""
     old_until: float = 0.0
@@ -89,9 +91,10 @@ class Moving:
             return
         if shared is None:
             ours, number, claimant = self._kept.get(agent_id, (pops[0] == self.pop_id, 0, PopId("")))
-            shared = Shared(phone_id, others, Tenure(self.pop_id, agent_id, ours, number, claimant))
+            shared = Shared(phone_id, others, Tenure(self.pop_id, agent_id, ours, number, claimant), False)
             self._agents[agent_id] = shared
         shared.phone_id, shared.others, shared.here = phone_id, others, here
+        shared.home = pops[0] == self.pop_id
         self._by_phone[phone_id] = agent_id
         self._show(agent_id, shared)
         self._touch(agent_id)
@@ -312,10 +315,11 @@ class Moving:
         return max(owners, key=lambda pop_id: shared.held[pop_id].number, default=None)
 
     def _is_nobodys(self, shared: Shared) -> bool:
-        """The phone is here, and at no POP that has the agent: the owner says so, or nobody is heard to be it."""
+        """The phone is here, and at no POP that has the agent: the owner says so, or nobody is heard to be it. A phone
+        that stays registered at both POPs goes home."""
         owner, now = self._owner(shared), self._clock()
         if owner is not None:
-            return not shared.held[owner].here
+            return not shared.held[owner].here or (shared.home and now >= shared.old_until)
         everybody_told = now - self._began > FULL_S + SILENT_S
         silent = all(self._silent(pop_id) for pop_id in shared.others)
         return (silent or everybody_told) and now >= shared.old_until

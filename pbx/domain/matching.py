@@ -109,8 +109,8 @@ class Matching:
 
     def _offer_to(self, agent: Agent, now: float, *, asked_router: bool = False) -> list[Decision]:
         """``agent`` can be offered a call: take the first one it can take, or wait in the heaps. Where a call of a
-        shared line comes before it, the router, which has seen by now that the agent is free, has the first word; a while
-        later (``asked_router``) the agent takes what this POP has."""
+        shared line comes before it, the router has the first word; it hears that the agent is free. A while later
+        (``asked_router``) the agent takes what this POP has."""
         if agent.profile is None:
             raise AssertionError("an agent that can be offered a call has a profile")
         best: Place | None = None

@@ -91,6 +91,8 @@ class AgentHeld(Wire, frozen=True):
     since_s: float
     """Idle, or in wrap-up, for so long."""
     wrap_up_left_s: float
+    claimed_s: float = 0.0
+    """The claim was made so long ago."""
 
 
 class Held(Wire, frozen=True, tag="held"):

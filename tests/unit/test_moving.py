@@ -252,6 +252,25 @@ async def test_in_a_partition_an_agent_who_did_nothing_moves_and_is_given_up_whe
         assert has(site.two)
 
 
+async def test_a_phone_that_came_back_before_its_pop_knew_that_it_had_been_away(tmp_path: Path) -> None:
+    async with moving(tmp_path) as (site, watched):
+        site.part("de-1")
+        await watched.run(SILENT_S + 1)
+        comes(site.two, site.one)
+        await watched.until(lambda: has(site.two), "taken from who is silent")
+        caller = await site.two.call()
+        await watched.until(lambda: talks(caller), "the conversation")
+        comes(site.one)
+        await site.two.run(1)
+        site.heal("de-1")
+        await watched.run(10)
+        assert talks(caller)
+        assert has(site.two)
+        caller.hang_up()
+        await watched.run(10)
+        assert (has(site.one), has(site.two)) == (True, False), "back after the call"
+
+
 async def test_a_phone_at_both_pops_stays_until_the_one_that_has_the_agent_loses_it(tmp_path: Path) -> None:
     async with moving(tmp_path) as (site, watched):
         comes(site.two)

@@ -51,6 +51,8 @@ class Shared:
     """This POP is the agent's own."""
     here: bool = False
     """The phone is registered at this POP."""
+    came_at: float = 0.0
+    """When it registered, if that was seen."""
     old_until: float = 0.0
     """Until then the registration may be from before the phone went elsewhere."""
     claimed_at: float = 0.0
@@ -128,6 +130,7 @@ class Moving:
         changed, shared.here = shared.here is not reachable, reachable
         if changed:
             shared.old_until = 0.0 if came else self._clock() + LIFETIME_S
+            shared.came_at = self._clock() if came and reachable else 0.0
         if came and reachable and changed:
             self._claim(agent_id, shared)
         self._show(agent_id, shared)
@@ -227,6 +230,7 @@ class Moving:
             agent.reason,
             max(0.0, now - (agent.wrap_up_since if wraps else agent.idle_since)),
             max(0.0, agent.wrap_up_until - now) if wraps else 0.0,
+            max(0.0, now - max(shared.claimed_at, self._began)),
         )
 
     # --- what the others say ----------------------------------------------------------------------------------------
@@ -276,6 +280,8 @@ class Moving:
                 claim = Claim(sender, agent_id, held.number)
                 if (held.number, held.claimant) != (known.tenure.number, known.tenure.claimant):
                     self._after(agent_id, known, known.tenure.claimed(claim, busy=self._is_busy(agent_id)))
+                    if known.here and known.came_at > self._clock() - held.claimed_s:
+                        self._claim(agent_id, known)  # it came here afterwards, before that was known
 
     def _is_busy(self, agent_id: AgentId) -> bool:
         agent = self._router.agent(agent_id)

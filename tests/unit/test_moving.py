@@ -12,8 +12,9 @@ import pytest
 from pbx.adapters.memory.engine import Answer, Caller
 from pbx.controller.spanning.moving import LIFETIME_S, SILENT_S
 from pbx.domain.agent import State
-from pbx.domain.ids import AgentId
-from pbx.domain.spanning.tenure import may_be_presumed_gone
+from pbx.domain.ids import AgentId, PopId
+from pbx.domain.spanning.messages import Claim, Yielded
+from pbx.domain.spanning.tenure import Tenure, may_be_presumed_gone
 from pbx.wire import mesh as wire
 from pbx.wire import messages
 from tests.support.pops import Site, pops
@@ -347,6 +348,19 @@ async def test_an_agent_of_one_pop_alone_is_nobody_elses_business(tmp_path: Path
         site.two.pop.config_changed("agent.bo", None)
         caller = await site.one.call()
         await site.one.until(lambda: talks(caller), "the conversation")
+
+
+def test_a_phone_that_is_back_within_the_call_is_served_when_the_other_pop_has_let_go() -> None:
+    one, two = PopId("de-1"), PopId("de-2")
+    tenure, _ = Tenure(one, BO, ours=True).claimed(Claim(two, BO, 1), busy=True)
+    assert (tenure.ours, tenure.serves) == (True, False)
+    tenure, messages = tenure.registered((two,))
+    assert messages == (Claim(one, BO, 2),)
+    assert (tenure.ours, tenure.serves) == (True, False), "the other one may have it"
+    assert not tenure.yielded(Yielded(two, BO, 1))[0].serves
+    assert tenure.yielded(Yielded(two, BO, 2))[0].serves
+    other, _ = tenure.claimed(Claim(two, BO, 3), busy=False)
+    assert (other.ours, other.waits) == (False, False)
 
 
 def test_who_is_presumed_gone() -> None:

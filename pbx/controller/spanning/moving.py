@@ -165,7 +165,7 @@ class Moving:
             self._counts.moves["went"] += 1
             shared.old_until = self._clock() + LIFETIME_S
             self._end_wrap_up(agent_id)
-        elif tenure.ours and not former.ours:
+        elif tenure.ours and (not former.ours or (former.waits and not tenure.waits and shared.given is not None)):
             log.info("an agent has come to this POP")
             self._counts.moves["came"] += 1
             self._take_over(agent_id, shared)

@@ -48,7 +48,7 @@ class Tenure(NamedTuple):
     @property
     def serves(self) -> bool:
         """Whether this POP may offer the agent calls."""
-        return self.ours and self.wanted is None
+        return self.ours and self.wanted is None and not self.missing
 
     def claim(self) -> Claim:
         """What it last said, to be said again until it is answered."""
@@ -59,8 +59,12 @@ class Tenure(NamedTuple):
         if self.ours:
             if self.wanted is None:
                 return self, ()
-            # It was elsewhere during this very call and is back: nobody else need have it.
-            again = self._replace(wanted=None, number=max(self.number, self.wanted.number) + 1, claimant=self.pop_id)
+            # It was elsewhere during this very call and is back. Who wanted it may have taken it meanwhile, presuming
+            # this POP gone: no more calls here before that one has let go, either.
+            number = max(self.number, self.wanted.number) + 1
+            again = self._replace(
+                wanted=None, number=number, claimant=self.pop_id, missing=frozenset(others) - {self.pop_id}
+            )
             return again, (again.claim(),)
         after = self._replace(number=self.number + 1, claimant=self.pop_id, missing=frozenset(others), wanted=None)
         return (after, (after.claim(),)) if others else after.takes()

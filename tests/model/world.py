@@ -394,6 +394,15 @@ def _agents(world: World) -> Iterator[Step]:
                 yield "claim unanswered", True, _put_owned(world, at, owned.silent(former), None)
     for of, agent_id in enumerate(AGENTS):
         here = world.phones[of]
+        mine = world.owned[_at(POPS[here], agent_id)]
+        claims = any(isinstance(packet.what, Claim | Yielded) for packet in world.net)
+        if not (mine.ours or mine.waits or claims or world.is_cut):
+            # The owner says that the phone is not there.
+            yield (
+                "missed there",
+                True,
+                _put_owned(world, _at(POPS[here], agent_id), mine.registered((POPS[1 - here],)), None),
+            )
         in_call = any(o.agent_id == agent_id and o.state in BUSY for o in world.owned)
         if after := _spent(world, "roam" if in_call else "move"):
             there = 1 - here

@@ -12,11 +12,13 @@ from itertools import count
 
 from orchestrator.adapters.bus.client import Bus
 from orchestrator.domain.grants import current
-from orchestrator.domain.problems import PopRefused
+from orchestrator.domain.problems import PopRefused, PopTimeout, PopUnreachable
 from orchestrator.services.audit import ASKED
 from pbx.wire.messages import CommandReply, CommandRequest, NameNumbers, PopCommand, ReadRecording
 
 DEADLINE_S = 5.0
+ELSEWHERE = "agent_elsewhere"
+"""What a POP says of an agent whom it has not, but another POP."""
 _keys: ContextVar[Iterator[str] | None] = ContextVar("keys", default=None)
 
 
@@ -43,3 +45,19 @@ async def send(bus: Bus, pop_id: str, command: PopCommand, deadline_s: float = D
     if reply.error_id is not None:
         raise PopRefused(reply.error_id, reply.detail)
     return reply
+
+
+async def send_to_owner(bus: Bus, home: str, backup: str | None, command: PopCommand) -> CommandReply:
+    """To the POP where the agent is: at home, or at the backup when the phone has gone there. Raises like ``send``;
+    what the home said counts when the backup does not have the agent either."""
+    try:
+        return await send(bus, home, command)
+    except (PopUnreachable, PopTimeout, PopRefused) as error:
+        if backup is None or (isinstance(error, PopRefused) and error.error_id != ELSEWHERE):
+            raise
+        try:
+            return await send(bus, backup, command)
+        except PopRefused as refused:
+            if refused.error_id == ELSEWHERE:
+                raise error from refused
+            raise

@@ -76,11 +76,24 @@ class UnitOfWork:
 
     async def publish(self, entity: EntityConfig, pop_ids: Collection[str] | None) -> None:
         """``pop_ids``: whose it is; a POP's DIDs and agents go to its backup too."""
-        if isinstance(entity, DidConfig | AgentConfig):
+        if isinstance(entity, AgentConfig):
+            [entity], pop_ids = await self._shared([entity]), await self._with_backups(pop_ids)
+        elif isinstance(entity, DidConfig):
             pop_ids = await self._with_backups(pop_ids)
         for pop_id, revision in await self._count(pop_ids):
             payload = msgspec.json.encode(ConfigEntry(revision=revision, entity=entity))
             self._add(pop_id, key_of(entity), revision, payload)
+
+    async def _shared(self, agents: Collection[AgentConfig]) -> list[AgentConfig]:
+        """With the backup of each one's home among the POPs that have the agent."""
+        homes = {agent.pops[0] for agent in agents}
+        rows = await self.session.execute(
+            select(PopRow.pop_id, PopRow.backup_pop_id).where(
+                PopRow.pop_id.in_(homes), PopRow.backup_pop_id.is_not(None)
+            )
+        )
+        backups = {home: [home, backup] for home, backup in rows}
+        return [msgspec.structs.replace(agent, pops=backups.get(agent.pops[0], agent.pops)) for agent in agents]
 
     async def _with_backups(self, pop_ids: Collection[str] | None) -> Collection[str] | None:
         if pop_ids is None:
@@ -99,9 +112,14 @@ class UnitOfWork:
                     self._add(former, key_of(entity), revision, None)
         if backup is not None and entities:
             await self.publish_many(entities, backup)
+        changed = [entity for entity in entities if isinstance(entity, AgentConfig)]
+        if changed:
+            await self.publish_many(changed, pop_id)  # which POPs have them
 
     async def publish_many(self, entities: Collection[EntityConfig], pop_id: str) -> None:
         """As one ``publish`` for each of them, in their order."""
+        shared = iter(await self._shared([one for one in entities if isinstance(one, AgentConfig)]))
+        entities = [next(shared) if isinstance(one, AgentConfig) else one for one in entities]
         newest = (await self._count([pop_id], len(entities)))[0][1]
         for revision, entity in enumerate(entities, newest - len(entities) + 1):
             self._add(pop_id, key_of(entity), revision, msgspec.json.encode(ConfigEntry(revision, entity)))
@@ -157,7 +175,7 @@ class UnitOfWork:
             *(prompt_config(row) for row in prompts),
             *(queue_config(row) for row in queues),
             *(FlowConfig(flow_id=row.flow_id, version=row.version, graph=row.graph) for row in flows),
-            *(agent_config(row) for row in agents),
+            *await self._shared([agent_config(row) for row in agents]),
             *(did_config(row) for row in dids),
         ]
 
@@ -200,6 +218,7 @@ def agent_config(row: AgentRow) -> AgentConfig:
         supervises=row.supervises,
         shifts=None if row.shifts is None else msgspec.convert(row.shifts, HoursConfig),
         site=row.site,
+        pops=[row.pop_id],
     )
 
 

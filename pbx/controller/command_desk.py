@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pbx.controller import forgetting, naming, recording_commands, routing_commands, talk_commands
@@ -15,7 +15,7 @@ from pbx.controller.router import Router
 from pbx.domain import events as ev
 from pbx.domain.asked import Asked
 from pbx.domain.call import Call
-from pbx.domain.ids import CallId, derive
+from pbx.domain.ids import AgentId, CallId, PopId, derive
 from pbx.domain.pseudonyms import Pseudonyms
 from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock, MediaEngine
@@ -39,6 +39,16 @@ class CommandDesk:
     journal: Journal
     clock: Clock
     pseudonyms: Pseudonyms | None = None
+    elsewhere: Callable[[AgentId], PopId | None] | None = None
+    """At which other POP an agent of several is."""
+
+    def _elsewhere(self, command: wire.RoutingCommand) -> wire.CommandReply | None:
+        if self.elsewhere is None or not isinstance(command, wire.SetAgentStatus | wire.EndWrapUp | wire.ExtendWrapUp):
+            return None
+        pop_id = self.elsewhere(AgentId(command.agent_id))
+        if pop_id is None:
+            return None
+        return wire.CommandReply(error_id="agent-elsewhere", detail=f"the agent is at POP {pop_id}: ask there")
 
     async def carry_out(self, request: wire.CommandRequest) -> wire.CommandReply:
         match request.command:
@@ -50,7 +60,7 @@ class CommandDesk:
                 | wire.ExplainChoice()
                 | wire.ListWaiting() as routing
             ):
-                return routing_commands.carry_out(self.router, routing)
+                return self._elsewhere(routing) or routing_commands.carry_out(self.router, routing)
             case wire.ScheduleCallback() | wire.CancelCallback() as callback:
                 return self.callbacks.carry_out(callback)
             case wire.HangUpCall(call_id=call_id):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 
 from pbx.controller.router import Router
+from pbx.controller.spanning.moving import Moving
 from pbx.domain.errors import EngineError
 from pbx.domain.ids import PhoneId
 from pbx.ports.media_engine import EngineSnapshot, MediaEngine
@@ -15,9 +16,14 @@ log = logging.getLogger(__name__)
 
 class PhoneNews:
     def __init__(
-        self, engine: MediaEngine, router: Router, spawn: Callable[[Coroutine[None, None, None], str], None]
+        self,
+        engine: MediaEngine,
+        router: Router,
+        moving: Moving | None,
+        spawn: Callable[[Coroutine[None, None, None], str], None],
     ) -> None:
-        self._engine, self._router, self._spawn = engine, router, spawn
+        """``moving``: where POPs share agents; it tells the router."""
+        self._engine, self._router, self._moving, self._spawn = engine, router, moving, spawn
         self._early: dict[PhoneId, bool] = {}
         """What was heard before the snapshot."""
 
@@ -25,7 +31,7 @@ class PhoneNews:
         """A word before the snapshot (``connected`` is false) counts afterwards: the router would make an offer to a
         call that has not been taken up, which would never come back."""
         if connected:
-            self._router.phone_reachable(phone_id, reachable)
+            self._tell(phone_id, reachable, came=True)
         else:
             self._early[phone_id] = reachable
 
@@ -38,7 +44,13 @@ class PhoneNews:
 
     def _take(self, snapshot: EngineSnapshot) -> None:
         for agent in list(self._router.acd.agents.values()):
-            self._router.phone_reachable(agent.phone_id, agent.phone_id in snapshot.reachable_phones)
+            self._tell(agent.phone_id, agent.phone_id in snapshot.reachable_phones, came=False)
+
+    def _tell(self, phone_id: PhoneId, reachable: bool, *, came: bool) -> None:
+        if self._moving is None:
+            self._router.phone_reachable(phone_id, reachable)
+        else:
+            self._moving.phone(phone_id, reachable, came=came)
 
     async def _again(self) -> None:
         try:

@@ -97,13 +97,15 @@ class Pop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
         self.router = Router(journal, clock, self._to_call)
-        self.spanning = None if mesh is None else SpanningDesk(pop_id, self.router, mesh, clock, self._news)
+        self.spanning = None if mesh is None else SpanningDesk(pop_id, self.router, mesh, journal, clock, self._news)
         self.guests: GuestCalls | None = None
         if self.spanning is not None:
             rules = (self.spanning.accepts, self.spanning.tell_agent, self.spanning.queues.get)
             self.guests = GuestCalls(engine, self.router, *rules, self._spawn, clock)
         self.phones = PhoneBook(engine, self._news)
-        self._phone_news = PhoneNews(engine, self.router, self._spawn)
+        self._phone_news = PhoneNews(
+            engine, self.router, None if self.spanning is None else self.spanning.moving, self._spawn
+        )
         self.codes = PhoneCodes(self.router, config, keyed_codes)
         self.parking = ParkingDesk(engine, self.calls, self._own_leg, self._spawn, clock, parking or ParkingLot())
         self.features = FeatureCalls(
@@ -139,7 +141,7 @@ class Pop:
         desk_of = (
             self.calls, self.router, self.callbacks, self.parking, self.placing, engine, vault, journal, clock
         )  # fmt: skip
-        self.desk = CommandDesk(*desk_of, pseudonyms)
+        self.desk = CommandDesk(*desk_of, pseudonyms, None if self.spanning is None else self.spanning.moving.elsewhere)
         self._services = Services(
             engine,
             journal,
@@ -447,6 +449,8 @@ class Pop:
                     shifts=shifts_of(value),
                     site=value.site,
                 )
+                if self.spanning is not None:
+                    self.spanning.moving.put_agent(agent_id, phone_id, tuple(map(PopId, value.pops)))
                 self.phones.put(phone_of(value))
             case wire.PromptConfig():
                 self._want(key, value)
@@ -483,6 +487,8 @@ class Pop:
                     self.spanning.remove_queue(queue_id)
             case wire.AgentConfig() as agent:
                 self.router.remove_agent(AgentId(agent.agent_id))
+                if self.spanning is not None:
+                    self.spanning.moving.remove_agent(AgentId(agent.agent_id))
                 self.phones.remove(PhoneId(agent.phone_id))
             case wire.PopConfig():
                 self.callbacks.hold(False)

@@ -11,7 +11,7 @@ from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.acd import Acd, Changed, Decision, Remembered, ToCall
-from pbx.domain.agent import Agent, Status
+from pbx.domain.agent import Agent, State, Status
 from pbx.domain.events import Event
 from pbx.domain.explain import Reason, Waits, Why
 from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
@@ -25,6 +25,10 @@ from pbx.ports.media_engine import Clock
 
 
 def _nobody_listens(call_id: CallId) -> None:
+    pass
+
+
+def _no_agents(agent_id: AgentId) -> None:
     pass
 
 
@@ -58,6 +62,8 @@ class Router:
         self._waits_for_take_up = True
         self.on_handled: Callable[[CallId], None] = _nobody_listens
         """Told of each command of a call, when it has been carried out."""
+        self.on_agent_changed: Callable[[AgentId], None] = _no_agents
+        """Told of each change of an agent's status or state; called within what the router does."""
         self.calls_before: Callable[[CallId], int] = _nobody
         """Callers of other POPs before this one, in a queue that spans POPs."""
 
@@ -70,6 +76,7 @@ class Router:
                     self._to_call(call_id, event)
                 case Changed(event=event):
                     self._journal.note(None, (event,))
+                    self.on_agent_changed(event.agent_id)
                 case Remembered():
                     self._journal.remember(decision)
                 case cmd.SetTimer(timer=timer, delay_s=delay_s):
@@ -120,6 +127,16 @@ class Router:
         adopted = self.acd.adopt_guest(guest, self._clock())
         self._carry_out(adopted)
         return bool(adopted)
+
+    def take_over(self, agent: ev.AgentAdopted) -> None:
+        """An agent comes from another POP, IDLE or in wrap-up; the phone has not been seen here yet. One who is not
+        IDLE here does something of this POP's and goes on with it: only the status counts then."""
+        there = self.acd.agents[agent.agent_id]
+        if there.state is State.IDLE:
+            self._journal.note(None, (agent,))
+            self._carry_out(self.acd.adopt_agent(replace(agent, epoch=there.epoch), self._clock()))
+        else:
+            self.set_status(agent.agent_id, Status(agent.status), agent.reason)
 
     def take_up(self, calls: Mapping[CallId, Expected]) -> None:
         """Agents and waiting calls of the last run. The configuration is in force, nothing else has been told."""

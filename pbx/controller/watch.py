@@ -41,7 +41,8 @@ class PopWatch:
     async def page(self) -> Page:
         page = Page(pop=self._pop.pop_id)
         page.process("callplane_pop", self._lag, self._log_counts)
-        for part in (self._calls, self._queues, self._agents, self._media_server, self._journal, self._centre):
+        parts = (self._calls, self._queues, self._agents, self._spanning, self._media_server, self._journal)
+        for part in (*parts, self._centre):
             part(page)
             await asyncio.sleep(0)  # calls come between
         return page
@@ -86,7 +87,12 @@ class PopWatch:
                 page.counter("callplane_queue_refused", about, count, queue=queue, reason=reason)
 
     def _agents(self, page: Page) -> None:
-        agents = self._pop.router.acd.agents.values()
+        spanning = self._pop.spanning
+        agents = [
+            agent
+            for agent in self._pop.router.acd.agents.values()
+            if spanning is None or spanning.moving.elsewhere(agent.agent_id) is None
+        ]
         found = Counter((agent.status, agent.state) for agent in agents)
         for status in Status:
             for state in State:
@@ -95,6 +101,30 @@ class PopWatch:
         ready = Status.AVAILABLE
         gone = sum(agent.status is ready and not agent.reachable for agent in agents)
         page.gauge("callplane_agents_unreachable", "Agents who are ready, without a registered phone.", gone)
+
+    def _spanning(self, page: Page) -> None:
+        desk = self._pop.spanning
+        if desk is None:
+            return
+        counts = desk.counts
+        page.gauge("callplane_spanning_queues", "Queues of this POP that span POPs.", len(desk.queues))
+        page.gauge("callplane_router_known", "1: the router of these queues is heard.", desk.router_pop is not None)
+        page.gauge("callplane_router_here", "1: it is at this POP.", desk.election.router is not None)
+        page.gauge("callplane_router_term", "Of its lease; rises with each new router.", desk.term)
+        if desk.heard_s is not None:
+            about = "Since its last word; after 2 the POP serves its callers alone."
+            page.gauge("callplane_router_heard_age_seconds", about, desk.heard_s)
+        about = "Matches that the router proposed while it was here; expired: no answer in time."
+        page.counters("callplane_router_proposals", about, "what", counts.proposed)
+        about = "What this POP answered to proposals for its calls."
+        page.counters("callplane_router_proposals_answered", about, "answer", counts.answered)
+        about = "Offers of other POPs to agents who were not free any more."
+        page.counter("callplane_router_offers_refused", about, counts.offers_refused)
+        about = "Agents who are at another POP that has them, too."
+        there = (desk.moving.elsewhere(agent_id) for agent_id in self._pop.router.acd.agents)
+        page.gauge("callplane_agents_elsewhere", about, sum(pop_id is not None for pop_id in there))
+        about = "Agents whose phones moved; presumed: from a POP of which nothing was heard."
+        page.counters("callplane_agent_moves", about, "what", counts.moves)
 
     def _media_server(self, page: Page) -> None:
         meter, kind = self._pop.engine.meter, self._pop.engine.capabilities

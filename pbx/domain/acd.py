@@ -78,6 +78,7 @@ class Acd(SharedOffers):
                 decisions += self._turn_out(waiting, "unknown_queue", now)
         if queue_id in self._lines and not line.all:
             del self._lines[queue_id]
+            self._shared_lines = tuple(line for line in self._lines.values() if line.shared)
             self._sweep()
         return decisions
 
@@ -172,7 +173,7 @@ class Acd(SharedOffers):
         return []
 
     def timer(self, name: str, now: float) -> list[Decision]:
-        """``wrap_up:AGENT``, ``hold:AGENT``, ``step:CALL``, ``prefer:CALL`` or ``hours:`` fired."""
+        """``wrap_up:AGENT``, ``hold:AGENT``, ``router:AGENT``, ``step:CALL``, ``prefer:CALL`` or ``hours:`` fired."""
         kind, _, subject = name.partition(":")
         if kind == "hours":
             return self._boundary(now)
@@ -185,6 +186,8 @@ class Acd(SharedOffers):
             agent.held = False
             self._pools.note(agent)
             return self._offer_to(agent, now) if agent.can_be_offered else []
+        if kind == "router" and agent.can_be_offered and not agent.in_heaps:
+            return self._offer_to(agent, now, asked_router=True)
         if kind == "wrap_up" and agent.state is _WRAP_UP:
             return self._finish(agent, now)
         return []

@@ -8,8 +8,10 @@ of the one agent it waits for; nothing else stands there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
+from pbx.domain import commands as cmd
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent, State, Status, Step
 from pbx.domain.decisions import Changed, Decision, changed, to_call
@@ -22,6 +24,9 @@ from pbx.domain.queue_rules import Requirement, Strategy
 from pbx.domain.sorted_blocks import Place, SortedBlocks
 from pbx.domain.waiting_line import Line, Waiting
 
+ROUTER_S = 0.5
+"""For so long an agent is left to the router for a call that comes before those of this POP's own queues."""
+_LOOKED_AT = 32
 _STATUS = {status: status.value for status in Status}
 _STATE = {state: state.value for state in State}
 _RESERVE = Step.RESERVE
@@ -48,6 +53,10 @@ class Choice(NamedTuple):
     turn: int
 
 
+def _no_others(queue_id: QueueId) -> Place | None:
+    return None
+
+
 def _nobody_listens(waiting: Waiting, is_open: bool) -> None:
     pass
 
@@ -68,6 +77,9 @@ class Matching:
         self._turns = 0
         self.on_call: Callable[[Waiting, bool], None] = _nobody_listens
         """Told of calls of shared lines: open for a router's proposals, or not any more."""
+        self._shared_lines: tuple[Line, ...] = ()
+        self.others_first: Callable[[QueueId], Place | None] = _no_others
+        """The place of the first call of other POPs in a shared line, as last heard."""
 
     # --- open calls -------------------------------------------------------------------------------------------------
 
@@ -95,8 +107,10 @@ class Matching:
 
     # --- the match --------------------------------------------------------------------------------------------------
 
-    def _offer_to(self, agent: Agent, now: float) -> list[Decision]:
-        """``agent`` can be offered a call: take the first one it can take, or wait in the heaps."""
+    def _offer_to(self, agent: Agent, now: float, *, asked_router: bool = False) -> list[Decision]:
+        """``agent`` can be offered a call: take the first one it can take, or wait in the heaps. Where a call of a
+        shared line comes before it, the router has the first word; it hears that the agent is free. A while later
+        (``asked_router``) the agent takes what this POP has."""
         if agent.profile is None:
             raise AssertionError("an agent that can be offered a call has a profile")
         best: Place | None = None
@@ -108,6 +122,9 @@ class Matching:
         wanted = agent.wanted.first if agent.wanted is not None else None
         if wanted is not None and (best is None or wanted < best):
             best, found = wanted, None
+        if best is not None and self._shared_lines and not asked_router and self._routed_first(agent, best):
+            self._restamp(agent)
+            return [cmd.SetTimer(f"router:{agent.agent_id}", ROUTER_S)]
         if best is not None:
             waiting = self._waiting[best[1]]
             self._close(waiting)
@@ -115,6 +132,23 @@ class Matching:
         self._restamp(agent)
         self._pools.enter(agent)
         return []
+
+    def _routed_first(self, agent: Agent, best: Place) -> bool:
+        """Whether a call of a shared line that the agent can take comes before ``best``. Of other POPs' calls no more
+        is known than the place of the first, so those count that ask no more than their queue does."""
+        pools = () if agent.profile is None else agent.profile.pools
+        for line in self._shared_lines:
+            first = self.others_first(line.queue.queue_id)
+            plain = line.plans.get(((), None))
+            if first is not None and first < best and plain is not None and any(p in pools for p in plain.pools):
+                return True
+            for place in islice(line.all, _LOOKED_AT):
+                if place >= best:
+                    break
+                waiting = self._waiting[place[1]]
+                if waiting.offer_id is None and waiting.preferred is None and any(p in pools for p in waiting.pools):
+                    return True
+        return False
 
     def _restamp(self, agent: Agent) -> None:
         """Entries of the agent in the heaps are stale from now on."""

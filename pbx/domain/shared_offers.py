@@ -38,6 +38,7 @@ class SharedOffers(Adoption):
                     self._open(one)
             else:
                 freed += waiting
+        self._shared_lines = tuple(line for line in self._lines.values() if line.shared)
         return decisions + self._settle(freed, now)
 
     def _open_calls(self, line: Line) -> list[Waiting]:

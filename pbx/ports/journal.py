@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pbx.domain.decisions import Remembered
 from pbx.domain.events import AgentChanged, CallbackEvent, Event
-from pbx.domain.ids import CallId, LegId, RecordingId
+from pbx.domain.ids import AgentId, CallId, LegId, PopId, RecordingId
 from pbx.domain.kept_places import KeptPlace
 from pbx.wire.messages import ConfigEntry, EventEnvelope, ForgetNumber, NameNumbers, NumbersNamed
 from pbx.wire.telemetry.counts import Histogram
@@ -101,6 +101,12 @@ class Journal(Protocol):
 
     def agents(self) -> list[AgentChanged]:
         """The last known status and state of every agent."""
+
+    def keep_tenure(self, agent_id: AgentId, ours: bool, number: int, claimant: PopId) -> None:
+        """At which POP an agent is, on disk when it returns (``pbx.domain.spanning.tenure``). Raises JournalError."""
+
+    def tenures(self) -> list[tuple[AgentId, bool, int, PopId]]:
+        """What was kept."""
 
     def secret(self) -> bytes:
         """Made with the journal's file: for hashes of what must not stand in it."""

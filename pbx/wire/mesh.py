@@ -71,6 +71,51 @@ class Positions(Wire, frozen=True, tag="positions"):
     """Router -> the caller's POP: how many callers of other POPs are before each of its own."""
 
     before: dict[str, int]
+    first: dict[str, tuple[float, str]] = msgspec.field(default_factory=dict)
+    """Queue -> place (``pbx.domain.waiting_line.place_of``) of the first call there that is of another POP."""
 
 
-MeshMessage = Told | Router | Proposed | Positions
+class AgentHeld(Wire, frozen=True):
+    """How an agent stands at the POP that has it. Times are spans: the clocks of two POPs differ."""
+
+    agent_id: str
+    number: int
+    """Of the claim by which the POP has the agent, and whose that was; 0: its home, from the beginning."""
+    claimant: str
+    here: bool
+    """The phone is registered there."""
+    busy: bool
+    """In a call, or rung for one."""
+    status: str
+    reason: str | None
+    since_s: float
+    """Idle, or in wrap-up, for so long."""
+    wrap_up_left_s: float
+    claimed_s: float = 0.0
+    """The claim was made so long ago."""
+
+
+class Held(Wire, frozen=True, tag="held"):
+    """POP -> another that has some of the same agents: it is there, and how those stand that are its own."""
+
+    agents: list[AgentHeld]
+    all: bool = False
+    """The sender has no others of these."""
+
+
+class Claimed(Wire, frozen=True, tag="claimed"):
+    """``pbx.domain.spanning.messages.Claim``."""
+
+    agent_id: str
+    number: int
+
+
+class LetGo(Wire, frozen=True, tag="let_go"):
+    """``pbx.domain.spanning.messages.Yielded``; how the agent stood, if it was the sender's."""
+
+    agent_id: str
+    number: int
+    held: AgentHeld | None = None
+
+
+MeshMessage = Told | Router | Proposed | Positions | Held | Claimed | LetGo

@@ -178,6 +178,8 @@ class AgentConfig(Wire, frozen=True, tag="agent"):
     shifts: HoursConfig | None = None
     """None: always on shift."""
     site: str | None = None
+    pops: list[str] = msgspec.field(default_factory=list)
+    """All POPs that have the agent, its own first; fewer than two: only this one."""
 
 
 class FlowConfig(Wire, frozen=True, tag="flow"):

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -151,6 +151,13 @@ class Phone:
         event = await self.wait_for("REGISTER_OK", "REGISTER_FAIL", deadline_s=deadline_s)
         if event.type == "REGISTER_FAIL":
             raise LabError(f"{self.name}: registration refused: {event.param}\n{self.log_tail()}")
+
+    async def register_at(self, server: str) -> None:
+        """Register at another server too, with the same user and password; what it is in stays as it is. The former
+        registration is kept as long as that server answers."""
+        account = replace(self.account, uri=f"sip:{self.name}@{server}", server=server)
+        await self._controlled().command("uanew", account.line())
+        await self.wait_registered()
 
     async def dial(self, uri: str) -> None:
         """Call a SIP address."""

@@ -25,10 +25,15 @@ QUICK = {
     "a time limit passes too early": Budgets(early=1),
     "the router is confused": Budgets(confused=1),
     "an agent moves": Budgets(move=1),
+    "an agent moves in a call": Budgets(roam=1),
 }
 """Some seconds in all: what the tests play."""
 WHOLE = {
     "two routers": Budgets(usurp=1),
+    "a message is lost while an agent moves": Budgets(move=1, lose=1),
+    "partition while an agent moves": Budgets(move=1, cut=1),
+    "an agent moves and comes back": Budgets(move=1, roam=1),
+    "an agent moves in a call, and messages come twice": Budgets(roam=1, double=1),
     "losses in a partition": Budgets(cut=1, lose=1, alone=1),
     "lost and doubled": Budgets(lose=1, double=1),
     "lost and confused": Budgets(lose=1, confused=1),

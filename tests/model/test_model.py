@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from pbx.domain.spanning import home, owner
+from pbx.domain.ids import PopId
+from pbx.domain.spanning import home, owner, tenure
 from pbx.domain.spanning.home import Home, Phase
-from pbx.domain.spanning.messages import Attempt, Claim, Propose
+from pbx.domain.spanning.messages import Attempt, Claim, Propose, Yielded
 from pbx.domain.spanning.owner import Owned
+from pbx.domain.spanning.tenure import Tenure
 from tests.model.explore import QUICK, Found, explore
 from tests.model.world import Budgets
 
@@ -45,6 +47,15 @@ def _keeps(self: Owned, claim: Claim) -> owner.Step2:
     return self, ()
 
 
+def _even_in_a_call(self: Tenure, claim: Claim, *, busy: bool) -> tenure.After:
+    gone = self._replace(ours=False, number=claim.number, claimant=claim.pop_id, missing=frozenset(), wanted=None)
+    return gone, (Yielded(self.pop_id, self.agent_id, claim.number),)
+
+
+def _without_asking(self: Tenure, others: tuple[PopId, ...]) -> tenure.After:
+    return self.takes()
+
+
 @pytest.mark.parametrize(
     ("where", "rule", "broken", "budgets", "seen"),
     [
@@ -53,8 +64,10 @@ def _keeps(self: Owned, claim: Claim) -> owner.Step2:
         (Home, "proposed", _even_offered, Budgets(double=1), "a call was given to two agents"),
         (Home, "answered", _whoever_answers, Budgets(early=1), "a call was given to two agents"),
         (Owned, "claimed", _keeps, Budgets(move=1), "somebody waits for ever"),
+        (Tenure, "claimed", _even_in_a_call, Budgets(roam=1), "an agent has two calls"),
+        (Tenure, "registered", _without_asking, Budgets(roam=1), "an agent has two calls"),
     ],
-    ids=["stale epoch", "not idle", "call under offer", "former attempt", "claim ignored"],
+    ids=["stale epoch", "not idle", "call under offer", "former attempt", "claim ignored", "let go too early", "taken"],
 )
 def test_a_broken_rule_is_found(
     monkeypatch: pytest.MonkeyPatch, where: Any, rule: str, broken: Any, budgets: Budgets, seen: str

@@ -53,6 +53,8 @@ class Budgets(NamedTuple):
     """A caller hangs up."""
     move: int = 0
     """A phone registers at the other POP."""
+    roam: int = 0
+    """It does so while it rings or talks."""
     early: int = 0
     """A time limit passes although the answer is on its way."""
     confused: int = 0
@@ -113,7 +115,9 @@ def start(budgets: Budgets) -> World:
     """Each POP has a caller and an agent, and the router at the first knows them all."""
     calls = tuple(Home(pop_id, call_id) for pop_id, call_id in zip(POPS, CALLS, strict=True))
     owned = tuple(
-        Owned(pop_id, agent_id, ours=at == of) for at, pop_id in enumerate(POPS) for of, agent_id in enumerate(AGENTS)
+        Owned.start(pop_id, agent_id, ours=at == of)
+        for at, pop_id in enumerate(POPS)
+        for of, agent_id in enumerate(AGENTS)
     )
     known = Overview(1)
     for home in calls:
@@ -382,17 +386,29 @@ def _agents(world: World) -> Iterator[Step]:
             yield "leg timed out", True, _put_owned(world, at, owned.ended(), owned.home)
         if owned.waits:
             answer_comes = any(isinstance(packet.what, Claim | Yielded) for packet in world.net)
-            after = _spent(world, "early") if answer_comes and not world.is_cut else world
-            if after is not None:
-                yield "claim unanswered", not answer_comes, _put_owned(after, at, owned.takes(), None)
+            if not answer_comes:
+                yield "claimed again", True, _send(world, owned.pop_id, (owned.tenure.claim(),))
+            # The other one is heard, and so not presumed gone, unless the network is cut.
+            former = next(iter(owned.tenure.missing))
+            if world.is_cut:
+                yield "claim unanswered", True, _put_owned(world, at, owned.silent(former), None)
     for of, agent_id in enumerate(AGENTS):
         here = world.phones[of]
+        mine = world.owned[_at(POPS[here], agent_id)]
+        claims = any(isinstance(packet.what, Claim | Yielded) for packet in world.net)
+        if not (mine.ours or mine.waits or claims or world.is_cut):
+            # The owner says that the phone is not there.
+            yield (
+                "missed there",
+                True,
+                _put_owned(world, _at(POPS[here], agent_id), mine.registered((POPS[1 - here],)), None),
+            )
         in_call = any(o.agent_id == agent_id and o.state in BUSY for o in world.owned)
-        if not in_call and (after := _spent(world, "move")):
+        if after := _spent(world, "roam" if in_call else "move"):
             there = 1 - here
             after = after._replace(phones=(*world.phones[:of], there, *world.phones[of + 1 :]))
             at = _at(POPS[there], agent_id)
-            yield "phone moved", False, _put_owned(after, at, after.owned[at].registered(), None)
+            yield "phone moved", False, _put_owned(after, at, after.owned[at].registered((POPS[here],)), None)
 
 
 def _orphaned(world: World, owned: Owned) -> bool:

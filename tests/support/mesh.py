@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pbx.domain.ids import PopId
@@ -20,6 +21,8 @@ class MemoryBus:
     holder: PopId | None = None
     until: float = 0.0
     revision: int = 0
+    loses: Callable[[MeshMessage], bool] = lambda _: False
+    """Which messages do not arrive."""
 
     def mesh(self, pop_id: str) -> MemoryMesh:
         return self.pops.setdefault(PopId(pop_id), MemoryMesh(self, PopId(pop_id)))
@@ -43,7 +46,7 @@ class MemoryMesh:
     def send(self, to: PopId | None, message: MeshMessage) -> None:
         loop = asyncio.get_running_loop()
         for pop_id, other in self._bus.pops.items():
-            if not self.cut and other is not self and to in (None, pop_id):
+            if not self.cut and other is not self and to in (None, pop_id) and not self._bus.loses(message):
                 self._bus.sent.append((self._pop_id, pop_id, message))
                 loop.call_later(self._bus.delay_s, other._arrived, self._pop_id, message)
 

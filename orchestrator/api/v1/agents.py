@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from orchestrator.adapters.db.models import AgentRow
+from orchestrator.adapters.db.models import AgentRow, PopRow
 from orchestrator.api.access import EVERYBODY, LEADERS, STAFF, TALKERS
 from orchestrator.api.filters import Id, Words, named, narrowed
 from orchestrator.api.registry import Registry
@@ -91,7 +91,8 @@ async def extend_wrap_up(services: Services, agent_id: str, body: MoreWrapUp) ->
 async def _tell(services: Services, agent_id: str, command: PopCommand) -> None:
     async with services.database.read() as session:
         row = await agents.get(session, agent_id)
-    await commands.send(services.bus, row.pop_id, command)
+        backup = await session.scalar(select(PopRow.backup_pop_id).where(PopRow.pop_id == row.pop_id))
+    await commands.send_to_owner(services.bus, row.pop_id, backup, command)
 
 
 async def delete(services: Services, agent_id: str) -> None:

@@ -31,7 +31,7 @@ from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
 from pbx.domain.events import AgentChanged, CallbackEvent, Event, RecordingErased
-from pbx.domain.ids import AgentId, CallId, LegId, RecordingId, derive
+from pbx.domain.ids import AgentId, CallId, LegId, PopId, RecordingId, derive
 from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import Forgot, JournalMeter, LiveCall
 from pbx.wire.codec import decode_event, encode_event
@@ -83,6 +83,12 @@ CREATE TABLE IF NOT EXISTS config_history (
   entry BLOB
 ) STRICT;
 CREATE TABLE IF NOT EXISTS agents (agent_id TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tenures (
+  agent_id TEXT PRIMARY KEY,
+  ours INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  claimant TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS last_agents (
   key TEXT PRIMARY KEY,
   agent_id TEXT NOT NULL,
@@ -341,6 +347,16 @@ class SqliteJournal:
         """The last known status and state of every agent that ever changed."""
         known: dict[str, bytes] = dict(self._db.execute("SELECT agent_id, data FROM agents").fetchall())
         return [_AGENT.decode(data) for data in (known | self._unsettled).values()]
+
+    def keep_tenure(self, agent_id: AgentId, ours: bool, number: int, claimant: PopId) -> None:
+        try:
+            self._db.execute("INSERT OR REPLACE INTO tenures VALUES (?, ?, ?, ?)", (agent_id, ours, number, claimant))
+        except sqlite3.Error as error:
+            raise JournalError(f"{self._path.name} could not be written: {error}") from error
+
+    def tenures(self) -> list[tuple[AgentId, bool, int, PopId]]:
+        rows = self._db.execute("SELECT agent_id, ours, number, claimant FROM tenures")
+        return [(AgentId(agent), bool(ours), number, PopId(claimant)) for agent, ours, number, claimant in rows]
 
     # --- last agents ------------------------------------------------------------------------------------------------
 

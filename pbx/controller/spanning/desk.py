@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pbx.controller.router import Router
+from pbx.controller.spanning.counts import SpanningCounts
 from pbx.controller.spanning.election import Election
+from pbx.controller.spanning.moving import Moving
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent
 from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId, derive
@@ -22,6 +24,7 @@ from pbx.domain.spanning.home import Home, Phase, not_here
 from pbx.domain.spanning.messages import Attempt, CallIs, Propose
 from pbx.domain.spanning.owner import accepts
 from pbx.domain.waiting_line import Waiting
+from pbx.ports.journal import Journal
 from pbx.ports.media_engine import Clock
 from pbx.ports.mesh import Mesh
 from pbx.wire import mesh as wire
@@ -52,9 +55,17 @@ class SpanningDesk:
     """Implements ``MeshHandler``."""
 
     def __init__(
-        self, pop_id: PopId, router: Router, mesh: Mesh, clock: Clock, news: Callable[[], None] = lambda: None
+        self,
+        pop_id: PopId,
+        router: Router,
+        mesh: Mesh,
+        journal: Journal,
+        clock: Clock,
+        news: Callable[[], None] = lambda: None,
     ) -> None:
         """``news`` is told when there is another router, or none any more."""
+        self.counts = SpanningCounts()
+        self.moving = Moving(pop_id, router, mesh, journal, clock, self.counts)
         self.pop_id, self._news = pop_id, news
         self._router, self._mesh, self._clock = router, mesh, clock
         self.queues: dict[QueueId, Queue] = {}
@@ -69,10 +80,12 @@ class SpanningDesk:
         self._watch: asyncio.TimerHandle | None = None
         self._refreshed_at = 0.0
         self._before: Mapping[str, int] = {}
-        self.election = Election(pop_id, mesh, clock, self._from_router)
+        self._first: Mapping[str, tuple[float, str]] = {}
+        self.election = Election(pop_id, mesh, clock, self._from_router, self.counts)
         router.acd.watch(self._on_call, self._on_agent)
         router.on_handled = self._touched
         router.calls_before = self._calls_before
+        router.acd.others_first = self._others_first
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -110,6 +123,16 @@ class SpanningDesk:
         """Where the router is; None: this POP is alone."""
         return self._router_pop
 
+    @property
+    def term(self) -> int:
+        """Of the router's lease, the last that was heard of; 0 before any."""
+        return self._term
+
+    @property
+    def heard_s(self) -> float | None:
+        """For how long nothing has been heard of the router; None before the first word."""
+        return self._clock() - self._heard_at if self._term else None
+
     def _look(self) -> None:
         self._watch = asyncio.get_running_loop().call_later(0.25, self._look)
         now = self._clock()
@@ -117,6 +140,7 @@ class SpanningDesk:
             log.warning("no router of the queues that span POPs: POP %s serves its callers alone", self.pop_id)
             self._router_pop = None
             self._share()
+        self.moving.look()
         self.election.look(bool(self.queues), self._router_pop is not None)
         if self._router_pop is not None and now - self._refreshed_at > REFRESH_S:
             self._tell_all()
@@ -236,6 +260,8 @@ class SpanningDesk:
     # --- MeshHandler ------------------------------------------------------------------------------------------------
 
     def mesh_message(self, sender: PopId, message: wire.MeshMessage) -> None:
+        if self.moving.mesh_message(sender, message):
+            return
         match message:
             case wire.Told():
                 self.election.told(sender, message)
@@ -248,8 +274,8 @@ class SpanningDesk:
                 self._router_is(sender, term)
             case wire.Proposed():
                 self._proposed(sender, message)
-            case wire.Positions(before=before):
-                self._before = before
+            case wire.Positions(before=before, first=first):
+                self._before, self._first = before, first
             case _:
                 pass
 
@@ -273,20 +299,24 @@ class SpanningDesk:
         self._flush()
         home = self._homes.get(call_id)
         if home is None:
+            self.counts.answered["call_not_open"] += 1
             report = not_here(self.pop_id, proposal)
             self._to_router(wire.Told([wire.CallTold(call_id, report.number, open=False)], []))
             return
         after, _ = home.proposed(proposal, self._term)
         if after.phase is not Phase.OFFERED or home.phase is Phase.OFFERED:
+            self.counts.answered["former_router" if proposal.term < self._term else "call_not_open"] += 1
             self._to_router(wire.Told([self._call_told(home.report())], []))
             return
         if owner == self.pop_id and not self.accepts(agent_id, told.epoch):
+            self.counts.answered["agent_not_free"] += 1
             after, _ = after.over(after.attempt)
             self._homes[call_id] = after
             mine = [self._agent_told(agent_id)] if agent_id in self._agents else []
             self._to_router(wire.Told([self._call_told(after.report())], mine))
             return
         self._homes[call_id] = after
+        self.counts.answered["taken"] += 1
         if owner == self.pop_id:
             self._router.take_here(call_id, agent_id)
         else:
@@ -321,8 +351,13 @@ class SpanningDesk:
 
     def tell_agent(self, agent_id: AgentId) -> None:
         """The router took the agent for something else."""
+        self.counts.offers_refused += 1
         if agent_id in self._agents and self._router_pop is not None:
             self._to_router(wire.Told([], [self._agent_told(agent_id)]))
 
     def _calls_before(self, call_id: CallId) -> int:
         return self._before.get(call_id, 0) if self._router_pop is not None else 0
+
+    def _others_first(self, queue_id: QueueId) -> tuple[float, CallId] | None:
+        place = self._first.get(queue_id) if self._router_pop is not None else None
+        return None if place is None else (place[0], CallId(place[1]))

@@ -7,6 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from pbx.controller.spanning.counts import SpanningCounts
 from pbx.controller.spanning.global_router import GlobalRouter
 from pbx.domain.ids import PopId, QueueId
 from pbx.domain.queue import Queue
@@ -24,8 +25,14 @@ class Election:
     """``to_desk`` takes what the router says to its own POP."""
 
     def __init__(
-        self, pop_id: PopId, mesh: Mesh, clock: Clock, to_desk: Callable[[PopId, wire.MeshMessage], None]
+        self,
+        pop_id: PopId,
+        mesh: Mesh,
+        clock: Clock,
+        to_desk: Callable[[PopId, wire.MeshMessage], None],
+        counts: SpanningCounts,
     ) -> None:
+        self._counts = counts
         self._pop_id, self._mesh, self._clock, self._to_desk = pop_id, mesh, clock, to_desk
         self.router: GlobalRouter | None = None
         self._queues: Mapping[QueueId, Queue] = {}
@@ -73,7 +80,7 @@ class Election:
             return
         self._revision, self._renewed_at = revision, asked_at
         if self.router is None:
-            self.router = GlobalRouter(revision, self._clock, self._propose)
+            self.router = GlobalRouter(revision, self._clock, self._propose, self._counts)
             self.router.put_queues(self._queues)
             log.info("POP %s is the router of the queues that span POPs", self._pop_id)
         self._say(wire.Router(self.router.term))
@@ -110,8 +117,8 @@ class Election:
                 pop_id = router.home_of(call_id)
                 before[pop_id][call_id] = place - counts[pop_id]
                 counts[pop_id] += 1
-        for pop_id, places in before.items():
-            message = wire.Positions(places)
+        for pop_id in router.pops() | before.keys():
+            message = wire.Positions(before[pop_id], router.first_of_others(pop_id, self._queues))
             if pop_id == self._pop_id:
                 self._to_desk(pop_id, message)
             else:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
+from pbx.controller.spanning.counts import SpanningCounts
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -52,9 +53,11 @@ def as_matched(queue: Queue) -> Queue:
 
 
 class GlobalRouter:
-    def __init__(self, term: int, clock: Clock, propose: Callable[[PopId, wire.Proposed], None]) -> None:
+    def __init__(
+        self, term: int, clock: Clock, propose: Callable[[PopId, wire.Proposed], None], counts: SpanningCounts
+    ) -> None:
         """``propose`` sends to a POP, this one included."""
-        self.term = term
+        self.term, self._counts = term, counts
         self._clock, self._propose = clock, propose
         self._acd = Acd()
         self._known = Overview(term)
@@ -78,6 +81,21 @@ class GlobalRouter:
     def line(self, queue_id: QueueId) -> list[CallId]:
         """The calls that wait in it, all POPs' together, in their order."""
         return self._acd.waiting_calls(queue_id)
+
+    def pops(self) -> set[PopId]:
+        """Those that are heard."""
+        return set(self._heard)
+
+    def first_of_others(self, pop_id: PopId, queue_ids: Iterable[QueueId]) -> dict[str, tuple[float, str]]:
+        """Of each queue, the place of the first call that is of another POP than this and that nobody is rung for."""
+        found: dict[str, tuple[float, str]] = {}
+        for queue_id in queue_ids:
+            for call_id in self.line(queue_id):
+                waiting = self._acd.waiting(call_id)
+                if waiting is not None and waiting.offer_id is None and self.home_of(call_id) != pop_id:
+                    found[queue_id] = waiting.place
+                    break
+        return found
 
     def home_of(self, call_id: CallId) -> PopId:
         return self._known.calls[call_id].pop_id
@@ -215,6 +233,7 @@ class GlobalRouter:
             self.term, call_id, proposal.attempt.number, offer.agent_id, proposal.owner, proposal.epoch,
             offer.agent_country,
         )  # fmt: skip
+        self._counts.proposed["made"] += 1
         self._propose(self._known.calls[call_id].pop_id, told)
 
     def _timer(self, name: str) -> None:
@@ -225,6 +244,7 @@ class GlobalRouter:
         if proposal is None:
             return
         of_call, of_agent = self._known.expire(proposal)
+        self._counts.proposed["expired"] += of_call or of_agent
         agent_id, call_id = proposal.agent_id, proposal.attempt.call_id
         if of_agent:
             known, agent = self._known.agents[agent_id], self._acd.agents[agent_id]

@@ -94,8 +94,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Yielded:
-    """The former owner has let go; ``number``: of the claim it answers."""
+    """A POP has let go; ``number``: of the claim it answers."""
 
+    pop_id: PopId
     agent_id: AgentId
     number: int
 

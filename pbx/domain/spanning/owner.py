@@ -3,10 +3,9 @@
 ``accepts`` is the rule of all offers. ``Owned`` plays an agent's part with the ACD's own table of states
 (``agent_state``), from the offer to the end of the conversation.
 
-The phone decides whose the agent is. When it registers at another POP, that one claims the agent; the former owner
-lets go at once, or after the call that is under way, and says so. It may be gone: then the claim counts after a while
-without an answer. That is safe, because a phone registers elsewhere only when its call, if it had one, is over, and
-the former owner cannot ring a phone that has left it.
+The phone decides whose the agent is (``tenure``). A former owner may be gone: then a claim counts after a while without
+an answer. That is safe, because a phone that registers elsewhere when its POP is not heard does not reach that POP,
+and the former owner cannot ring a phone that has left it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from pbx.domain.agent_state import State, Step, after
 from pbx.domain.ids import AgentId, PopId
 from pbx.domain.spanning.messages import AgentIs, Answered, Attempt, Claim, HangUp, Invite, Message, Over, Yielded
+from pbx.domain.spanning.tenure import Tenure
 
 IDLE = State.IDLE
 BUSY = frozenset((State.RESERVED, State.RINGING, State.ON_CALL))
@@ -30,14 +30,7 @@ def accepts(*, ours: bool, idle: bool, epoch: int, offered_epoch: int) -> bool:
 class Owned(NamedTuple):
     pop_id: PopId
     agent_id: AgentId
-    ours: bool = False
-    """This POP is the owner."""
-    claim: int = 0
-    """The highest known for this agent."""
-    waits: bool = False
-    """The phone is here, and the former owner has not let go yet."""
-    wanted: Claim | None = None
-    """Another POP's claim, to be granted when the call is over."""
+    tenure: Tenure
     reachable: bool = True
     """As far as is known: its registration may last longer than the phone stays."""
     epoch: int = 0
@@ -45,8 +38,22 @@ class Owned(NamedTuple):
     attempt: Attempt | None = None
     home: PopId | None = None
 
+    @classmethod
+    def start(cls, pop_id: PopId, agent_id: AgentId, *, ours: bool) -> Owned:
+        return cls(pop_id, agent_id, Tenure(pop_id, agent_id, ours))
+
+    @property
+    def ours(self) -> bool:
+        """This POP is the owner."""
+        return self.tenure.ours
+
+    @property
+    def waits(self) -> bool:
+        """The phone is here, and the former owner has not let go yet."""
+        return self.tenure.waits
+
     def report(self) -> AgentIs:
-        free = self.ours and self.reachable and self.state is IDLE
+        free = self.tenure.serves and self.reachable and self.state is IDLE
         return AgentIs(self.pop_id, self.agent_id, self.epoch, free)
 
     def _told(self, *more: Message) -> Step2:
@@ -57,7 +64,7 @@ class Owned(NamedTuple):
     def invited(self, invite: Invite, phone_is_here: bool) -> Step2:
         """``phone_is_here``: it can be rung. Refused with how the agent stands."""
         idle = self.state is IDLE and self.reachable
-        if not accepts(ours=self.ours, idle=idle, epoch=self.epoch, offered_epoch=invite.epoch):
+        if not accepts(ours=self.tenure.serves, idle=idle, epoch=self.epoch, offered_epoch=invite.epoch):
             return self._told(Over(invite.attempt))
         if not phone_is_here:
             return self._replace(reachable=False, epoch=self.epoch + 1)._told(Over(invite.attempt))
@@ -87,41 +94,36 @@ class Owned(NamedTuple):
         else:
             state = after(state, Step.GIVE_BACK)
         freed = self._replace(state=state, epoch=self.epoch + 1, attempt=None, home=None)
-        if freed.wanted is not None:
-            freed, granted = freed.claimed(freed.wanted)
-            return freed, (*more, *granted)
-        return freed._told(*more)
+        tenure, granted = freed.tenure.freed()
+        return freed._replace(tenure=tenure)._told(*more, *granted)
 
     # --- a phone that moves -----------------------------------------------------------------------------------------
 
-    def registered(self) -> Step2:
+    def registered(self, others: tuple[PopId, ...]) -> Step2:
         """The phone has come here, from wherever it was."""
-        if self.ours:
-            here = self if self.reachable else self._replace(reachable=True, epoch=self.epoch + 1)
-            return here._told()
-        number = self.claim + 1
-        waiting = self._replace(claim=number, waits=True, wanted=None, reachable=True)
-        return waiting, (Claim(self.pop_id, self.agent_id, number),)
+        here = self if self.reachable else self._replace(reachable=True, epoch=self.epoch + 1)
+        tenure, claims = here.tenure.registered(others)
+        return here._kept(tenure)._told(*claims)
 
     def claimed(self, claim: Claim) -> Step2:
         """Another POP says that the phone is there, and not here any more."""
-        if claim.number < self.claim or (claim.number == self.claim and claim.pop_id < self.pop_id):
-            return self, ()  # an old one; of two at once the higher name's counts
-        if self.state in BUSY:
-            return self._replace(wanted=claim), ()
-        gone = self._replace(claim=claim.number, ours=False, waits=False, wanted=None, epoch=self.epoch + 1)
-        return gone._told(Yielded(claim.agent_id, claim.number))
+        tenure, granted = self.tenure.claimed(claim, busy=self.state in BUSY)
+        return (self, ()) if tenure == self.tenure and not granted else self._kept(tenure)._told(*granted)
 
     def yielded(self, yielded: Yielded) -> Step2:
-        if not self.waits or yielded.number != self.claim:
-            return self, ()
-        return self.takes()
+        return self._after(self.tenure.yielded(yielded)[0])
 
-    def takes(self) -> Step2:
-        """The former owner let go, or did not answer in time."""
-        if not self.waits:
-            return self, ()
-        return self._replace(ours=True, waits=False, epoch=self.epoch + 1)._told()
+    def silent(self, pop_id: PopId) -> Step2:
+        """The former owner does not answer, and counts as gone."""
+        return self._after(self.tenure.let_go((pop_id,))[0])
+
+    def _after(self, tenure: Tenure) -> Step2:
+        return (self, ()) if tenure == self.tenure else self._kept(tenure)._told()
+
+    def _kept(self, tenure: Tenure) -> Owned:
+        """A change of who serves the agent makes offers of before stale."""
+        changed = tenure.serves is not self.tenure.serves
+        return self._replace(tenure=tenure, epoch=self.epoch + changed)
 
 
 Step2 = tuple[Owned, tuple[Message, ...]]

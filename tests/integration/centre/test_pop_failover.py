@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.bootstrap import Centre
 from orchestrator.services.presence import CONNECTED_S, PresenceBoard
 from orchestrator.services.unit_of_work import UnitOfWork, key_of
-from pbx.wire.messages import Heartbeat
+from pbx.wire.messages import AgentConfig, Heartbeat
 from tests.integration.centre.support import Api
 
 HOME, BACKUP, THIRD = "de-ber-1", "de-fra-1", "de-ham-1"
@@ -36,6 +36,15 @@ async def held(centre: Centre, pop_id: str) -> set[str]:
     return {key for key in map(key_of, entities) if key.startswith(("did.", "agent."))}
 
 
+async def who_has(centre: Centre, pop_id: str) -> list[str]:
+    """As the last message to the POP about its agent says: published or still to be."""
+    assert centre.database is not None
+    async with centre.database.read() as session:
+        unit = UnitOfWork(session, 0.0)
+        [agent] = [entity for entity in await unit.entities_of(pop_id) if isinstance(entity, AgentConfig)]
+        return agent.pops
+
+
 async def test_the_backup_has_it_all_beforehand(api: Api, centre: tuple[Centre, str]) -> None:
     for pop_id in (THIRD, BACKUP):
         await api.made("/pops", site(pop_id, None))
@@ -46,12 +55,14 @@ async def test_the_backup_has_it_all_beforehand(api: Api, centre: tuple[Centre, 
     keys = {"did.49305550100", f"agent.{agent['agent_id']}"}
     assert [await held(centre[0], pop_id) for pop_id in (HOME, BACKUP, THIRD)] == [keys, keys, set()]
     assert (await api.get(f"/pops/{HOME}")).body["backup_pop_id"] == BACKUP
+    assert [await who_has(centre[0], pop_id) for pop_id in (HOME, BACKUP)] == [[HOME, BACKUP]] * 2
 
     body = site(HOME, THIRD)
     del body["pop_id"]  # it is in the path
     changed = await api.put(f"/pops/{HOME}", body)
     assert changed.body["backup_pop_id"] == THIRD
     assert [await held(centre[0], pop_id) for pop_id in (BACKUP, THIRD)] == [set(), keys]
+    assert [await who_has(centre[0], pop_id) for pop_id in (HOME, THIRD)] == [[HOME, THIRD]] * 2
     await api.delete(f"/dids/{DID['number']}")
     assert await held(centre[0], THIRD) == keys - {"did.49305550100"}
 

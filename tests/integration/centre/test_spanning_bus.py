@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from orchestrator.bootstrap import Centre
 from orchestrator.config import CentreSettings
 from pbx.adapters.link.nats import NatsLink, _Client
-from pbx.domain.ids import PopId
+from pbx.domain.ids import AgentId, PhoneId, PopId
 from pbx.wire import pop_key, subjects
 from tests.integration.centre.support import Api, pop, until
 from tests.support.world import SHORT_FLOW, World
@@ -81,6 +81,28 @@ async def test_calls_cross_and_a_bus_that_dies_costs_nothing(
         waits[3].hang_up()
         await until(lambda: not one.pop.calls and not two.pop.calls)
         assert two.engine.phones[next(iter(two.engine.phones))].rung == 5, "one ring for each caller"
+
+
+async def test_an_agent_moves_with_the_phone_and_comes_back(api: Api, settings: CentreSettings, tmp_path: Path) -> None:
+    async with pops(api, settings, tmp_path) as (one, two):
+        one.agent("bo", pops=list(NAMES))
+        two.configure("agent.bo", one.config.agents[AgentId("bo")])
+        for former, now in ((one, two), (two, one)):
+            phone = now.engine.phone("bo")
+            phone.answers_after_s = 0.1
+            former.engine.unregister(former.engine.phones[PhoneId("bo")])
+            await until(lambda now=now, former=former: _has(now) and not _has(former))
+            assert now.state("bo") == ("AVAILABLE", None, "IDLE")
+            caller = await former.call()
+            await until(lambda caller=caller: caller.hears == "talk")
+            assert phone.rung == 1
+            caller.hang_up()
+            await until(lambda now=now: now.state("bo")[2] == "IDLE")
+
+
+def _has(world: World) -> bool:
+    assert world.pop.spanning is not None
+    return world.pop.spanning.moving.elsewhere(AgentId("bo")) is None
 
 
 async def test_the_lease_goes_to_the_other_pop_and_its_terms_rise(

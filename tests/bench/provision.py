@@ -1,8 +1,8 @@
 """``make bench-provision``: bare Debian machines of the lab to the first call, by one play; then the play again.
 
-The first call comes from a carrier to one POP, is led on to the other and answered by an agent there, with TLS and SRTP
-on all three ways. The budget is five minutes for the play; Debian's packages come from this machine's cache once it has
-them.
+The first call comes from a carrier to one POP, waits in a queue of both and is answered by an agent of the other, with
+TLS and SRTP on all three ways. The budget is five minutes for the play; Debian's packages come from this machine's
+cache once it has them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 from tests.bench.machine import describe, summary_line
 from tests.lab.errors import LabError
-from tests.lab.hosts.centre import LED_ON, Centre
+from tests.lab.hosts.centre import SPANNING, Centre
 from tests.lab.hosts.site import SiteOfLab
 from tests.lab.lab import Lab
 
@@ -26,7 +26,7 @@ async def first_call(site: SiteOfLab) -> None:
         async with centre.phone("pop2", agent) as phone:
             await phone.wait_registered()
             await centre.available(agent)
-            async with centre.caller("pop1", LED_ON) as caller:
+            async with centre.caller("pop1", SPANNING) as caller:
                 await caller.wait_for("CALL_ESTABLISHED", deadline_s=30)
                 await phone.hears(1000, deadline_s=20)
                 await caller.hears(600, deadline_s=20)

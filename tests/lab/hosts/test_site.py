@@ -12,8 +12,8 @@ import pytest
 
 from tests.bench.machine import summary_line
 from tests.lab.errors import LabError, wait_until
-from tests.lab.hosts.capture import capturing, capturing_machine, unevenness
-from tests.lab.hosts.centre import LED_ON, POPS, TLS_PORT, Centre
+from tests.lab.hosts.capture import TCP, capturing, capturing_machine, unevenness
+from tests.lab.hosts.centre import MESH_PORT, POPS, SPANNING, TLS_PORT, Centre
 from tests.lab.hosts.handshake import spoken
 from tests.lab.hosts.site import Run, SiteOfLab
 from tests.lab.sipp import Sipp
@@ -49,6 +49,7 @@ print(" ".join(map(str, sorted(found))))
 
 def test_wrong_variables_stop_before_anything_is_changed(site: SiteOfLab) -> None:
     wrong: dict[str, tuple[dict[str, Any], str]] = {
+        "mesh": ({"dialplan_mesh": ["pop9"]}, "dialplan_mesh: pop9 is no host of group pops"),
         "hardening_ssh_networks": ({"hardening_ssh_networks": None}, "hardening_ssh_networks"),
         "settings": ({"pbx_controller_settings": {"qualify_s": -1}}, "pbx_controller_settings.qualify_s"),
         "pop": (
@@ -85,7 +86,8 @@ def test_wrong_variables_stop_before_anything_is_changed(site: SiteOfLab) -> Non
 
 
 async def test_the_first_call_between_two_pops(site: SiteOfLab, installed: Run, centre: Centre) -> None:
-    """Carrier, pop1, pop2, agent: each of the three cables carries SIP over TLS and SRTP, and nothing else of them."""
+    """Carrier, pop1 with a queue that spans both POPs, pop2, agent: each of the three cables carries SIP over TLS and
+    SRTP, and nothing else of them."""
     agent = await centre.add_agent("pop2", "ben")
     pops = [site.machine(name).address for name in POPS]
     with (
@@ -96,7 +98,7 @@ async def test_the_first_call_between_two_pops(site: SiteOfLab, installed: Run, 
         async with centre.phone("pop2", agent) as phone:
             await phone.wait_registered()
             await centre.available(agent)
-            async with centre.caller("pop1", LED_ON) as caller:
+            async with centre.caller("pop1", SPANNING) as caller:
                 await caller.wait_for("CALL_ESTABLISHED", deadline_s=30)
                 assert await phone.hears(1000, deadline_s=20)
                 assert await caller.hears(600, deadline_s=20)
@@ -105,7 +107,8 @@ async def test_the_first_call_between_two_pops(site: SiteOfLab, installed: Run, 
     for cable, address in ((trunk, pops[0]), (access, pops[1]), (between, pops[1])):
         assert unevenness(cable.rtp(address)) < 400
         assert cable.sip_in_clear() == []
-    assert TLS_PORT in {packet.target_port for packet in between.between(*pops)}
+    tcp = [packet for packet in between.between(*pops) if packet.protocol == TCP]
+    assert {port for packet in tcp for port in (packet.source_port, packet.target_port)} & {TLS_PORT, MESH_PORT}
 
 
 def test_the_capture_would_show_what_is_clear(site: SiteOfLab, configured: None) -> None:

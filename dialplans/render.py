@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from dialplans import freeswitch, self_call
 from dialplans.numbering import E164, NumberRefused, check_did, forms, ranges
 from dialplans.pack import CountryPack
-from dialplans.schema import Engine, Pop
+from dialplans.schema import Engine, Pop, Trunk
 
 if TYPE_CHECKING:
     from jinja2 import Environment  # the centre checks trunks without it
@@ -98,6 +98,11 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
         raise RenderError("pop.mesh", "names a POP twice, or this POP itself")
     if any(trunk.username is not None for trunk in pop.mesh):
         raise RenderError("pop.mesh", "has a POP with username and password: POPs are known by their addresses")
+    for index, trunk in enumerate(pop.mesh):
+        if trunk.transport == "tls" and trunk.encryption != "required":
+            raise RenderError(f"pop.mesh.{index}.srtp", "has to be required between POPs over TLS: leave it out")
+    if mesh_over_tls(pop) and pop.mesh_tls_port in (pop.tls_port, pop.sip_port):
+        raise RenderError("pop.mesh_tls_port", "has to be another port than tls_port and sip_port")
     if engine == "asterisk":
         for name in ("ari_password", "ami_password"):
             if not getattr(pop, name):
@@ -112,6 +117,21 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
                 raise RenderError(f"pop.trunks.{index}.transport", "FreeSWITCH's carriers are spoken to over udp only")
         for field, reason in freeswitch.problems(pop):
             raise RenderError(field, reason)
+
+
+def mesh_over_tls(pop: Pop) -> bool:
+    """Whether any other POP is reached over TLS."""
+    return any(trunk.transport == "tls" for trunk in pop.mesh)
+
+
+def _mesh(pop: Pop) -> list[Trunk]:
+    """The trunks to other POPs; those over TLS lead to the port for POPs where they name none."""
+    full = []
+    for trunk in pop.mesh:
+        bare = trunk.host is not None and re.search(r":\d+$", trunk.host) is None
+        host = f"{trunk.host}:{pop.mesh_tls_port}" if bare and trunk.transport == "tls" else trunk.host
+        full.append(trunk.model_copy(update={"host": host}))
+    return full
 
 
 @lru_cache(maxsize=1)
@@ -165,6 +185,8 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "takeover_s": TAKEOVER_LIMIT_S,
         "boot_wait_s": BOOT_WAIT_S,
         "self_call": self_call.made_of(pop),
+        "mesh": _mesh(pop),
+        "mesh_over_tls": mesh_over_tls(pop),
         "clear_sip": pop.tls_dir is None or any(t.transport == "udp" for t in (*pop.trunks, *pop.mesh)),
     }
     if engine == "freeswitch":

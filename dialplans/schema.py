@@ -107,7 +107,13 @@ class Pop(Strict):
     trunks: list[Trunk] = []
     mesh: list[Trunk] = []
     """Asterisk: trunks to the other POPs, each under the name of that POP's id, for queues that span POPs. A POP
-    is known by its addresses."""
+    is known by its addresses, and over ``tls`` by its certificate besides: both ends show one of ``mesh_ca_file``.
+    Without a port in ``host`` a trunk over TLS leads to ``mesh_tls_port`` of the other POP."""
+    mesh_tls_port: int = 5062
+    """Asterisk: where other POPs come over TLS. Who shows no certificate of ``mesh_ca_file`` has no connection."""
+    mesh_ca_file: str = Field(default="ca.pem", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")
+    """Asterisk: file in ``tls_dir`` with the authority that signs POPs' certificates; one of its own where ``ca.pem``
+    has carriers' authorities as well."""
     cli_by_destination: dict[Prefix, Number] = {}
     """What numbers that agents dial at their phones are shown: the number of the longest prefix that the dialled one
     begins with. Emergency calls show what the POP's own country is shown. Where nothing fits, the carrier gets the

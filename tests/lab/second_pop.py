@@ -12,6 +12,7 @@ from dialplans import prompts
 from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
+from tests.lab.authority import Authority
 from tests.lab.errors import LabError, log_tail
 from tests.lab.host import Host
 from tests.lab.lab import Lab
@@ -25,9 +26,20 @@ SECOND_ID = "de-ber-2"
 QUEUE = {"name": "Support", "skills": {"support": 1}, "ring_timeout_s": 5, "wrap_up_s": 1, "announce_every_s": 10}
 
 
+AUTHORITY = Authority()
+"""Of the site."""
+
+
 def between(name: str, other: Host) -> Trunk:
     """The trunk to the POP on another host."""
-    return Trunk(name=name, addresses=[other.address], host=f"{other.address}:5060")
+    return Trunk(name=name, addresses=[other.address], host=other.address, transport="tls")
+
+
+def certified(settings: Pop) -> Pop:
+    """The POP with a certificate of the site's authority, for the trunks to other POPs."""
+    directory = Path(settings.phone_dir).parent / "tls"
+    AUTHORITY.certify(directory, settings.sip_address)
+    return settings.model_copy(update={"tls_dir": str(directory)})
 
 
 @dataclass(slots=True)
@@ -47,7 +59,8 @@ class SecondPop:
     async def start(cls, stack: Stack, host: Host, phones: Host) -> Self:
         created = await stack.api.post("pops", {"pop_id": SECOND_ID, "name": "Berlin 2", "country": "DE"})
         mesh = [between(POP_ID, stack.pop)]
-        settings = pop_settings(host, stack.carrier).model_copy(update={"pop_id": SECOND_ID, "mesh": mesh})
+        settings = certified(pop_settings(host, stack.carrier))
+        settings = settings.model_copy(update={"pop_id": SECOND_ID, "mesh": mesh})
         for directory in (Path(settings.recording_dir), Path(settings.phone_dir), uploaded_prompts(host)):
             directory.mkdir(exist_ok=True)
         host.bind(prompts.default_dir())
@@ -101,7 +114,8 @@ class SecondPop:
 async def two_pops(lab: Lab, flow: dict[str, Any] | None = None) -> AsyncIterator[tuple[Stack, SecondPop]]:
     prefix = lab.prefix()
     host, phones = lab.host(f"{prefix}pop2"), lab.host(f"{prefix}phones2")
-    async with Stack.start(lab, flow=flow, mesh=[between(SECOND_ID, host)]) as stack:
+    mesh = [between(SECOND_ID, host)]
+    async with Stack.start(lab, flow=flow, mesh=mesh, adapted=lambda settings, _: certified(settings)) as stack:
         second = await SecondPop.start(stack, host, phones)
         try:
             yield stack, second

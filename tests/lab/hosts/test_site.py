@@ -181,17 +181,19 @@ def test_tls_below_the_minimum_is_refused(site: SiteOfLab, configured: None) -> 
 
 
 def test_who_shows_no_certificate_of_the_sites_is_no_pop(site: SiteOfLab, configured: None) -> None:
-    """From a POP's own address, which the firewall lets in: with its certificate, with another authority's, with none."""
+    """From a POP's own address, which the firewall lets in: with its certificate, a foreign one, none."""
     other = site.machine("pop2")
     target, tls = f"{site.machine('pop1').address} {MESH_PORT}", "/etc/callplane/tls"
-    foreign = "openssl req -x509 -newkey rsa:2048 -noenc -days 1 -subj /CN=pop2 -keyout /tmp/key.pem -out /tmp/cert.pem"
+    foreign = (
+        "openssl req -x509 -newkey rsa:2048 -noenc -days 1 -subj /CN=pop2 -keyout /root/key.pem -out /root/cert.pem"
+    )
     other.run(f"umask 077 && {foreign}")
-    certificates = {"own": (f"{tls}/cert.pem", f"{tls}/key.pem"), "foreign": ("/tmp/cert.pem", "/tmp/key.pem")}
+    certificates = {"own": (f"{tls}/cert.pem", f"{tls}/key.pem"), "foreign": ("/root/cert.pem", "/root/key.pem")}
     answers = {
         name: other.run(GREET.format(target=target, certificate=" ".join(files))).stdout.strip()
         for name, files in (certificates | {"none": ()}).items()
     }
-    other.run("rm /tmp/key.pem /tmp/cert.pem")
+    other.run("rm /root/key.pem /root/cert.pem")
     assert answers["own"].startswith("SIP/2.0 ")
     assert [answer for answer in answers.values() if answer.startswith("SIP")] == [answers["own"]]
 

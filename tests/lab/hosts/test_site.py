@@ -46,7 +46,7 @@ for first in range(1, 65536, 8000):
 print(" ".join(map(str, sorted(found))))
 """
 
-GREET = """python3 - {target} {certificate} <<'END'
+GREET = r"""python3 - {target} {certificate} <<'END'
 import socket, ssl, sys
 address, port, *certificate = sys.argv[1:]
 context = ssl.create_default_context(cafile="/etc/callplane/tls/ca.pem")
@@ -61,7 +61,7 @@ ask = (
 try:
     with context.wrap_socket(socket.create_connection((address, int(port)), 5), server_hostname=address) as one:
         one.sendall(ask.encode())
-        print(one.recv(4096).decode().splitlines()[0])
+        print((one.recv(4096).decode() or "closed").splitlines()[0])
 except (ssl.SSLError, ConnectionError) as error:
     print("closed:", error)
 END

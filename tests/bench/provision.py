@@ -14,7 +14,7 @@ import time
 from tests.bench.machine import describe, summary_line
 from tests.lab.errors import LabError
 from tests.lab.hosts.centre import SPANNING, Centre
-from tests.lab.hosts.site import SiteOfLab
+from tests.lab.hosts.site import Run, SiteOfLab
 from tests.lab.lab import Lab
 
 
@@ -32,6 +32,15 @@ async def first_call(site: SiteOfLab) -> None:
                 await caller.hears(600, deadline_s=20)
 
 
+def report(installed: Run, talked_s: float, again: Run) -> None:
+    changed = sum(counts["changed"] for counts in again.recap().values())
+    print(f"The play took {installed.seconds:.0f} s, until somebody talked {talked_s:.0f} s, the play again", end=" ")
+    print(f"{again.seconds:.0f} s. What took longest of the first:")
+    print(installed.longest(12))
+    print(describe())
+    print(summary_line("provision", seconds=round(talked_s), changed_second_run=changed))
+
+
 def main() -> int:
     print(describe())
     try:
@@ -41,15 +50,10 @@ def main() -> int:
             asyncio.run(first_call(site))
             talked_s = time.monotonic() - began
             again = site.play("site")
+            report(installed, talked_s, again)
     except LabError as error:
         print(f"bench-provision: {error}", file=sys.stderr)
         return 1
-    changed = sum(counts["changed"] for counts in again.recap().values())
-    print(f"The play took {installed.seconds:.0f} s, until somebody talked {talked_s:.0f} s, the play again", end=" ")
-    print(f"{again.seconds:.0f} s. What took longest of the first:")
-    print(installed.longest(12))
-    print(describe())
-    print(summary_line("provision", seconds=round(talked_s), changed_second_run=changed))
     return 0
 
 

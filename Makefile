@@ -59,7 +59,7 @@ plan: venv ## What a run would change on each host of a site, and change nothing
 
 lint-hosts: venv ## Check playbooks and roles with ansible-lint, and that roles' READMEs are current
 	@$(PY) -m playbooks.docs --check
-	@cd playbooks && PYTHONPATH=.. ../$(PY) -m playbooks.environment ansible-lint --offline --profile production $(ARGS)
+	@cd playbooks && PYTHONPATH=.. ../$(PY) -m playbooks.environment ansible-lint --offline --profile production
 
 test-hosts: rootfs prompts lint-hosts ## Bare machines to a site, and what is done to it (as root; half an hour)
 	@tests/lab/install.sh hosts

@@ -1,4 +1,9 @@
-"""``callplane pop run``: the controller of one POP. All settings come from the environment (CALLPLANE_POP_*)."""
+"""``callplane pop run``: the controller of one POP. All settings come from the environment (CALLPLANE_POP_*).
+
+``callplane pop send-again --journal FILE --since TIME``, while it is stopped: the controller sends the events of its
+journal from then on again. For a centre whose database came back from a backup of that time; it passes over what it
+has.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,14 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 
 import uvloop
 from pydantic import ValidationError
 
 from pbx import bootstrap, huge_pages
+from pbx.adapters.journal.again import send_again
 from pbx.config import PopSettings
 from pbx.domain.errors import CallplaneError
 from pbx.recording import keeper
@@ -65,11 +73,28 @@ async def _run(settings: PopSettings) -> None:
         traces.close()
 
 
+def _time(text: str) -> float:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise argparse.ArgumentTypeError("needs its time zone, such as Z at its end")
+    return at.timestamp()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="callplane pop", description=__doc__)
-    parser.add_argument("action", choices=["run"])
-    parser.parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="callplane pop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("run", help="run the controller")
+    again = actions.add_parser("send-again", help="let a stopped controller send events again when it starts")
+    again.add_argument("--journal", type=Path, required=True, help="the controller's journal.sqlite")
+    again.add_argument("--since", type=_time, required=True, help="ISO 8601 with time zone: 2026-03-01T12:00:00Z")
+    options = parser.parse_args(argv)
     try:
+        if options.action == "send-again":
+            count = send_again(options.journal, options.since)
+            print(f"{count} events are sent again when the controller starts")  # noqa: T201
+            return 0
         settings = PopSettings()  # type: ignore[call-arg]  # from the environment
         uvloop.run(_run(settings))
     except ValidationError as error:

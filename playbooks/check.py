@@ -15,6 +15,7 @@ from dialplans.render import RenderError, check
 from dialplans.schema import Pop
 from orchestrator.config import CentreSettings
 from pbx.config import PopSettings
+from playbooks import mesh
 
 MADE_ON_THE_HOST = {
     "ari_password": "made-on-the-host",
@@ -28,7 +29,7 @@ MADE_ON_THE_HOST = {
 def faults(given: dict[str, Any]) -> Iterator[str]:
     """A line for each, beginning with the variable's name."""
     if given["pop"] is not None:
-        yield from _pop(given["pop"])
+        yield from _pop(given["pop"], given["pops"])
         settings = {
             "id": given["pop"].get("pop_id"),
             "country": given["pop"].get("country"),
@@ -38,18 +39,29 @@ def faults(given: dict[str, Any]) -> Iterator[str]:
             "regions": given["regions"],
         }
         yield from _refused(PopSettings, settings | given["pop_settings"], "pbx_controller_settings", {"regions"})
+        yield from _mesh(given)
     if given["centre_settings"] is not None:
         fixed = {"state_dir": "/x", "api_host": given["centre_address"], "tls_cert": "/x", "tls_key": "/x"}
         yield from _refused(CentreSettings, fixed | given["centre_settings"], "orchestrator_settings", set())
 
 
-def _pop(given: dict[str, Any]) -> Iterator[str]:
+def _mesh(given: dict[str, Any]) -> Iterator[str]:
+    pops = mesh.known(given["pops"])
+    pop, carriers = pops[given["pops"]["host"]], given["pop"].get("trunks") or []
+    yield from mesh.faults(pop, pops, carriers, given["certificate_names"], given["open"])
+
+
+def _pop(given: dict[str, Any], all_pops: dict[str, Any]) -> Iterator[str]:
     if given.get("engine", "asterisk") != "asterisk":
         yield "dialplan_pop.engine: the roles install Asterisk only; for FreeSWITCH there is callplane render"
     for name in MADE_ON_THE_HOST.keys() & given.keys():
         yield f"dialplan_pop.{name}: is made on the host; leave it out"
+    if "mesh" in given:
+        yield "dialplan_pop.mesh: is made of what all POPs say; set dialplan_mesh"
     try:
-        pop = Pop.model_validate(given | MADE_ON_THE_HOST)
+        pops = mesh.known(all_pops)
+        between = mesh.trunks(pops[all_pops["host"]], pops)
+        pop = Pop.model_validate(given | MADE_ON_THE_HOST | {"mesh": between})
         check(load_pack(pop.country), pop, pop.engine)
     except ValidationError as error:
         for item in error.errors(include_url=False, include_input=False):

@@ -53,6 +53,11 @@ class Journal(Protocol):
     def journal_id(self) -> str:
         """A ULID, made with the journal's file."""
 
+    @property
+    def sending(self) -> str:
+        """``journal_id``, and another one each time that events are sent again: the bus passes over a batch that it has
+        had lately under the same one."""
+
     def on_written(self, heard: Callable[[], None]) -> None:
         """``heard`` is called after every commit of events, in the event loop: there is something to send."""
 

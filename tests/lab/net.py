@@ -224,5 +224,14 @@ def plug_in_host(name: str, address: str, host_pid: int, switch_pid: int) -> Non
 
 def unplug_machine(slot: Slot) -> None:
     """Remove the machine's cable now; the kernel would do it a moment after the switch is gone."""
-    if f" {slot.link}@" in ip("-o", "link", "show"):
+    if not _plugged_in(slot):
+        return
+    try:
         ip("link", "del", slot.link)
+    except LabError:
+        if _plugged_in(slot):  # else the kernel was quicker
+            raise
+
+
+def _plugged_in(slot: Slot) -> bool:
+    return f" {slot.link}@" in ip("-o", "link", "show")

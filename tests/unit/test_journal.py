@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from pbx.adapters.journal import sqlite
+from pbx.adapters.journal.again import send_again
 from pbx.adapters.journal.sqlite import UNSENT_IN_MEMORY, SqliteJournal
 from pbx.domain.e164 import E164
-from pbx.domain.errors import JournalError
+from pbx.domain.errors import BadValue, JournalError
 from pbx.domain.events import AgentChanged, CallbackRequested, LegAnswered, TimerFired
 from pbx.domain.ids import AgentId, CallbackId, CallId, LegId, QueueId, is_ulid
 from pbx.wire.messages import AgentConfig, ConfigEntry, EventEnvelope, FlowConfig, QueueConfig
@@ -63,6 +64,27 @@ async def test_outbox_survives_a_restart(tmp_path: Path) -> None:
     assert again.unsent_count() == 2
     assert len(again.read_call(CALL)) == 5
     again.close()
+
+
+async def test_what_was_sent_is_sent_again_from_a_time_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = SqliteJournal(path)
+    await journal.append(CALL, [answered(n) for n in range(5)])
+    journal.mark_sent(4)
+    sending = journal.sending
+    with pytest.raises(BadValue, match="stop the controller"):
+        send_again(path, 0)
+    await journal.append(CALL, [answered(5)])  # the refusal has left it as it was
+    journal.close()
+    assert send_again(path, since=2) == 2  # those at 2 and 3; the one at 4 was not sent
+    again = SqliteJournal(path)
+    assert [envelope.seq for envelope in again.unsent(10)] == [3, 4, 5, 6]
+    assert (again.journal_id, again.sending != sending) == (journal.journal_id, True)
+    again.close()
+    assert send_again(path, since=4) == 0  # nothing of it was sent
+    with pytest.raises(BadValue, match="there is none"):
+        send_again(tmp_path / "other.sqlite", 0)
+    assert not (tmp_path / "other.sqlite").exists()
 
 
 async def test_the_outbox_is_the_same_from_memory_and_from_disk(tmp_path: Path) -> None:

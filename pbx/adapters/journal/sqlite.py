@@ -129,10 +129,18 @@ class SqliteJournal:
         live.begin(self._db)
         self._db.execute("DELETE FROM last_agents WHERE at < ?", (time.time() - LAST_AGENT_KEPT_S,))
         made = derive(time.time(), "journal", str(path), time.monotonic_ns())
-        facts = (("journal_id", made), ("sent", "0"), ("settled", "0"), ("secret", secrets.token_hex(32)))
+        facts = (
+            ("journal_id", made),
+            ("sent", "0"),
+            ("settled", "0"),
+            ("again", "0"),
+            ("secret", secrets.token_hex(32)),
+        )
         self._db.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
         self._journal_id = self._fact("journal_id")
         self._sent = int(self._fact("sent"))
+        again = self._fact("again")
+        self._sending = self._journal_id if again == "0" else f"{self._journal_id}.{again}"
         self._last: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
         history.begin(self._db, self._last, self.config())
         self._pending: list[Row] = []
@@ -168,6 +176,10 @@ class SqliteJournal:
         return None if row is None else float(row[0])
 
     # --- events -------------------------------------------------------------------------------------------------
+
+    @property
+    def sending(self) -> str:
+        return self._sending
 
     def on_written(self, heard: Callable[[], None]) -> None:
         self._heard = heard

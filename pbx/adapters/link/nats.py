@@ -317,7 +317,7 @@ class NatsLink:
                 EventBatch(pop_id=self._pop_id, journal_id=self._journal.journal_id, events=told)
             )
             last = batch[-1].seq
-            headers = {"Nats-Msg-Id": f"{self._journal.journal_id}:{batch[0].seq}-{last}"}
+            headers = {"Nats-Msg-Id": f"{self._journal.sending}:{batch[0].seq}-{last}"}
             try:
                 answer = await client.request(subjects.events(self._pop_id), payload, timeout=ANSWER_S, headers=headers)
             except ERRORS as error:

@@ -17,9 +17,9 @@ from tests.lab.phone import Account, Phone
 
 POPS = {"pop1": ("de-ber-1", "+49305550100"), "pop2": ("de-fra-1", "+49695550100")}
 """Machine -> id of its POP, number that is answered there by the queue at once, without menu."""
-LED_ON = "+49305550200"
-"""At pop1: whoever calls it is led on to pop2's number, over the POPs' own trunk."""
-TLS_PORT = 5061
+SPANNING = "+49305550200"
+"""At pop1: whoever calls it waits in a queue that spans both POPs."""
+TLS_PORT, MESH_PORT = 5061, 5062
 TOKEN = (
     "set -a; . /etc/callplane/centre.env; set +a; "
     "runuser -u callplane -- /opt/callplane/current/venv/bin/callplane centre token create lab"
@@ -48,7 +48,7 @@ class Centre:
             yield cls(site, api)
 
     async def configure(self) -> None:
-        """A queue, and for each POP a number that leads to it at once."""
+        """A queue, and for each POP a number that leads to it at once; a queue of both POPs with a number at one."""
         queue = {
             "queue_id": "support",
             "name": "Support",
@@ -62,11 +62,10 @@ class Centre:
         for pop_id, number in POPS.values():
             did = {"number": number, "pop_id": pop_id, "flow_id": "direct", "country": "DE", "language": "de"}
             await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
-        led_on = {"type": "transfer", "number": POPS["pop2"][1], "on_failure": "sorry"}
-        sorry = {"type": "hang_up", "prompts": ["queue-full"]}
-        graph = {"start": "on", "languages": ["de"], "nodes": {"on": led_on, "sorry": sorry}}
-        await self.api.post("flows", {"flow_id": "led-on", "graph": graph})
-        did = {"number": LED_ON, "pop_id": POPS["pop1"][0], "flow_id": "led-on", "country": "DE", "language": "de"}
+        await self.api.post("queues", queue | {"queue_id": "everywhere", "pops": [pop for pop, _ in POPS.values()]})
+        nodes = QUEUE_FLOW["nodes"] | {"wait": QUEUE_FLOW["nodes"]["wait"] | {"queue": "everywhere"}}
+        await self.api.post("flows", {"flow_id": "spanning", "graph": QUEUE_FLOW | {"nodes": nodes}})
+        did = {"number": SPANNING, "pop_id": POPS["pop1"][0], "flow_id": "spanning", "country": "DE", "language": "de"}
         await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
         for pop_id, _ in POPS.values():
             await self.api.until(f"pops/{pop_id}", _synced, 30)

@@ -23,7 +23,7 @@ from tests.lab.lab import ROOT, Lab
 MACHINES = ("centre1", "pop1", "pop2")
 FAR_ENDS = ("carrier", "bulk", "phones")
 """In the order of their addresses, which inventory/lab knows."""
-RUN_S = 900
+RUN_S = 1800
 HEADER = re.compile(r"(?:TASK|RUNNING HANDLER) \[(.*)\]")
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.bench.machine import summary_line
 from tests.lab.errors import LabError, wait_until
-from tests.lab.hosts.capture import capturing, capturing_machine, unevenness
-from tests.lab.hosts.centre import LED_ON, POPS, TLS_PORT, Centre
+from tests.lab.hosts.capture import TCP, capturing, capturing_machine, unevenness
+from tests.lab.hosts.centre import MESH_PORT, POPS, SPANNING, TLS_PORT, Centre
 from tests.lab.hosts.handshake import spoken
 from tests.lab.hosts.site import Run, SiteOfLab
 from tests.lab.sipp import Sipp
@@ -46,9 +46,31 @@ for first in range(1, 65536, 8000):
 print(" ".join(map(str, sorted(found))))
 """
 
+GREET = r"""python3 - {target} {certificate} <<'END'
+import socket, ssl, sys
+address, port, *certificate = sys.argv[1:]
+context = ssl.create_default_context(cafile="/etc/callplane/tls/ca.pem")
+if certificate:
+    context.load_cert_chain(*certificate)
+ask = (
+    f"OPTIONS sip:offer@{{address}}:{{port}};transport=tls SIP/2.0\r\n"
+    "Via: SIP/2.0/TLS 198.18.0.1:5062;branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\n"
+    f"From: <sip:x@{{address}}>;tag=1\r\nTo: <sip:offer@{{address}}>\r\nCall-ID: 1@x\r\nCSeq: 1 OPTIONS\r\n"
+    "Contact: <sip:x@198.18.0.1:5062;transport=tls>\r\nContent-Length: 0\r\n\r\n"
+)
+try:
+    with context.wrap_socket(socket.create_connection((address, int(port)), 5), server_hostname=address) as one:
+        one.sendall(ask.encode())
+        print((one.recv(4096).decode() or "closed").splitlines()[0])
+except (ssl.SSLError, ConnectionError) as error:
+    print("closed:", error)
+END
+"""
+
 
 def test_wrong_variables_stop_before_anything_is_changed(site: SiteOfLab) -> None:
     wrong: dict[str, tuple[dict[str, Any], str]] = {
+        "mesh": ({"dialplan_mesh": ["pop9"]}, "dialplan_mesh: pop9 is no host of group pops"),
         "hardening_ssh_networks": ({"hardening_ssh_networks": None}, "hardening_ssh_networks"),
         "settings": ({"pbx_controller_settings": {"qualify_s": -1}}, "pbx_controller_settings.qualify_s"),
         "pop": (
@@ -85,7 +107,8 @@ def test_wrong_variables_stop_before_anything_is_changed(site: SiteOfLab) -> Non
 
 
 async def test_the_first_call_between_two_pops(site: SiteOfLab, installed: Run, centre: Centre) -> None:
-    """Carrier, pop1, pop2, agent: each of the three cables carries SIP over TLS and SRTP, and nothing else of them."""
+    """Carrier, pop1 with a queue that spans both POPs, pop2, agent: each of the three cables carries SIP over TLS and
+    SRTP, and nothing else of them."""
     agent = await centre.add_agent("pop2", "ben")
     pops = [site.machine(name).address for name in POPS]
     with (
@@ -96,7 +119,7 @@ async def test_the_first_call_between_two_pops(site: SiteOfLab, installed: Run, 
         async with centre.phone("pop2", agent) as phone:
             await phone.wait_registered()
             await centre.available(agent)
-            async with centre.caller("pop1", LED_ON) as caller:
+            async with centre.caller("pop1", SPANNING) as caller:
                 await caller.wait_for("CALL_ESTABLISHED", deadline_s=30)
                 assert await phone.hears(1000, deadline_s=20)
                 assert await caller.hears(600, deadline_s=20)
@@ -105,7 +128,9 @@ async def test_the_first_call_between_two_pops(site: SiteOfLab, installed: Run, 
     for cable, address in ((trunk, pops[0]), (access, pops[1]), (between, pops[1])):
         assert unevenness(cable.rtp(address)) < 400
         assert cable.sip_in_clear() == []
-    assert TLS_PORT in {packet.target_port for packet in between.between(*pops)}
+    signalled = [packet.target_port for packet in between.between(*pops) if packet.protocol == TCP]
+    assert MESH_PORT in signalled
+    assert TLS_PORT not in signalled
 
 
 def test_the_capture_would_show_what_is_clear(site: SiteOfLab, configured: None) -> None:
@@ -153,6 +178,24 @@ def test_tls_below_the_minimum_is_refused(site: SiteOfLab, configured: None) -> 
     assert spoken(site, "pop1", ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         spoken(site, "pop1", ssl.TLSVersion.TLSv1_2)
+
+
+def test_who_shows_no_certificate_of_the_sites_is_no_pop(site: SiteOfLab, configured: None) -> None:
+    """From a POP's own address, which the firewall lets in: with its certificate, a foreign one, none."""
+    other = site.machine("pop2")
+    target, tls = f"{site.machine('pop1').address} {MESH_PORT}", "/etc/callplane/tls"
+    foreign = (
+        "openssl req -x509 -newkey rsa:2048 -noenc -days 1 -subj /CN=pop2 -keyout /root/key.pem -out /root/cert.pem"
+    )
+    other.run(f"umask 077 && {foreign}")
+    certificates = {"own": (f"{tls}/cert.pem", f"{tls}/key.pem"), "foreign": ("/root/cert.pem", "/root/key.pem")}
+    answers = {
+        name: other.run(GREET.format(target=target, certificate=" ".join(files))).stdout.strip()
+        for name, files in (certificates | {"none": ()}).items()
+    }
+    other.run("rm /root/key.pem /root/cert.pem")
+    assert answers["own"].startswith("SIP/2.0 ")
+    assert [answer for answer in answers.values() if answer.startswith("SIP")] == [answers["own"]]
 
 
 async def test_a_phone_without_srtp_is_refused(site: SiteOfLab, centre: Centre) -> None:

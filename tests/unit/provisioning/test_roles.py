@@ -21,10 +21,26 @@ ROLES = sorted(path.parents[1] for path in docs.ROLES.glob("*/meta/argument_spec
 TRUNK = {"name": "a", "addresses": ["198.18.0.2"], "host": "198.18.0.2", "transport": "tls", "srtp": "required"}
 POP = {"pop_id": "de-ber-1", "country": "DE", "sip_address": "198.18.0.1", "trunks": [TRUNK]}
 
+ALONE: dict[str, Any] = {
+    "hosts": "pop1",
+    "pop_ids": "de-ber-1",
+    "engines": "asterisk",
+    "addresses": "198.18.0.1",
+    "mesh_addresses": "",
+    "regions": ["eu"],
+    "mesh": False,
+    "clear_reasons": "",
+    "codecs": ["alaw"],
+    "tls_ports": 5062,
+    "sip_ports": 5060,
+}
+
 
 def given(pop: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    base = {"pop": POP if pop is None else pop, "pop_settings": {}, "regions": ["eu"]}
-    return {**base, "centre_settings": None, "centre_address": None, **changes}
+    pops = {"host": "pop1"} | {column: [value] for column, value in ALONE.items()}
+    base = {"pop": POP if pop is None else pop, "pops": pops, "pop_settings": {}, "regions": ["eu"]}
+    checked = {"certificate_names": ["pop1"], "open": [], "centre_settings": None, "centre_address": None}
+    return {**base, **checked, **changes}
 
 
 def test_every_role_has_a_spec() -> None:
@@ -88,6 +104,7 @@ def test_good_variables_have_no_fault() -> None:
         (given({**POP, "tls_minimum": "1.1"}), "dialplan_pop.tls_minimum"),
         (given({**POP, "trunks": [{**TRUNK, "srtp": "off"}]}), "dialplan_pop.trunks.0"),
         (given({**POP, "trunks": [{**TRUNK, "transport": "udp"}]}), "dialplan_pop.trunks.0"),
+        (given({**POP, "mesh": [TRUNK]}), "dialplan_pop.mesh"),
         (given(regions=["EU!"]), "pbx_controller_regions"),
         (given(pop_settings={"qualify_s": -1}), "pbx_controller_settings.qualify_s"),
         (given(pop_settings={"qualfy_s": 1}), "pbx_controller_settings.qualfy_s"),

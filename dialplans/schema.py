@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from dialplans.endpoints import ClassName, Codecs, PhoneClass, SipTimers, Strict
+
+__all__ = ["Engine", "Number", "Place", "Pop", "Prefix", "Strict", "Trunk"]
 
 Engine = Literal["asterisk", "freeswitch"]
 """The media server of a POP."""
@@ -13,10 +17,6 @@ Engine = Literal["asterisk", "freeswitch"]
 Prefix = Annotated[str, Field(pattern=r"^\+([1-9][0-9]{0,13})?$")]
 """How numbers in E.164 begin; ``+`` is how all do."""
 Number = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Trunk(Strict):
@@ -30,7 +30,9 @@ class Trunk(Strict):
     username: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     """The far end's digest user. It is the endpoint's name, so no agent's phone may be called the same."""
     password: str | None = Field(default=None, min_length=8)
-    codecs: list[str] = ["alaw", "ulaw"]
+    codecs: Codecs | None = None
+    """None: G.711 in the order of the POP's country."""
+    timers: SipTimers = SipTimers()
     transport: Literal["udp", "tls"] = "udp"
     """How SIP goes to and from the carrier (RFC 3261, 26.3). Over ``tls`` the carrier's certificate is verified."""
     srtp: Literal["required", "preferred", "off"] | None = None
@@ -99,6 +101,20 @@ class Pop(Strict):
     tls_port: int = 5061
     tls_minimum: Literal["1.2", "1.3"] = "1.3"
     """Asterisk: the oldest TLS that is spoken, 1.2 where a phone or a carrier has no other. FreeSWITCH speaks both."""
+    wss_port: int | None = Field(default=None, ge=1, le=65535)
+    """Asterisk: where browsers register over secure WebSocket. Not given, no HTTP server runs."""
+    wss_tls_dir: str | None = None
+    """Directory of the certificate (``cert.pem``, ``key.pem``) that browsers are shown, where it is not ``tls_dir``'s:
+    one that browsers believe."""
+    phone_classes: dict[ClassName, PhoneClass] = {}
+    """Of agents' phones, besides or in the place of ``desk``, ``low-bandwidth`` and ``browser``. The controller has the
+    same."""
+    timers: SipTimers = SipTimers()
+    """Of trunks and phones that set none of their own."""
+    sip_t1_ms: int = Field(default=500, ge=100, le=4000)
+    """T1 of RFC 3261 (17.1.1.1): the round trip that is expected, after which a request is sent again."""
+    sip_b_ms: int | None = Field(default=None, ge=6400, le=256_000)
+    """Timer B: so long an answer is waited for before the next route is taken. None: 64 times T1."""
     security_log: bool = False
     """Asterisk: refused registrations and calls are written, with their addresses, to ``security.log``, for a program
     that bans them."""
@@ -149,3 +165,13 @@ class Pop(Strict):
     """FreeSWITCH: agents' phones are offered Opus before G.711; it costs transcoding on every call."""
     max_calls: int = 2000
     bind_address: str = "0.0.0.0"  # noqa: S104  (the interface is chosen by sip_address on multi-homed hosts)
+
+    @property
+    def timer_b_ms(self) -> int:
+        return 64 * self.sip_t1_ms if self.sip_b_ms is None else self.sip_b_ms
+
+    @model_validator(mode="after")
+    def _timers_as_the_standard_has_them(self) -> Self:
+        if self.timer_b_ms < 64 * self.sip_t1_ms:
+            raise ValueError("sip_b_ms: is less than 64 times sip_t1_ms (RFC 3261, 17.1.1.2)")
+        return self

@@ -325,6 +325,9 @@ class AgentChange(Strict):
     """Named shifts, which then stand in ``shifts`` whatever is given there."""
     site: Slug | None = None
     """Where the agent sits, for queues that name sites."""
+    phone_class: Slug | None = None
+    """Settings of the agent's phone, by the name that the POP has for them: ``desk``, ``low-bandwidth``, ``browser``, or
+    one of the POP's own. null: ``desk``. What the POP has no class for, its status names, and no phone can register."""
     capacity: Capacity = Field(default_factory=Capacity)
     unit_id: UnitId = None
 

@@ -200,6 +200,7 @@ def agent_config(row: AgentRow) -> AgentConfig:
         supervises=row.supervises,
         shifts=None if row.shifts is None else msgspec.convert(row.shifts, HoursConfig),
         site=row.site,
+        phone_class=row.phone_class,
     )
 
 

@@ -178,6 +178,8 @@ class AgentConfig(Wire, frozen=True, tag="agent"):
     shifts: HoursConfig | None = None
     """None: always on shift."""
     site: str | None = None
+    phone_class: str | None = None
+    """Settings of the phone, by the name that its POP has for them; None: the usual ones."""
 
 
 class FlowConfig(Wire, frozen=True, tag="flow"):

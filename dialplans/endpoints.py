@@ -41,8 +41,8 @@ class SipTimers(Strict):
     """What may be set; what is left out comes from the next place."""
 
     session: Literal["off", "offered", "required", "always"] | None = None
-    """Session timers (RFC 4028). ``offered``: used where the far end knows them; ``required``: a far end that does not is
-    refused with 421; ``always``: we refresh, whatever the far end knows."""
+    """Session timers (RFC 4028). ``offered``: used where the far end knows them; ``required``: a far end that does not
+    is refused with 421; ``always``: we refresh, whatever the far end knows."""
     session_expires_s: int | None = Field(default=None, ge=90, le=86_400)
     """The interval that we ask for; a call whose far end has gone ends within it."""
     min_se_s: int | None = Field(default=None, ge=90, le=86_400)

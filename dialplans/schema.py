@@ -23,7 +23,7 @@ class Trunk(Strict):
     """A carrier's SIP interconnect at a POP, identified by the addresses it sends from or by user name and password."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
-    addresses: list[str] = []
+    addresses: list[str] = Field(default=[])
     """Addresses or networks of the carrier's signalling. None for one that authenticates by password."""
     host: str | None = None
     """Where our own calls go: host or host:port. Without one the far end registers, and calls go to where it is."""
@@ -106,7 +106,7 @@ class Pop(Strict):
     wss_tls_dir: str | None = None
     """Directory of the certificate (``cert.pem``, ``key.pem``) that browsers are shown, where it is not ``tls_dir``'s:
     one that browsers believe."""
-    phone_classes: dict[ClassName, PhoneClass] = {}
+    phone_classes: dict[ClassName, PhoneClass] = Field(default={})
     """Of agents' phones, besides or in the place of ``desk``, ``low-bandwidth`` and ``browser``. The controller has the
     same."""
     timers: SipTimers = SipTimers()
@@ -120,18 +120,18 @@ class Pop(Strict):
     that bans them."""
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
-    trunks: list[Trunk] = []
-    mesh: list[Trunk] = []
+    trunks: list[Trunk] = Field(default=[])
+    mesh: list[Trunk] = Field(default=[])
     """Asterisk: trunks to the other POPs, each under the name of that POP's id, for queues that span POPs. A POP
     is known by its addresses."""
-    cli_by_destination: dict[Prefix, Number] = {}
+    cli_by_destination: dict[Prefix, Number] = Field(default={})
     """What numbers that agents dial at their phones are shown: the number of the longest prefix that the dialled one
     begins with. Emergency calls show what the POP's own country is shown. Where nothing fits, the carrier gets the
     phone's name."""
-    allowed_numbers: list[Prefix] = []
+    allowed_numbers: list[Prefix] = Field(default=[])
     """How numbers in E.164 begin that agents may dial although they are barred: premium and shared-cost numbers, those
     of networks that are no country's, and ranges that nobody knows. The controller has the same list."""
-    emergency_sites: dict[str, Place] = {}
+    emergency_sites: dict[str, Place] = Field(default={})
     """Site of an agent (``site``) -> over which trunk, and shown as which number, emergency calls go from there. Agents
     of other sites, and of none, call over the POP's own trunks in turn."""
     overflow_number: str | None = None
@@ -153,7 +153,7 @@ class Pop(Strict):
     esl_port: int = 8021
     esl_password: str = ""
     """Made per POP; the controller presents it to FreeSWITCH. Needed for FreeSWITCH."""
-    esl_networks: list[str] = []
+    esl_networks: list[str] = Field(default=[])
     """Networks from which a controller may connect to FreeSWITCH, besides the host itself."""
     phone_dir: str = "/var/lib/callplane/phones"
     """FreeSWITCH: the controller keeps a file for each agent's phone here; readable by the media server."""

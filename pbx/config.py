@@ -81,13 +81,15 @@ class PopSettings(WatchSettings, VaultSettings):
     """Asterisk: agents' phones register over TLS, and their sound is SRTP or is refused. The media server's files have
     to be rendered with ``tls_dir``."""
     qualify_s: int = Field(default=30, ge=0, le=3600)
-    """How often registered phones are asked whether they are still there, unless their class says otherwise; 0: never."""
+    """How often registered phones are asked whether they are still there, unless their class says otherwise; 0:
+    never."""
     phone_classes: dict[ClassName, PhoneClass] = {}
     """Asterisk: classes of phones, as ``phone_classes`` of the rendered files (JSON). An agent names its class."""
     sip_timers: SipTimers = SipTimers()
     """Asterisk: what classes do not set, as ``timers`` of the rendered files (JSON)."""
     browsers: bool = False
-    """Asterisk: agents of class ``browser`` are served. The media server's files have to be rendered with ``wss_port``."""
+    """Asterisk: agents of class ``browser`` are served. The media server's files have to be rendered with
+    ``wss_port``."""
     bus_url: str = ""
     """``nats://host:4222`` or ``tls://...``, nodes of a cluster with commas between; empty: this POP has no centre."""
     key: SecretStr = SecretStr("")

@@ -15,6 +15,9 @@ from tests.dialplans.pops import BERLIN, in_country
 
 CARRIER: dict[str, Any] = {"name": "carrier", "addresses": ["198.18.0.3"], "host": "198.18.0.3"}
 
+TOO_LONG = SipTimers(session_expires_s=90, min_se_s=100)
+KEPT = PhoneClass(timers=SipTimers(registration_min_s=900))
+
 
 def section(files: dict[str, bytes], name: str, kind: str) -> dict[str, str]:
     """The settings of a section of pjsip.conf."""
@@ -104,16 +107,20 @@ def test_timers_of_country_pop_and_trunk() -> None:
     ("engine", "change", "field"),
     [
         ("asterisk", {"timers": SipTimers(min_se_s=3600)}, "pop.timers.min_se_s"),
-        ("asterisk", {"trunks": [Trunk(**CARRIER, timers=SipTimers(session_expires_s=90, min_se_s=100))]}, "pop.trunks.0.timers.min_se_s"),
-        ("asterisk", {"phone_classes": {"a": PhoneClass(timers=SipTimers(registration_min_s=900))}}, "pop.phone_classes.a.timers.registration_min_s"),
-        ("asterisk", {"phone_classes": {"web": PhoneClass(webrtc=True)}, "tls_dir": "/t"}, "pop.phone_classes.web.webrtc"),
+        ("asterisk", {"trunks": [Trunk(**CARRIER, timers=TOO_LONG)]}, "pop.trunks.0.timers.min_se_s"),
+        ("asterisk", {"phone_classes": {"a": KEPT}}, "pop.phone_classes.a.timers.registration_min_s"),
+        (
+            "asterisk",
+            {"phone_classes": {"web": PhoneClass(webrtc=True)}, "tls_dir": "/t"},
+            "pop.phone_classes.web.webrtc",
+        ),
         ("asterisk", {"wss_port": 8443}, "pop.tls_dir"),
         ("asterisk", {"wss_port": 5061, "tls_dir": "/t"}, "pop.wss_port"),
         ("freeswitch", {"wss_port": 8443, "tls_dir": "/t"}, "pop.wss_port"),
         ("freeswitch", {"phone_classes": {"slow": PhoneClass(codecs=["alaw"])}}, "pop.phone_classes.slow"),
         ("freeswitch", {"trunks": [Trunk(**CARRIER, timers=SipTimers(qualify_s=5))]}, "pop.trunks.0.timers"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_together_is_refused(engine: Engine, change: dict[str, Any], field: str) -> None:
     with pytest.raises(RenderError) as refused:
         render(load_pack("DE"), BERLIN.model_copy(update=change), engine)

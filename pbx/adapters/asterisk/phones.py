@@ -28,9 +28,9 @@ def check_phone_id(phone_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PhoneSettings:
-    """What an account's objects depend on besides the account. ``qualify_s``: phones are asked so often whether they are
-    there (0: never), unless their class says otherwise. ``nat``: they are called at the address they registered from.
-    ``encrypted``: over TLS, with SRTP."""
+    """What an account's objects depend on besides the account. ``qualify_s``: phones are asked so often whether they
+    are there (0: never), unless their class says otherwise. ``nat``: they are called at the address they registered
+    from. ``encrypted``: over TLS, with SRTP."""
 
     codecs: tuple[Codec, ...]
     """Of classes that name none."""

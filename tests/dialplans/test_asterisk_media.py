@@ -135,14 +135,15 @@ def test_a_far_end_that_says_nothing_is_let_go(server: AsteriskServer, carrier: 
 
 
 def test_the_trunk_is_asked_whether_it_is_there(server: AsteriskServer, carrier: SipSocket) -> None:
+    """Every second; those to which nobody answered until now are repeated besides, for three seconds at most."""
     carrier.forget()
-    first = carrier.request("OPTIONS", deadline_s=8)
-    carrier.answer(first)
-    other = carrier.wait(
-        lambda m: m.start.startswith("OPTIONS ") and m.header("Call-ID") != first.header("Call-ID"), "another OPTIONS"
-    )
-    assert 0.5 < other.at - first.at < 3
-    carrier.answer(other)
+    came: dict[str, float] = {}
+    while len(came) < 5:
+        asked = carrier.request("OPTIONS", deadline_s=8)
+        carrier.answer(asked)
+        came.setdefault(asked.header("Call-ID"), asked.at)
+    *_, before, last = came.values()
+    assert 0.5 < last - before < 3
 
 
 @pytest.mark.parametrize(("asked_s", "given_s"), [(10, 60), (75, 75), (3600, 90)])
@@ -151,4 +152,5 @@ def test_a_registration_lasts_as_long_as_its_class_allows(
 ) -> None:
     phone = register(lab.host("ast-phone"), server.host.address, ("anna", PASSWORD), 200, expires_s=asked_s)
     phone.process.wait(20)
-    assert f";expires={given_s}" in phone.text().partition("SIP/2.0 200 OK")[2]
+    # What the contact itself has left may have become a second less already.
+    assert f"Expires: {given_s}\n" in phone.text().replace("\r", "").partition("SIP/2.0 200 OK")[2]

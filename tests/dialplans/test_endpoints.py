@@ -52,7 +52,6 @@ def test_what_a_trunk_cannot_have_is_refused_by_its_name(given: dict[str, Any], 
     ("given", "words"),
     [
         ({"codecs": ["ilbc"]}, "ilbc"),
-        ({"frame_ms": 30}, "frame_ms"),
         ({"webrtc": True, "codecs": ["gsm"]}, "codecs: no browser speaks gsm"),
         ({"bitrate": 12000}, "bitrate"),
     ],

@@ -77,7 +77,6 @@ def objects(account: PhoneAccount, settings: PhoneSettings) -> list[tuple[str, F
         "qualify_frequency": str(times.qualify_s),
         "qualify_timeout": "3.0",
     }
-    frame = f":{kind.frame_ms}" if kind.frame_ms is not None else ""
     endpoint = {
         "context": "from-agent",
         "transport": "wss" if kind.webrtc else "tls" if settings.encrypted else "udp",
@@ -85,7 +84,7 @@ def objects(account: PhoneAccount, settings: PhoneSettings) -> list[tuple[str, F
         "auth": account.phone_id,
         "identify_by": "username",
         "disallow": "all",
-        "allow": ",".join(f"{codec}{frame}" for codec in settings.codecs_of(kind)),
+        "allow": ",".join(settings.codecs_of(kind)),
         "direct_media": "no",
         "dtmf_mode": "rfc4733",
         "rtp_symmetric": "yes",

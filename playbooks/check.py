@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -65,8 +65,8 @@ def _freeswitch(given: dict[str, str]) -> Iterator[str]:
     package, token = given.get("package", ""), given.get("token", "")
     if not package and not token:
         yield (
-            "freeswitch_package: dialplan_pop.engine is freeswitch, which is no package of Debian's: name a package file"
-            " of yours, or give freeswitch_token for the vendor's repository"
+            "freeswitch_package: dialplan_pop.engine is freeswitch, which is no package of Debian's: name a package"
+            " file of yours, or give freeswitch_token for the vendor's repository"
         )
     elif package and token:
         yield "freeswitch_package: freeswitch_token is given, too: one of them"
@@ -78,7 +78,7 @@ def _freeswitch(given: dict[str, str]) -> Iterator[str]:
             if not given.get(name):
                 yield f"freeswitch_{name}: is needed with freeswitch_token"
         if given.get("repository") and not given["repository"].startswith("https://"):
-            yield "freeswitch_repository: has to begin with https://, or your token would cross the network in clear text"
+            yield "freeswitch_repository: has to begin with https://, or your token would cross the network in the clear"
         if given.get("keyring") and not Path(given["keyring"]).is_file():
             yield f"freeswitch_keyring: there is no file {given['keyring']}"
 

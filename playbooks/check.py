@@ -78,7 +78,7 @@ def _freeswitch(given: dict[str, str]) -> Iterator[str]:
             if not given.get(name):
                 yield f"freeswitch_{name}: is needed with freeswitch_token"
         if given.get("repository") and not given["repository"].startswith("https://"):
-            yield "freeswitch_repository: has to begin with https://, or your token would cross the network in the clear"
+            yield "freeswitch_repository: has to begin with https://, or the token would cross the network in the clear"
         if given.get("keyring") and not Path(given["keyring"]).is_file():
             yield f"freeswitch_keyring: there is no file {given['keyring']}"
 

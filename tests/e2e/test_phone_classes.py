@@ -15,6 +15,7 @@ import pytest_asyncio
 from dialplans.endpoints import PhoneClass
 from dialplans.schema import Pop
 from tests.dialplans.certificates import certificate
+from tests.lab.asterisk import AsteriskServer
 from tests.lab.audio import tone_level_db
 from tests.lab.flows import QUEUE_FLOW
 from tests.lab.host import Host
@@ -44,6 +45,11 @@ CLASSES = {"wide": PhoneClass(codecs=["g722", "alaw"])}
 
 def tls_dir(settings: Pop) -> Path:
     return Path(settings.recording_dir).parent / "tls"
+
+
+def cli(stack: Stack, command: str) -> str:
+    assert isinstance(stack.server, AsteriskServer)
+    return stack.server.cli(command)
 
 
 def put_certificate(directory: Path, address: str) -> None:
@@ -97,7 +103,7 @@ async def test_a_phone_gets_the_codecs_of_its_class(
             await phone.wait_for("CALL_ESTABLISHED", deadline_s=20)
             await caller.hears(AGENT_HZ, deadline_s=10)
             await phone.hears(CALLER_HZ, deadline_s=10)
-            statistics = stack.server.cli("pjsip show channelstats").splitlines()
+            statistics = cli(stack, "pjsip show channelstats").splitlines()
             await caller.hang_up()
             await phone.wait_for("CALL_CLOSED")
         await stack.status(name, "LOGGED_OUT")
@@ -160,7 +166,7 @@ async def test_a_renewed_certificate_is_shown_and_connections_stay(stack: Stack)
         url = f"wss://{stack.pop.address}:{WSS_PORT}/ws"
         async with session.ws_connect(url, protocols=["sip"], heartbeat=5) as page:
             put_certificate(directory, stack.pop.address)
-            stack.server.cli("module reload http")
+            cli(stack, "module reload http")
             end = asyncio.get_running_loop().time() + 10
             while await asyncio.to_thread(ssl.get_server_certificate, where) == before:
                 assert asyncio.get_running_loop().time() < end, "the former certificate is still shown"

@@ -33,10 +33,11 @@ def say(event: str, **what: Any) -> None:
     print(json.dumps({"event": event, **what}), flush=True)
 
 
-class Tone(AudioStreamTrack):
+class Tone(AudioStreamTrack):  # type: ignore[misc]  # aiortc is not in the environment that is checked
     def __init__(self, freq_hz: float) -> None:
         super().__init__()
-        self._freq_hz, self._at, self._begun = freq_hz, 0, None
+        self._freq_hz, self._at = freq_hz, 0
+        self._begun: float | None = None
 
     async def recv(self) -> av.AudioFrame:
         loop = asyncio.get_running_loop()
@@ -147,10 +148,10 @@ class Phone:
         peer = self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         peer.on("connectionstatechange", lambda: say("media", state=peer.connectionState))
 
-        @peer.on("track")
         def heard(track: Any) -> None:
             self._hearing = asyncio.create_task(self._hear(track))
 
+        peer.on("track", heard)
         await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         peer.addTrack(Tone(self._s["tone_hz"]))
         await peer.setLocalDescription(await peer.createAnswer())

@@ -107,7 +107,7 @@ def test_issued_renewed_and_told(lab: Lab, authority: Host, tmp_path: Path) -> N
     with urllib.request.urlopen(f"https://{authority.address}:{ROOTS_PORT}/roots/0", context=trusting) as root:
         (tmp_path / "root.pem").write_bytes(root.read())
     chain = site.target / "cert.pem"
-    checked = ["openssl", "verify", "-CAfile", tmp_path / "root.pem", "-untrusted", chain, chain]
+    checked = ["openssl", "verify", "-CAfile", str(tmp_path / "root.pem"), "-untrusted", str(chain), str(chain)]
     assert subprocess.run(checked, capture_output=True, check=False).returncode == 0
 
     assert site.run().serial_number == first.serial_number

@@ -6,9 +6,10 @@ The password is read from a file: it is in no argument and in no environment.
 import socket
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 
-def block(stream):
+def block(stream: BinaryIO) -> tuple[dict[str, str], bytes]:
     """Headers of the next message, and its body."""
     headers = {}
     while line := stream.readline().strip():

@@ -8,7 +8,7 @@ WORKERS ?= 3
 INVENTORY ?= inventory/lab
 
 .DEFAULT_GOAL := help
-.PHONY: help system venv rootfs prompts provider format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
+.PHONY: help system venv rootfs prompts provider browser format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-ring bench-failover bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate
 .PHONY: bench-estimate bench-vault bench-consent bench-provision simulate simulate-day chaos model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl
 .PHONY: clean lab-hosts provision plan lint-hosts test-hosts images
@@ -31,6 +31,9 @@ prompts: venv ## Build the voice prompts, if the cache has none
 provider: venv ## Build the tests' OpenID Connect provider, if the cache has none
 	@$(PY) -m tests.support.oidc_provider
 
+browser: venv ## Build the tests' browser phone (WebSocket, DTLS-SRTP), if the cache has none
+	@$(PY) -m tests.support.browser
+
 format: venv ## Format the code
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
@@ -44,7 +47,7 @@ lint: venv ## Check style, types and import rules
 unit: venv ## Tests that need no server, but for long random walks
 	.venv/bin/pytest -n 2 --dist loadfile -m "not long" tests/unit $(ARGS)
 
-test: lint rootfs prompts provider ## All checks and all tests (as root; ARGS go to pytest)
+test: lint rootfs prompts provider browser ## All checks and all tests (as root; ARGS go to pytest)
 	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not hosts" $(ARGS)
 
 lab-hosts: venv ## Bare machines for inventory/lab, until Ctrl-C (as root)

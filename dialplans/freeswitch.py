@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from dialplans.endpoints import Codec, PhoneClass, SipTimers
 from dialplans.pack import CountryPack
 from dialplans.schema import Pop, Trunk
 
 REALM = "callplane"
 """Of every digest, and the domain of the phones."""
-_CODECS = {"alaw": "PCMA", "ulaw": "PCMU", "g722": "G722", "opus": "opus"}
+_CODECS: Mapping[Codec, str] = {"alaw": "PCMA", "ulaw": "PCMU", "g722": "G722", "opus": "opus"}
 """Codec names of a POP -> those of SDP, which are FreeSWITCH's."""
 
 
@@ -22,12 +23,12 @@ def networks(addresses: Iterable[str]) -> list[str]:
     return [str(ipaddress.ip_network(address, strict=False)) for address in addresses]
 
 
-def codec_names(trunk: Trunk) -> str:
-    """The trunk's codecs, most wanted first. Raises ValueError for one that is not known."""
-    unknown = [codec for codec in trunk.codecs if codec not in _CODECS]
-    if unknown or not trunk.codecs:
-        raise ValueError(f"{', '.join(unknown) or 'nothing'} is no codec; there are {', '.join(_CODECS)}")
-    return ",".join(_CODECS[codec] for codec in trunk.codecs)
+def codec_names(codecs: Iterable[Codec]) -> str:
+    """Most wanted first. Raises ValueError for one that FreeSWITCH is not asked for."""
+    unknown = [codec for codec in codecs if codec not in _CODECS]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} is none of FreeSWITCH's here; there are {', '.join(_CODECS)}")
+    return ",".join(_CODECS[codec] for codec in codecs)
 
 
 def ha1(trunk: Trunk) -> str:
@@ -55,9 +56,16 @@ def problems(pop: Pop) -> Iterable[tuple[str, str]]:
             except ValueError as error:
                 yield f"pop.trunks.{index}.addresses", str(error)
         try:
-            codec_names(trunk)
+            codec_names(trunk.codecs or ())
         except ValueError as error:
             yield f"pop.trunks.{index}.codecs", str(error)
+        if trunk.timers != SipTimers():
+            yield f"pop.trunks.{index}.timers", "are those of the POP on FreeSWITCH: set them in pop.timers"
+    for name, one in pop.phone_classes.items():
+        if one != PhoneClass():
+            yield f"pop.phone_classes.{name}", "FreeSWITCH's phones have the settings of class desk, as it is"
+    if pop.wss_port is not None:
+        yield "pop.wss_port", "browsers are served by Asterisk only"
 
 
 def context(pack: CountryPack, pop: Pop) -> dict[str, object]:

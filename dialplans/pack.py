@@ -15,6 +15,7 @@ from typing import Annotated, Generic, Literal, TypeVar, get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from dialplans.endpoints import SipTimers
 from dialplans.schema import Strict
 
 COUNTRIES_DIR = Path(__file__).parent / "countries"
@@ -162,6 +163,8 @@ class Media(Strict):
     """Section of the media server's indications."""
     tone_zone_fallback: Annotated[str, Field(pattern=r"^[a-z]{2}$")] | None
     tone_note: str | None = None
+    sip_timers: SipTimers = SipTimers()
+    """What trunks and phones of POPs in the country have, where the POP does not say otherwise."""
 
 
 class StateRule(Known[LegalRegime]):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from dialplans import freeswitch, self_call
+from dialplans.endpoints import Codec, Timers, classes, law, timers
 from dialplans.numbering import E164, NumberRefused, check_did, country_of, forms, ranges
 from dialplans.pack import CountryPack, packs
 from dialplans.schema import Engine, Pop, Trunk
@@ -70,7 +71,7 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
         raise RenderError("pop.country", f"is {pop.country}, the pack is {pack.iso_alpha2}'s")
     if not _AREA_CODE.fullmatch(pop.area_code):
         raise RenderError("pop.area_code", "is not an area code without the trunk prefix")
-    for name in ("prompt_dir", "recording_dir", "phone_dir", "tls_dir", "config_dir"):
+    for name in ("prompt_dir", "recording_dir", "phone_dir", "tls_dir", "wss_tls_dir", "config_dir"):
         if not _PATH.fullmatch(getattr(pop, name) or "/"):
             raise RenderError(f"pop.{name}", "is not an absolute path of letters, digits, dots, dashes and slashes")
     if pop.overflow_number is not None:
@@ -108,7 +109,9 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
             raise RenderError(f"pop.mesh.{index}.srtp", "has to be required between POPs over TLS: leave it out")
     if mesh_over_tls(pop) and pop.mesh_tls_port in (pop.tls_port, pop.sip_port):
         raise RenderError("pop.mesh_tls_port", "has to be another port than tls_port and sip_port")
+    _check_timers(pack, pop)
     if engine == "asterisk":
+        _check_browsers(pop)
         for name in ("ari_password", "ami_password"):
             if not getattr(pop, name):
                 raise RenderError(f"pop.{name}", "is needed")
@@ -137,6 +140,33 @@ def _mesh(pop: Pop) -> list[Trunk]:
         host = f"{trunk.host}:{pop.mesh_tls_port}" if bare and trunk.transport == "tls" else trunk.host
         full.append(trunk.model_copy(update={"host": host}))
     return full
+
+
+def _check_timers(pack: CountryPack, pop: Pop) -> None:
+    """Together they must make sense, whichever place each comes from."""
+    own = pop.timers, pack.media.sip_timers
+    places = {"pop.timers": pop.timers}
+    places |= {f"pop.trunks.{index}.timers": trunk.timers for index, trunk in enumerate(pop.trunks)}
+    places |= {f"pop.mesh.{index}.timers": trunk.timers for index, trunk in enumerate(pop.mesh)}
+    places |= {f"pop.phone_classes.{name}.timers": one.timers for name, one in pop.phone_classes.items()}
+    for where, layer in places.items():
+        try:
+            timers(layer, *own)
+        except ValueError as error:
+            field, _, reason = str(error).partition(": ")
+            raise RenderError(f"{where}.{field}", reason) from error
+
+
+def _check_browsers(pop: Pop) -> None:
+    if pop.wss_port is None:
+        browsers = [name for name, one in pop.phone_classes.items() if one.webrtc]
+        if browsers:
+            raise RenderError(f"pop.phone_classes.{browsers[0]}.webrtc", "needs wss_port")
+        return
+    if pop.tls_dir is None:
+        raise RenderError("pop.tls_dir", "is needed: browsers register over TLS")
+    if pop.wss_port in (pop.tls_port, pop.ami_port, pop.controller_ari_port):
+        raise RenderError("pop.wss_port", "is another port's, too")
 
 
 @lru_cache(maxsize=1)
@@ -186,7 +216,20 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
     check(pack, pop, engine)
     environment = _environment()
     abroad = emergency_abroad(pack, pop)
+
+    def codecs_of(trunk: Trunk) -> tuple[Codec, ...]:
+        return tuple(trunk.codecs or law(pack.media.offer_order))
+
+    def timers_of(trunk: Trunk) -> Timers:
+        return timers(trunk.timers, pop.timers, pack.media.sip_timers)
+
+    spoken = {codec for trunk in (*pop.trunks, *pop.mesh) for codec in codecs_of(trunk)}
+    spoken |= {codec for one in classes(pop.phone_classes).values() for codec in one.codecs or ()}
     context: dict[str, object] = {
+        "codecs_of": codecs_of,
+        "timers_of": timers_of,
+        "pop_timers": timers(pop.timers, pack.media.sip_timers),
+        "spoken": spoken,
         "pop": pop,
         "pack": pack,
         "forms": forms(pack, pop.area_code),

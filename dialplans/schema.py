@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from dialplans.endpoints import ClassName, Codecs, PhoneClass, SipTimers, Strict
+
+__all__ = ["Engine", "Number", "Place", "Pop", "Prefix", "Strict", "Trunk"]
 
 Engine = Literal["asterisk", "freeswitch"]
 """The media server of a POP."""
@@ -15,22 +19,20 @@ Prefix = Annotated[str, Field(pattern=r"^\+([1-9][0-9]{0,13})?$")]
 Number = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
 class Trunk(Strict):
     """A carrier's SIP interconnect at a POP, identified by the addresses it sends from or by user name and password."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
-    addresses: list[str] = []
+    addresses: list[str] = Field(default=[])
     """Addresses or networks of the carrier's signalling. None for one that authenticates by password."""
     host: str | None = None
     """Where our own calls go: host or host:port. Without one the far end registers, and calls go to where it is."""
     username: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     """The far end's digest user. It is the endpoint's name, so no agent's phone may be called the same."""
     password: str | None = Field(default=None, min_length=8)
-    codecs: list[str] = ["alaw", "ulaw"]
+    codecs: Codecs | None = None
+    """None: G.711 in the order of the POP's country."""
+    timers: SipTimers = SipTimers()
     transport: Literal["udp", "tls"] = "udp"
     """How SIP goes to and from the carrier (RFC 3261, 26.3). Over ``tls`` the carrier's certificate is verified."""
     srtp: Literal["required", "preferred", "off"] | None = None
@@ -101,13 +103,27 @@ class Pop(Strict):
     tls_port: int = 5061
     tls_minimum: Literal["1.2", "1.3"] = "1.3"
     """Asterisk: the oldest TLS that is spoken, 1.2 where a phone or a carrier has no other. FreeSWITCH speaks both."""
+    wss_port: int | None = Field(default=None, ge=1, le=65535)
+    """Asterisk: where browsers register over secure WebSocket. Not given, no HTTP server runs."""
+    wss_tls_dir: str | None = None
+    """Directory of the certificate (``cert.pem``, ``key.pem``) that browsers are shown, where it is not ``tls_dir``'s:
+    one that browsers believe."""
+    phone_classes: dict[ClassName, PhoneClass] = Field(default={})
+    """Of agents' phones, besides or in the place of ``desk``, ``low-bandwidth`` and ``browser``. The controller has the
+    same."""
+    timers: SipTimers = SipTimers()
+    """Of trunks and phones that set none of their own."""
+    sip_t1_ms: int = Field(default=500, ge=100, le=4000)
+    """T1 of RFC 3261 (17.1.1.1): the round trip that is expected, after which a request is sent again."""
+    sip_b_ms: int | None = Field(default=None, ge=6400, le=256_000)
+    """Timer B: so long an answer is waited for before the next route is taken. None: 64 times T1."""
     security_log: bool = False
     """Asterisk: refused registrations and calls are written, with their addresses, to ``security.log``, for a program
     that bans them."""
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
-    trunks: list[Trunk] = []
-    mesh: list[Trunk] = []
+    trunks: list[Trunk] = Field(default=[])
+    mesh: list[Trunk] = Field(default=[])
     """Asterisk: trunks to the other POPs, each under the name of that POP's id, for queues that span POPs. A POP
     is known by its addresses, and over ``tls`` by its certificate besides: both ends show one of ``mesh_ca_file``.
     Without a port in ``host`` a trunk over TLS leads to ``mesh_tls_port`` of the other POP."""
@@ -116,14 +132,14 @@ class Pop(Strict):
     mesh_ca_file: str = Field(default="ca.pem", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")
     """Asterisk: file in ``tls_dir`` with the authority that signs POPs' certificates; one of its own where ``ca.pem``
     has carriers' authorities as well."""
-    cli_by_destination: dict[Prefix, Number] = {}
+    cli_by_destination: dict[Prefix, Number] = Field(default={})
     """What numbers that agents dial at their phones are shown: the number of the longest prefix that the dialled one
     begins with. Emergency calls show what the POP's own country is shown. Where nothing fits, the carrier gets the
     phone's name."""
-    allowed_numbers: list[Prefix] = []
+    allowed_numbers: list[Prefix] = Field(default=[])
     """How numbers in E.164 begin that agents may dial although they are barred: premium and shared-cost numbers, those
     of networks that are no country's, and ranges that nobody knows. The controller has the same list."""
-    emergency_sites: dict[str, Place] = {}
+    emergency_sites: dict[str, Place] = Field(default={})
     """Site of an agent (``site``) -> over which trunk, and shown as which number, emergency calls go from there. Agents
     of other sites, and of none, call over the POP's own trunks in turn."""
     overflow_number: str | None = None
@@ -145,7 +161,7 @@ class Pop(Strict):
     esl_port: int = 8021
     esl_password: str = ""
     """Made per POP; the controller presents it to FreeSWITCH. Needed for FreeSWITCH."""
-    esl_networks: list[str] = []
+    esl_networks: list[str] = Field(default=[])
     """Networks from which a controller may connect to FreeSWITCH, besides the host itself."""
     phone_dir: str = "/var/lib/callplane/phones"
     """FreeSWITCH: the controller keeps a file for each agent's phone here; readable by the media server."""
@@ -157,3 +173,13 @@ class Pop(Strict):
     """FreeSWITCH: agents' phones are offered Opus before G.711; it costs transcoding on every call."""
     max_calls: int = 2000
     bind_address: str = "0.0.0.0"  # noqa: S104  (the interface is chosen by sip_address on multi-homed hosts)
+
+    @property
+    def timer_b_ms(self) -> int:
+        return 64 * self.sip_t1_ms if self.sip_b_ms is None else self.sip_b_ms
+
+    @model_validator(mode="after")
+    def _timers_as_the_standard_has_them(self) -> Self:
+        if self.timer_b_ms < 64 * self.sip_t1_ms:
+            raise ValueError("sip_b_ms: is less than 64 times sip_t1_ms (RFC 3261, 17.1.1.2)")
+        return self

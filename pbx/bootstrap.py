@@ -14,11 +14,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from dialplans import calling, days_off, numbering, pack, prompts, uploads
+from dialplans import calling, days_off, endpoints, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
 from dialplans.regimes import regimes_by_place, states_by_prefix
 from dialplans.tones import call_tones
 from pbx.adapters.asterisk.engine import AsteriskEngine
+from pbx.adapters.asterisk.phones import PhoneSettings
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.http.lookups import HttpLookups
@@ -190,10 +191,23 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
         prompt_dir=settings.prompt_dir,
         uploaded=uploaded,
         country_of=numbering.country_of,
+        phones=phone_settings(settings),
+        tones=call_tones(pack.load_pack(settings.country)),
+    )
+
+
+def phone_settings(settings: PopSettings) -> PhoneSettings:
+    """How the POP's Asterisk speaks to agents' phones."""
+    country = pack.load_pack(settings.country)
+    usable = endpoints.classes(settings.phone_classes)
+    own = country.media.sip_timers
+    return PhoneSettings(
+        codecs=endpoints.law(country.media.offer_order),
+        classes={name: one for name, one in usable.items() if settings.browsers or not one.webrtc},
+        timers=own.model_copy(update=settings.sip_timers.model_dump(exclude_none=True)),
         qualify_s=settings.qualify_s,
         nat=settings.phones_behind_nat,
         encrypted=settings.phones_encrypted,
-        tones=call_tones(pack.load_pack(settings.country)),
     )
 
 

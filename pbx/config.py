@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dialplans.endpoints import ClassName, PhoneClass, SipTimers, classes, timers
+from dialplans.pack import PackError, load_pack
 from dialplans.schema import Number, Prefix
 from pbx.wire.telemetry.settings import WatchSettings
 
@@ -79,7 +81,15 @@ class PopSettings(WatchSettings, VaultSettings):
     """Asterisk: agents' phones register over TLS, and their sound is SRTP or is refused. The media server's files have
     to be rendered with ``tls_dir``."""
     qualify_s: int = Field(default=30, ge=0, le=3600)
-    """How often registered phones are asked whether they are still there; 0: never."""
+    """How often registered phones are asked whether they are still there, unless their class says otherwise; 0:
+    never."""
+    phone_classes: dict[ClassName, PhoneClass] = {}
+    """Asterisk: classes of phones, as ``phone_classes`` of the rendered files (JSON). An agent names its class."""
+    sip_timers: SipTimers = SipTimers()
+    """Asterisk: what classes do not set, as ``timers`` of the rendered files (JSON)."""
+    browsers: bool = False
+    """Asterisk: agents of class ``browser`` are served. The media server's files have to be rendered with
+    ``wss_port``."""
     bus_url: str = ""
     """``nats://host:4222`` or ``tls://...``, nodes of a cluster with commas between; empty: this POP has no centre."""
     key: SecretStr = SecretStr("")
@@ -125,3 +135,18 @@ class PopSettings(WatchSettings, VaultSettings):
         if begin >= end:
             raise ValueError("must end later on the day than it begins")
         return hours
+
+    @model_validator(mode="after")
+    def _phones_can_be_so(self) -> Self:
+        try:
+            country = load_pack(self.country).media.sip_timers
+        except PackError:
+            return self  # what starts the controller says so
+        for name, one in classes(self.phone_classes).items():
+            if one.webrtc and name in self.phone_classes and not self.browsers:
+                raise ValueError(f"phone_classes.{name}.webrtc: needs browsers")
+            try:
+                timers(one.timers, self.sip_timers, country)
+            except ValueError as error:
+                raise ValueError(f"phone_classes.{name}.timers.{error}") from error
+        return self

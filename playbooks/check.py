@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +31,8 @@ def faults(given: dict[str, Any]) -> Iterator[str]:
     """A line for each, beginning with the variable's name."""
     if given["pop"] is not None:
         yield from _pop(given["pop"], given["pops"])
+        if given["pop"].get("engine") == "freeswitch":
+            yield from _freeswitch(given.get("freeswitch", {}))
         settings = {
             "id": given["pop"].get("pop_id"),
             "country": given["pop"].get("country"),
@@ -52,8 +55,6 @@ def _mesh(given: dict[str, Any]) -> Iterator[str]:
 
 
 def _pop(given: dict[str, Any], all_pops: dict[str, Any]) -> Iterator[str]:
-    if given.get("engine", "asterisk") != "asterisk":
-        yield "dialplan_pop.engine: the roles install Asterisk only; for FreeSWITCH there is callplane render"
     for name in MADE_ON_THE_HOST.keys() & given.keys():
         yield f"dialplan_pop.{name}: is made on the host; leave it out"
     if "mesh" in given:
@@ -70,6 +71,28 @@ def _pop(given: dict[str, Any], all_pops: dict[str, Any]) -> Iterator[str]:
         yield f"dialplan_pop.country: {error}"
     except RenderError as error:
         yield f"dialplan_{error.field}: {error.reason}"
+
+
+def _freeswitch(given: dict[str, str]) -> Iterator[str]:
+    package, token = given.get("package", ""), given.get("token", "")
+    if not package and not token:
+        yield (
+            "freeswitch_package: dialplan_pop.engine is freeswitch, which is no package of Debian's: name a package"
+            " file of yours, or give freeswitch_token for the vendor's repository"
+        )
+    elif package and token:
+        yield "freeswitch_package: freeswitch_token is given, too: one of them"
+    elif package:
+        if not Path(package).is_file():
+            yield f"freeswitch_package: there is no file {package}"
+    else:
+        for name in ("repository", "keyring"):
+            if not given.get(name):
+                yield f"freeswitch_{name}: is needed with freeswitch_token"
+        if given.get("repository") and not given["repository"].startswith("https://"):
+            yield "freeswitch_repository: has to begin with https://, or the token would cross the network in the clear"
+        if given.get("keyring") and not Path(given["keyring"]).is_file():
+            yield f"freeswitch_keyring: there is no file {given['keyring']}"
 
 
 def _refused(model: Any, values: dict[str, Any], variable: str, own: set[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from dialplans.endpoints import SipTimers
 from dialplans.pack import CountryPack
 from orchestrator.adapters.db.models import ConsentPolicyRow, RegionRow, ScheduleRow, SkillRow, TrunkRow
 from orchestrator.api.answer import Answer
@@ -70,7 +71,8 @@ class Trunk(Answer):
     host: str | None
     username: str | None
     has_password: bool
-    codecs: list[str]
+    codecs: list[str] | None
+    timers: SipTimers = SipTimers()
     transport: Transport = "udp"
     srtp: Srtp | None = None
     clear_reason: str = ""
@@ -90,7 +92,8 @@ class TrunkSettings(Answer):
     host: str | None
     username: str | None
     password: str | None
-    codecs: list[str]
+    codecs: list[str] | None
+    timers: SipTimers = SipTimers()
     transport: Transport = "udp"
     srtp: Srtp | None = None
     clear_reason: str = ""

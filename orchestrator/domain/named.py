@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from dialplans.endpoints import Codecs, SipTimers
 from dialplans.regimes import places
 from orchestrator.domain.hours import OpeningHours, Shifts
 from orchestrator.domain.resources import Name, Regime, SkillName, Slug, UnitId
@@ -105,9 +106,10 @@ class TrunkChange(Strict):
     username: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] | None = None
     password: Annotated[str, StringConstraints(min_length=8, max_length=128)] | None = None
     """Is not shown again. Left out in a change, the one that is there stays."""
-    codecs: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,15}$")]] = Field(
-        default=["alaw", "ulaw"], min_length=1, max_length=8
-    )
+    codecs: Codecs | None = None
+    """Most wanted first. null: G.711 in the order of the POP's country."""
+    timers: SipTimers = SipTimers()
+    """What is null is the POP's. On Asterisk; FreeSWITCH has those of the POP only."""
     transport: Literal["udp", "tls"] = "udp"
     """How SIP goes to and from the carrier; over ``tls`` its certificate is verified."""
     srtp: Literal["required", "preferred", "off"] | None = None

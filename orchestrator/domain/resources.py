@@ -325,6 +325,10 @@ class AgentChange(Strict):
     """Named shifts, which then stand in ``shifts`` whatever is given there."""
     site: Slug | None = None
     """Where the agent sits, for queues that name sites."""
+    phone_class: Slug | None = None
+    """Settings of the agent's phone, by the name that the POP has for them: ``desk``, ``low-bandwidth``, ``browser``,
+    or one of the POP's own. null: ``desk``. Where the POP has no such class its status says so, and a phone that was
+    not there before cannot register."""
     capacity: Capacity = Field(default_factory=Capacity)
     unit_id: UnitId = None
 

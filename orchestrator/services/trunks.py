@@ -69,7 +69,7 @@ async def _write(unit: UnitOfWork, pop: PopRow, row: TrunkRow, spec: TrunkChange
     password = spec.password
     if password is None and row.password is not None and spec.username is not None:
         password = box.open(row.password, about)
-    config = spec.model_dump(exclude={"password", "name"})
+    config = spec.model_dump(mode="json", exclude={"password", "name"})
     others = [one for one in await of_pop(unit.session, pop.pop_id, box) if one["name"] != row.name]
     _renderable(pop, others, {"name": row.name, **config, "password": password})
     if spec.username is not None:

@@ -219,6 +219,7 @@ def agent_config(row: AgentRow) -> AgentConfig:
         shifts=None if row.shifts is None else msgspec.convert(row.shifts, HoursConfig),
         site=row.site,
         pops=[row.pop_id],
+        phone_class=row.phone_class,
     )
 
 

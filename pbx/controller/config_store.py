@@ -343,4 +343,4 @@ def shifts_of(agent: AgentConfig) -> Hours | None:
 
 
 def phone_of(agent: AgentConfig) -> PhoneAccount:
-    return PhoneAccount(PhoneId(agent.phone_id), agent.ha1, agent.name, agent.site or "")
+    return PhoneAccount(PhoneId(agent.phone_id), agent.ha1, agent.name, agent.site or "", agent.phone_class or "")

@@ -112,6 +112,8 @@ class PhoneAccount:
     display_name: str = ""
     site: str = ""
     """Where its agent sits, by which the dialplan chooses the trunk of an emergency call; letters, digits, ``_.-``."""
+    phone_class: str = ""
+    """The POP's class of phones that it is of; empty: the usual one."""
 
 
 class EngineListener(Protocol):

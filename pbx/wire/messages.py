@@ -180,6 +180,8 @@ class AgentConfig(Wire, frozen=True, tag="agent"):
     site: str | None = None
     pops: list[str] = msgspec.field(default_factory=list)
     """All POPs that have the agent, its own first; fewer than two: only this one."""
+    phone_class: str | None = None
+    """Settings of the phone, by the name that its POP has for them; None: the usual ones."""
 
 
 class FlowConfig(Wire, frozen=True, tag="flow"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Pop
-from pbx.adapters.asterisk.phones import objects
+from pbx.adapters.asterisk.phones import USUAL_PHONES, objects
 from pbx.ports.media_engine import PhoneAccount
 from tests.bench.queued import RING_TIMEOUT_S, WRAP_UP_S
 from tests.lab.asterisk import AsteriskServer
@@ -56,7 +57,7 @@ def start(host: Host, lab: Lab, settings: Pop, phones: Iterable[PhoneAccount]) -
     ).encode()
     accounts = []
     for phone in phones:
-        for kind, fields in objects(phone, ("alaw", "ulaw"), 30, False):
+        for kind, fields in objects(phone, replace(USUAL_PHONES, nat=False)):
             lines = "\n".join(f"{key} = {value}" for key, value in fields.items())
             accounts.append(f"[{phone.phone_id}]\ntype = {kind}\n{lines}\n")
     files["pjsip.conf"] += ("\n" + "\n".join(accounts)).encode()

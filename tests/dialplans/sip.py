@@ -173,7 +173,14 @@ def _parameter(called: str) -> tuple[str, str]:
 
 
 def register(
-    host: Host, server: str, account: tuple[str, str], status: int, *, port: int = 5060, as_user: str | None = None
+    host: Host,
+    server: str,
+    account: tuple[str, str],
+    status: int,
+    *,
+    port: int = 5060,
+    as_user: str | None = None,
+    expires_s: int = 120,
 ) -> Far:
     """One registration that has to end with ``status``; calls to it go to ``port``. ``as_user``: who is registered,
     where it is not the user of the account."""
@@ -188,7 +195,7 @@ To: <sip:{own}@{server}>
 Call-ID: [call_id]
 CSeq: {sequence} REGISTER
 Contact: <sip:{own}@[local_ip]:{port}>
-Expires: 120
+Expires: {expires_s}
 Max-Forwards: 70
 {more}""")
 

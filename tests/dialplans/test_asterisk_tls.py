@@ -13,7 +13,7 @@ import pytest
 from dialplans.pack import load_pack
 from dialplans.render import RenderError, render
 from dialplans.schema import Pop, Trunk
-from pbx.adapters.asterisk.phones import objects
+from pbx.adapters.asterisk.phones import USUAL_PHONES, objects
 from pbx.domain.ids import PhoneId
 from pbx.ports.media_engine import PhoneAccount
 from tests.dialplans.certificates import certificate
@@ -55,7 +55,7 @@ def server(lab: Lab) -> Iterator[AsteriskServer]:
     files = dict(render(load_pack("DE"), pop(host.address, directory, carrier.address)))
     # As the controller puts an account, but in a file: there is none here.
     account = PhoneAccount(PhoneId("anna"), HA1)
-    kinds = objects(account, ["alaw"], 0, True, encrypted=True)
+    kinds = objects(account, replace(USUAL_PHONES, codecs=("alaw",), qualify_s=0, encrypted=True))
     for kind, fields in kinds:
         lines = [f"{key} = {value}\n" for key, value in fields.items()]
         files["pjsip.conf"] += "".join([f"\n[anna]\ntype = {kind}\n", *lines]).encode()

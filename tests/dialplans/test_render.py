@@ -180,7 +180,7 @@ def test_the_pop_says_for_which_engine() -> None:
         ("freeswitch", {"trunks": [Trunk(name="a", addresses=["a.example"], host="x")]}, "pop.trunks.0.addresses"),
         (
             "freeswitch",
-            {"trunks": [Trunk(name="a", addresses=["::1"], host="x", codecs=["g729"])]},
+            {"trunks": [Trunk(name="a", addresses=["::1"], host="x", codecs=["g722", "gsm"])]},
             "pop.trunks.0.codecs",
         ),
     ],

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 PACKAGES="ca-certificates debian-archive-keyring espeak-ng iproute2 libfaketime mmdebstrap nftables postgresql python3
 python3-venv strace util-linux"
 # Machines that boot, and how they are logged into.
-HOSTS="openssh-client openssl systemd-container"
+HOSTS="lego openssh-client openssl pebble systemd-container"
 IMAGES="buildah"
 # Debian's own, which POPs have too: it is optimised by profile. The controller's core took an eighth more CPU under one that
 # a version manager had compiled as it came.

@@ -68,6 +68,8 @@ class Account:
     transport: Literal["udp", "tcp", "tls"] = "udp"
     media_encryption: Literal["srtp", "srtp-mand"] | None = None
     ca_file: Path | None = None
+    codecs: tuple[str, ...] = ()
+    """What it offers and takes, in order, as in SDP (`GSM/8000/1`); none: what its modules can."""
 
     def line(self) -> str:
         """The account in baresip's notation."""
@@ -83,6 +85,8 @@ class Account:
             parts.append(f'outbound="sip:{self.server};transport={self.transport}"')
         if self.media_encryption is not None:
             parts.append(f"mediaenc={self.media_encryption}")
+        if self.codecs:
+            parts.append(f"audio_codecs={','.join(self.codecs)}")
         return ";".join(parts)
 
 
@@ -98,7 +102,8 @@ class Phone:
         self._number = host.serial()
         self._port = port
         self._write_config()
-        self.process = host.spawn(["baresip", "-4", "-f", self.directory], name=f"phone-{name}", rootfs=True)
+        # -s: every SIP message stands in its log.
+        self.process = host.spawn(["baresip", "-4", "-s", "-f", self.directory], name=f"phone-{name}", rootfs=True)
         self._control: Control | None = None
 
     @classmethod
@@ -268,6 +273,7 @@ class Phone:
         shutil.rmtree(self.directory, ignore_errors=True)  # of an earlier phone of this name
         self.directory.mkdir(parents=True)
         modules = [*MODULES, *(("srtp",) if self.account.media_encryption else ())]
+        modules += [name for name in ("gsm", "opus", "g722") if any(name in one.lower() for one in self.account.codecs)]
         config = CONFIG.format(
             address=self._address,
             sip_port=self.port,

@@ -224,6 +224,7 @@ class Stack:
         country: str = "DE",
         extension: str | None = None,
         site: str | None = None,
+        phone_class: str | None = None,
     ) -> Agent:
         """Who has an extension may supervise by feature code, too."""
         body = {
@@ -235,6 +236,7 @@ class Stack:
             "extension": extension,
             "supervises": extension is not None,
             "site": site,
+            "phone_class": phone_class,
         }
         created = await self.api.post("agents", body)
         agent = Agent(created["agent_id"], created["phone_id"], created["sip"]["password"], name)

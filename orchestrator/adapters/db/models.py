@@ -160,6 +160,7 @@ class AgentRow(Base):
     shifts_id: Mapped[str | None] = mapped_column(String(31))
     """Named shifts; ``shifts`` is what they say now."""
     site: Mapped[str | None] = mapped_column(String(31))
+    phone_class: Mapped[str | None] = mapped_column(String(31))
     capacity: Mapped[dict[str, int]] = mapped_column(JSON, server_default='{"voice": 1}')
     unit_id: Mapped[str | None] = mapped_column(String(31))
     created_at: Mapped[float] = mapped_column(Double)

@@ -21,7 +21,7 @@ from pbx.adapters.asterisk.ari import AriLink, Query, error_of
 from pbx.adapters.asterisk.conversations import Conversations
 from pbx.adapters.asterisk.guest_leg import OFFER_HEADER, offer_text
 from pbx.adapters.asterisk.lease import Lease
-from pbx.adapters.asterisk.phones import Phones
+from pbx.adapters.asterisk.phones import USUAL_PHONES, Phones, PhoneSettings
 from pbx.adapters.asterisk.recorder import Recorder
 from pbx.adapters.asterisk.supervision import Supervisions
 from pbx.adapters.asterisk.tones import Tones
@@ -67,10 +67,8 @@ def _word(text: str, field: str) -> str:
 
 
 class AsteriskEngine:
-    """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number, ``codecs`` are
-    those of agents' phones, which are asked every ``qualify_s`` seconds whether they are there (0: never). ``nat``:
-    phones are called at the address they registered from, whatever contact they name. ``tones`` are what a leg hears
-    that is to hear a phone ring, or that it is busy."""
+    """One media server. ``country_of`` tells the country (ISO 3166-1 alpha-2) of a caller's number, ``phones`` how
+    agents' phones are spoken to. ``tones`` are what a leg hears that is to hear a phone ring, or that it is busy."""
 
     def __init__(
         self,
@@ -86,10 +84,7 @@ class AsteriskEngine:
         prompt_dir: Path,
         uploaded: Mapping[str, str] = MappingProxyType({}),
         country_of: Callable[[E164], str | None],
-        codecs: Sequence[str] = ("alaw", "ulaw"),
-        qualify_s: int = 30,
-        nat: bool = True,
-        encrypted: bool = False,
+        phones: PhoneSettings = USUAL_PHONES,
         tones: CallTones = CEPT_TONES,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
@@ -128,8 +123,8 @@ class AsteriskEngine:
         self._tones = Tones(self._ari, tones)
         self._conversations = Conversations(self._ari, self._tracker, self._supervisions, self._tones)
         self._prompt_dir, self._uploaded, self._clock = prompt_dir, uploaded, clock
-        self._codecs = tuple(codecs)
-        self._phones = Phones(self._ari, self._phone, codecs, qualify_s, nat, encrypted)
+        self._codecs = phones.codecs
+        self._phones = Phones(self._ari, self._phone, phones)
         self._listener: EngineListener | None = None
         self._version = ""
         self._lease = Lease(self._ari, clock)
@@ -272,7 +267,8 @@ class AsteriskEngine:
         if leg.peer_leg_id is not None:
             query = (*query, ("originator", leg.peer_leg_id))
         else:
-            query = (*query, ("formats", ",".join(self._codecs)))
+            codecs = self._phones.codecs_of(leg.to.phone_id) if isinstance(leg.to, ToPhone) else self._codecs
+            query = (*query, ("formats", ",".join(codecs)))
         self._tracker.originating(leg.leg_id)
         try:
             response = await self._ari.send("POST", f"channels/{leg.leg_id}", query, body)

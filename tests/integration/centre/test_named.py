@@ -206,13 +206,15 @@ async def test_trunks_become_files_of_the_media_server(api: Api, centre: tuple[C
     await api.new_pop()
     path = "/pops/de-fra-1/trunks"
     made = await api.made(path, CARRIER)
-    assert (made["has_password"], made["codecs"]) == (False, ["alaw", "ulaw"])
+    assert (made["has_password"], made["codecs"]) == (False, None)
     spec = {"name": "second", "username": "second-user", "password": "correct horse"}
     second = await api.post(path, spec)
     assert (second.status, second.body["has_password"]) == (201, True)
     assert second.headers["Location"] == "/api/v1/pops/de-fra-1/trunks/second"
     assert "password" not in second.body
-    kept = await api.put(f"{path}/second", {"username": "second-user", "codecs": ["alaw"]})
+    timers = {"session": "required", "session_expires_s": 600}
+    kept = await api.put(f"{path}/second", {"username": "second-user", "codecs": ["gsm", "alaw"], "timers": timers})
+    assert {name: value for name, value in kept.body["timers"].items() if value is not None} == timers
     assert kept.body["has_password"] is True
     assert centre[0].database is not None
     async with centre[0].database.read() as session:
@@ -241,6 +243,8 @@ async def test_trunks_become_files_of_the_media_server(api: Api, centre: tuple[C
     assert dialplan_command(words) == 0
     pjsip = (tmp_path / "etc" / "pjsip.conf").read_text()
     assert "203.0.113.5:5060" in pjsip
+    assert "allow = gsm,alaw\n" in pjsip
+    assert "timers = required\ntimers_sess_expires = 600\n" in pjsip
     assert "correct horse" in pjsip
     assert "contact = sip:198.51.100.9:5061\\;transport=tls" in pjsip
     assert "media_encryption = sdes\nmedia_encryption_optimistic = yes" in pjsip
@@ -260,6 +264,10 @@ async def test_trunks_become_files_of_the_media_server(api: Api, centre: tuple[C
         ({"addresses": ["203.0.113.1\nx"]}, "addresses.0", "break a configuration line"),
         ({"name": "First!"}, "name", "pattern"),
         ({"codecs": []}, "codecs", "at least 1"),
+        ({"codecs": ["alaw", "g729"]}, "codecs.1", "'opus'"),
+        ({"codecs": ["alaw", "alaw"]}, "codecs", "twice"),
+        ({"timers": {"min_se_s": 30}}, "timers.min_se_s", "90"),
+        ({"timers": {"min_se_s": 3600, "session_expires_s": 600}}, "timers.min_se_s", "more than session_expires_s"),
         ({"srtp": "required"}, "srtp", "clear text"),
         ({"transport": "tls", "srtp": "off"}, "clear_reason", "say why"),
         ({"transport": "tcp"}, "transport", "udp"),

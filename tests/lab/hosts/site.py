@@ -75,13 +75,17 @@ class SiteOfLab:
 
     @classmethod
     @contextlib.contextmanager
-    def start(cls, lab: Lab) -> Iterator[Self]:
-        """The machines, booted and bare. `lab` has no host yet: the inventory knows their addresses."""
+    def start(cls, lab: Lab, machines: Sequence[str] = MACHINES) -> Iterator[Self]:
+        """The machines, booted and bare. `lab` has no host yet: the inventory knows their addresses. Those that are not
+        asked for are hosts on which nothing runs."""
         if lab.hosts:
             raise LabError("inventory/lab wants the first addresses of its lab, and the lab has hosts already")
         with Site.start(lab) as site:
             for name in MACHINES:
-                site.machine(name)
+                if name in machines:
+                    site.machine(name)
+                else:
+                    lab.host(name)
             hosts = {name: lab.host(name) for name in FAR_ENDS}
             for machine in site.machines.values():
                 machine.wait_up()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 from pbx.adapters.asterisk.ari import AriLink
-from pbx.adapters.asterisk.phones import Phones
+from pbx.adapters.asterisk.phones import USUAL_PHONES, Phones
 from pbx.domain.ids import PhoneId
 
 
@@ -19,7 +19,7 @@ def contact(status: str) -> dict[str, str]:
 
 def test_said_once() -> None:
     said: list[tuple[str, bool]] = []
-    phones = Phones(Mock(AriLink), lambda phone_id, reachable: said.append((phone_id, reachable)), ("alaw",), 30, True)
+    phones = Phones(Mock(AriLink), lambda phone_id, reachable: said.append((phone_id, reachable)), USUAL_PHONES)
     for event in (contact("NonQualified"), peer("Reachable"), contact("Reachable"), contact("Removed")):
         phones.ami_event(event)
     assert said == [("anna", True)]
@@ -30,7 +30,7 @@ def test_said_once() -> None:
 
 def test_snapshots() -> None:
     said: list[tuple[str, bool]] = []
-    phones = Phones(Mock(AriLink), lambda phone_id, reachable: said.append((phone_id, reachable)), ("alaw",), 30, True)
+    phones = Phones(Mock(AriLink), lambda phone_id, reachable: said.append((phone_id, reachable)), USUAL_PHONES)
     phones.found([PhoneId("anna"), PhoneId("bert")])
     phones.compare(frozenset({PhoneId("bert"), PhoneId("carl")}))
     assert said == [("anna", False), ("carl", True)]

@@ -98,7 +98,6 @@ def test_good_variables_have_no_fault() -> None:
     ("wrong", "named"),
     [
         (given({**POP, "country": "XX"}), "dialplan_pop.country"),
-        (given({**POP, "engine": "freeswitch"}), "dialplan_pop.engine"),
         (given({**POP, "overflow_number": "112"}), "dialplan_pop.overflow_number"),
         (given({**POP, "ari_password": "x"}), "dialplan_pop.ari_password"),
         (given({**POP, "tls_minimum": "1.1"}), "dialplan_pop.tls_minimum"),
@@ -117,6 +116,39 @@ def test_a_wrong_variable_is_named(wrong: dict[str, Any], named: str) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith(named)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"trunks": [{**TRUNK, "codecs": ["alaw", "g729"]}]}, "trunks.0.codecs.1"),
+        ({"phone_classes": {"slow": {"codecs": ["ilbc"]}}}, "phone_classes.slow.codecs.0"),
+        ({"phone_classes": {"page": {"webrtc": True}}}, "phone_classes.page.webrtc"),
+        ({"timers": {"min_se_s": 3600}}, "timers.min_se_s"),
+    ],
+)
+def test_wrong_codecs_classes_and_timers_are_named(wrong: dict[str, Any], named: str) -> None:
+    [line] = check.faults(given({**POP, **wrong}))
+    assert line.startswith(f"dialplan_pop.{named}: ")
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ({}, "freeswitch_package"),
+        ({"package": "/nowhere.deb"}, "freeswitch_package"),
+        ({"package": __file__, "token": "t"}, "freeswitch_package"),
+        ({"token": "t", "repository": "https://x/ y main"}, "freeswitch_keyring"),
+        ({"token": "t", "keyring": __file__}, "freeswitch_repository"),
+        ({"token": "t", "keyring": __file__, "repository": "http://x/ y main"}, "freeswitch_repository"),
+        ({"package": __file__}, None),
+        ({"token": "t", "keyring": __file__, "repository": "https://x/ y main"}, None),
+    ],
+)
+def test_where_freeswitch_comes_from_is_asked_for(source: dict[str, str], named: str | None) -> None:
+    pop = {**POP, "engine": "freeswitch", "trunks": []}
+    lines = list(check.faults(given(pop, freeswitch=source)))
+    assert [line.partition(":")[0] for line in lines] == ([] if named is None else [named])
 
 
 def test_a_login_on_a_bus_of_your_own_may_do_what_it_may_at_the_embedded_server() -> None:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import SimpleNamespace
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from dialplans import self_call
 from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Pop, Trunk
@@ -26,7 +21,6 @@ from tests.lab.errors import LabError, wait_until
 from tests.lab.lab import Lab
 from tests.support.ports import free_port
 
-TEMPLATES = Path(__file__).parents[2] / "dialplans" / "templates" / "asterisk"
 PASSWORD = "of-this-test-only"
 
 DIALPLAN = """
@@ -96,21 +90,8 @@ class AsteriskPop(LabBackend):
             path.chmod(0o777)
 
     def files(self, takeover_s: int = 10) -> dict[str, bytes]:
-        environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
-        )
-        context = {
-            "pop": self.pop,
-            "pack": SimpleNamespace(media=SimpleNamespace(companding="alaw")),
-            "clear_sip": True,
-            "self_call": self_call.made_of(self.pop),
-        }
-        files = {
-            name.removesuffix(".j2"): environment.get_template(name).render(context).encode()
-            for name in environment.list_templates()
-            if name.endswith(".j2") and not name.startswith("extensions")
-        }
-        own = render(load_pack("DE"), self.pop)["extensions.conf"].decode()
+        files = dict(render(load_pack("DE"), self.pop))
+        own = files["extensions.conf"].decode()
         _, begin, rest = own.partition("[callplane-self]")
         calls_itself = begin + rest.partition("\n[")[0] + "\n"
         files["extensions.conf"] = (DIALPLAN.replace("LIMIT", str(takeover_s)) + "\n" + calls_itself).encode()

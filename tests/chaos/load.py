@@ -3,9 +3,10 @@ told to be of it. They come all the time and are at every state at once."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,12 @@ SHORT = Course(
 """A menu and the queue: nobody is asked, and nothing is recorded. All states but those in seconds."""
 
 
+BATCH_S = 6.0
+"""Of callers, when they come all the while."""
+LONGEST_S = 3600
+"""No run lasts longer."""
+
+
 class Callers:
     def __init__(self, stack: Stack, course: Course) -> None:
         self._stack, self._kinds = stack, course.kinds
@@ -104,6 +111,26 @@ class Callers:
             )
             self._running.append(callers)
 
+    @contextlib.asynccontextmanager
+    async def coming(self, rate: float, enough: Callable[[], bool]) -> AsyncIterator[None]:
+        """Until the block ends they come, but for when there are ``enough``."""
+
+        async def come() -> None:
+            while True:
+                if enough():
+                    await asyncio.sleep(0.5)
+                else:
+                    self.come(rate, BATCH_S)
+                    await asyncio.sleep(BATCH_S)
+
+        task = asyncio.create_task(come(), name="callers")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
     def stop(self) -> None:
         """No more come. Those who are there hang up, or are gone with their program."""
         for running in self._running:
@@ -112,5 +139,6 @@ class Callers:
 
 @contextlib.asynccontextmanager
 async def agents(stack: Stack, count: int, talk_ms: int = 2500, ring_ms: int = 300) -> AsyncIterator[None]:
-    async with stack.sipp_agents(count, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=min(1900, talk_ms)):
+    sound_ms = min(1900, talk_ms)
+    async with stack.sipp_agents(count, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=sound_ms, limit_s=LONGEST_S):
         yield

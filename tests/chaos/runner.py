@@ -26,8 +26,10 @@ from tests.lab.lab import Lab
 from tests.lab.stack import Stack, recordings_on_disk
 
 SETTLE_S = 60.0
-AIMED_S = 20.0
+AIMED_S = 30.0
 """How long a fault waits for a call in the state it is aimed at."""
+LINE = 6
+"""Callers in line, in an aimed run, are enough."""
 CLOCKS = ("clock set forward", "clock set back")
 
 
@@ -41,8 +43,10 @@ class Outcome:
     """Fault -> how many calls were in which state when it struck."""
     aimed: dict[str, Counter[str]] = field(default_factory=dict)
     """Fault -> how often it struck while a call was in the state it was aimed at."""
-    missed: list[str] = field(default_factory=list)
-    """Faults that waited in vain for a call in the state they were aimed at, and struck without."""
+    planned: set[tuple[str, str]] = field(default_factory=set)
+    """Fault and state, of an aimed run."""
+    desk: str = ""
+    """What was not done of what the desk asked for, in words."""
     wrong: list[str] = field(default_factory=list)
     adopted: int = 0
     """How often a call went on under another controller."""
@@ -86,26 +90,38 @@ class Run:
         self._journal = stack.pop.state_dir / "controller" / "journal.sqlite"
         self.states = States(self._journal)
 
-    async def strike(self, name: str, seconds: float, state: str | None = None) -> None:
-        """At a moment of its own, whatever the calls are doing; or as soon as one is in ``state``."""
-        self._told(name if state is None else f"{name}: {state}")
-        if state is None:
-            await asyncio.sleep(self.chance.uniform(0.2, 1.2))
-        else:
-            await self._aim(name, state)
+    async def strike(self, name: str, seconds: float) -> None:
+        """At a moment of its own, whatever the calls are doing."""
+        self._told(name)
+        await asyncio.sleep(self.chance.uniform(0.2, 1.2))
+        await self._struck(name, seconds)
+
+    async def aim(self, desk: Desk, name: str, seconds: float, state: str) -> bool:
+        """As soon as a call is in ``state``. False: none was, and nothing was done."""
+        self._told(f"{name}: {state}")
+        desk.aim = state
+        try:
+            if not await self._meets(state):
+                return False
+        finally:
+            desk.aim = None
+        self.outcome.aimed.setdefault(name, Counter())[state] += 1
+        await self._struck(name, seconds)
+        return True
+
+    async def _struck(self, name: str, seconds: float) -> None:
         self.outcome.met.setdefault(name, Counter()).update(self.states.look())
         self.struck_at = time.time()
         await self.faults.all()[name](seconds)
         self.outcome.struck[name] += 1
 
-    async def _aim(self, name: str, state: str) -> None:
+    async def _meets(self, state: str) -> bool:
         end = time.monotonic() + AIMED_S
         while not self.states.look()[state]:
             if time.monotonic() > end:
-                self.outcome.missed.append(f"{name}: {state}")
-                return
+                return False
             await asyncio.sleep(0.02)
-        self.outcome.aimed.setdefault(name, Counter())[state] += 1
+        return True
 
     async def settle(self) -> None:
         """All calls end, all agents are free, and the centre has it all."""
@@ -199,18 +215,17 @@ async def run_aimed(
 ) -> Outcome:
     """Each fault of ``plan`` strikes when a call is in the state that goes with it."""
     own_clock = any(name in CLOCKS for name, _, _ in plan)
+    outcome.planned = {(name, state) for name, _, state in plan}
     async with started(lab, outcome, told, PATIENT, 11, 9000, own_clock) as (one, carrier, phones):
         began = time.monotonic()
-        one.callers.come(rate, 12.0)
-        async with Desk(one.stack, one.states, outcome.seed).open():
+        desk = Desk(one.stack, one.states, outcome.seed)
+        async with one.callers.coming(rate, lambda: one.states.count()["waiting"] >= LINE), desk.open():
             await one.stack.event("TalkStarted", deadline_s=60)
-            until = time.monotonic() + 6.0
-            for name, seconds, state in plan:
-                if (left := until - time.monotonic()) < 5.0:
-                    one.callers.come(rate, 10.0)
-                    until += max(10.0, 10.0 - left)
-                await one.strike(name, seconds, state)
+            missed = [cell for cell in plan if not await one.aim(desk, *cell)]
+            for cell in missed:  # once more: calls were on their way into other states
+                await one.aim(desk, *cell)
         outcome.struck["seconds"] = round(time.monotonic() - began)
+        outcome.desk = desk.report()
         await _judged(one, carrier, phones, keep)
     return outcome
 

@@ -145,8 +145,9 @@ class Sipp:
         echo: bool = False,
         trace: bool = False,
         sound_ms: int = 0,
+        limit_s: int = LIMIT_S,
     ) -> Iterator[Self]:
-        """Agents that answer on one port, whatever user is called, until the block ends.
+        """Agents that answer on one port, whatever user is called, until the block ends or ``limit_s`` are over.
 
         With `talk_ms` None they never hang up themselves. For `sound_ms` after the answer they send a tone.
         """
@@ -155,7 +156,7 @@ class Sipp:
         scenario = _scenario("agent", values)
         files = {"sound.pcap": rtp_sound.capture(600, sound_ms)} if sound_ms else {}
         options = [*(["-rtp_echo"] if echo else []), *(["-trace_msg"] if trace else [])]
-        running = cls(host, "agent", scenario, options, port=port, files=files)
+        running = cls(host, "agent", scenario, options, port=port, files=files, limit_s=limit_s)
         try:
             running.wait_listening()
             yield running

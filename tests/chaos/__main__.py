@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.bench.machine import describe, summary_line
+from tests.chaos import two
 from tests.chaos.runner import Outcome, run, run_aimed
 from tests.chaos.states import STATES
 from tests.lab.lab import Lab
@@ -103,11 +104,12 @@ def cells_table(outcomes: list[Outcome]) -> Table:
 def summary(outcome: Outcome) -> str:
     faults = sum(outcome.struck.values()) - outcome.struck["seconds"]
     missed = [f"{name}: {state}" for (name, state), times in cells([outcome]).items() if not times]
+    crossed = f"{outcome.crossed} offers across POPs, " if outcome.crossed else ""
     more = (f", not met: {'; '.join(missed)}" if missed else "") + (f"; desk: {outcome.desk}" if outcome.desk else "")
     load = os.getloadavg()[0]
     return (
         f"seed {outcome.seed}: {faults} faults, {outcome.calls} calls, {outcome.adopted} taken up again, "
-        f"{len(outcome.wrong)} findings, load {load:.0f}{more}"
+        f"{crossed}{len(outcome.wrong)} findings, load {load:.0f}{more}"
     )
 
 
@@ -119,12 +121,17 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=3.0, metavar="N", help="callers a second")
     parser.add_argument("--engine", choices=["asterisk", "freeswitch"], default="asterisk")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the evidence of a bad round is kept")
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="only this one; more than once: these")
+    parser.add_argument("--fault", action="append", help="only this one; more than once: these")
     parser.add_argument(
         "--aimed", action="store_true", help="each fault while a call is in each state, dealt over rounds"
     )
     options = parser.parse_args()
-    names = options.fault or list(FAULTS)
+    known = FAULTS if options.pops == 1 else two.FAULTS
+    names = options.fault or list(known)
+    if unknown := set(names) - set(known):
+        parser.error(f"--fault: no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if options.pops == 2 and (options.aimed or options.engine != "asterisk"):
+        parser.error("--pops 2: neither with --aimed nor on FreeSWITCH")
     console = Console(width=max(150, Console().width))
     first = options.seed if options.seed is not None else int(time.time())
     dealt = aimed_plan(first, names, options.rounds)
@@ -145,7 +152,9 @@ def main() -> int:
 
             keep = None if options.keep is None else options.keep / str(seed)
             began = Outcome(seed, options.engine)
-            if options.aimed:
+            if options.pops == 2:
+                outcome = asyncio.run(two.run_two(lab, began, plan, told, keep))
+            elif options.aimed:
                 outcome = asyncio.run(run_aimed(lab, began, aimed, options.rate, told, keep))
             else:
                 outcome = asyncio.run(run(lab, began, plan, options.rate, told, keep))
@@ -169,6 +178,7 @@ def main() -> int:
             faults=faults,
             readopted=adopted,
             wrong=wrong,
+            crossed=sum(o.crossed for o in outcomes),
             cells_met=sum(1 for times in met.values() if times),
             cells=len(met),
         )

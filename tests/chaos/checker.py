@@ -52,6 +52,8 @@ class Evidence:
     """When the media server was killed: its dialogs are over then."""
     away: list[tuple[float, float]] = field(default_factory=list)
     """When there was no controller, or none that the media server knew: who came then may have had the fallback."""
+    spans: bool = False
+    """The queue is served by several POPs: who comes first is not told by one journal alone (see ``together.py``)."""
 
 
 def check(evidence: Evidence) -> list[str]:
@@ -68,7 +70,7 @@ def check(evidence: Evidence) -> list[str]:
     found += _talks(evidence.events)
     found += _rung(evidence)
     found += _recordings(evidence, of_call)
-    found += _places(evidence.events, of_call)
+    found += _places(evidence.events, of_call, in_order=not evidence.spans)
     return found
 
 
@@ -222,7 +224,7 @@ def _made_before(offers: list[Event], offer: Event) -> bool:
     return any(one["seq"] > offer["seq"] and one["at"] <= offer["at"] for one in offers)
 
 
-def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[str]:
+def _places(events: list[Event], of_call: dict[str, list[Event]], *, in_order: bool) -> Iterator[str]:
     """A place is given up by an agent's answer or the caller's end alone, is kept over restarts to the moment, and the
     one who waited longest is offered first. Offers count by when they were made: each is written by its own call, and
     after a restart, or on a busy machine, one that was made earlier may be written a little later."""
@@ -251,7 +253,7 @@ def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[st
             if mine is None:
                 yield f"call {call} is offered and does not wait"
                 continue
-            for other_id, other in waits.items():
+            for other_id, other in waits.items() if in_order else ():
                 earlier = other.entered_at < mine.entered_at and other.since < event["at"] - SETTLED_S
                 first = earlier and other.queue == mine.queue and other.priority >= mine.priority
                 if first and other_id != call and not other.offered and not _made_before(made[other_id], event):

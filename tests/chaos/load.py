@@ -88,9 +88,13 @@ LONGEST_S = 3600
 
 
 class Callers:
-    def __init__(self, stack: Stack, course: Course) -> None:
+    """They call ``did`` at ``target``, the stack's own POP unless told otherwise. Of two of these, ``first`` keeps the
+    callers' numbers apart."""
+
+    def __init__(self, stack: Stack, course: Course, target: str | None = None, did: str = DID, first: int = 0) -> None:
         self._stack, self._kinds = stack, course.kinds
-        self._numbers = {kind: itertools.count() for kind in course.kinds}
+        self._target, self._did = target or stack.pop.address, did
+        self._numbers = {kind: itertools.count(first) for kind in course.kinds}
         self._running: list[Sipp] = []
 
     def come(self, rate: float, seconds: float) -> None:
@@ -99,10 +103,10 @@ class Callers:
         notice_ms = made["consent-ask"].duration_ms + made["consent-keys-opt-in"].duration_ms
         for kind in self._kinds:
             count = max(1, round(rate * seconds * kind.share))
-            calls = [(f"{kind.prefix}{next(self._numbers[kind]):05}", DID) for _ in range(count)]
+            calls = [(f"{kind.prefix}{next(self._numbers[kind]):05}", self._did) for _ in range(count)]
             callers = Sipp.callers(
                 self._stack.carrier,
-                self._stack.pop.address,
+                self._target,
                 calls,
                 rate=rate * kind.share,
                 digits=[(notice_ms if after == NOTICE else after, digit) for after, digit in kind.digits],

@@ -50,6 +50,8 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     adopted: int = 0
     """How often a call went on under another controller."""
+    crossed: int = 0
+    """Offers to agents of another POP."""
 
 
 @contextlib.contextmanager
@@ -84,7 +86,7 @@ class Run:
     def __init__(self, stack: Stack, outcome: Outcome, told: Callable[[str], None], course: Course) -> None:
         self.stack, self.outcome, self._told = stack, outcome, told
         self.chance = random.Random(outcome.seed)  # a run is repeated by its seed
-        self.faults = Faults(stack)
+        self.faults = Faults(stack, stack)
         self.struck_at = 0.0
         self.callers = Callers(stack, course)
         self._journal = stack.pop.state_dir / "controller" / "journal.sqlite"

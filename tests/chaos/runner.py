@@ -58,6 +58,7 @@ class Outcome:
 def capturing(host: Host) -> Iterator[Path]:
     """SIP that crosses the host's cable."""
     path = host.state_dir / "chaos.pcap"
+    path.unlink(missing_ok=True)
     command: list[str | Path] = [
         "tcpdump",
         "-U",
@@ -83,7 +84,11 @@ def capturing(host: Host) -> Iterator[Path]:
 
 
 class Run:
-    def __init__(self, stack: Stack, outcome: Outcome, told: Callable[[str], None], course: Course) -> None:
+    """``visiting``: a stack that has other calls, too; judged are those of this run's callers."""
+
+    def __init__(
+        self, stack: Stack, outcome: Outcome, told: Callable[[str], None], course: Course, visiting: bool = False
+    ) -> None:
         self.stack, self.outcome, self._told = stack, outcome, told
         self.chance = random.Random(outcome.seed)  # a run is repeated by its seed
         self.faults = Faults(stack, stack)
@@ -91,6 +96,12 @@ class Run:
         self.callers = Callers(stack, course)
         self._journal = stack.pop.state_dir / "controller" / "journal.sqlite"
         self.states = States(self._journal)
+        self._prefixes = tuple(kind.prefix for kind in course.kinds) if visiting else ()
+        self._rested = set(self._recordings())
+        self.since = self._last_seq() if visiting else 0
+        """Of the journal, when this run began."""
+        if visiting:
+            self.states.begin(self.since)
 
     async def strike(self, name: str, seconds: float) -> None:
         """At a moment of its own, whatever the calls are doing."""
@@ -135,16 +146,26 @@ class Run:
 
         with contextlib.suppress(LabError):  # what does not end is the checker's to say
             await asyncio.to_thread(wait_until, over, SETTLE_S, "the calls' end")
-        last = evidence.journal(self._journal)[-1]["seq"]
+        last = self._last_seq()
         await self.stack.api.until(
             "pops", lambda page: all(pop["connected"] and not pop["unsent_events"] for pop in page["items"]), SETTLE_S
         )
         self._told(f"{last} events are at the centre")
 
-    async def judge(self, carrier: Path, phones: Path) -> None:
-        calls = await self.stack.calls()
+    def _last_seq(self) -> int:
         events = evidence.journal(self._journal)
-        on_disk = [path.stem for path in recordings_on_disk(self.stack.pop) if path.name != "filler"]
+        return int(events[-1]["seq"]) if events else 0
+
+    def _recordings(self) -> list[str]:
+        return [path.stem for path in recordings_on_disk(self.stack.pop) if path.name != "filler"]
+
+    async def judge(self, carrier: Path, phones: Path) -> None:
+        calls, events = await self.stack.calls(), evidence.journal(self._journal)
+        if self._prefixes:
+            events = evidence.of_callers(events, self._prefixes, self.since)
+            mine = {event["call"] for event in events}
+            calls = [call for call in calls if call["call_id"] in mine]
+        on_disk = [one for one in self._recordings() if one not in self._rested]
         dialogs = evidence.dialogs(carrier, phones)
         seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address, self.faults.deaths, self.faults.away)
         self.outcome.adopted = sum(event["kind"] == "CallReadopted" for event in events)

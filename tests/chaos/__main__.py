@@ -16,11 +16,12 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.bench.machine import describe, summary_line
-from tests.chaos import two
+from tests.chaos import line, two
 from tests.chaos.runner import Outcome, run, run_aimed
 from tests.chaos.states import STATES
 from tests.lab.lab import Lab
@@ -113,6 +114,29 @@ def summary(outcome: Outcome) -> str:
     )
 
 
+def in_line(console: Console, seed: int, callers: int, keep: Path | None) -> int:
+    """Both ways in which a router fails."""
+    found: list[str] = []
+    ways: tuple[line.How, ...] = ("killed", "cut")
+    figures: dict[str, float | int] = {"callers": callers}
+    with Lab.start() as lab:
+        for how in ways:
+            outcome = Outcome(seed, "asterisk")
+            told = lambda what: console.print(f"{time.strftime('%H:%M:%S')} {what}")  # noqa: E731
+            kept = None if keep is None else keep / how
+            served = asyncio.run(line.run_line(lab, outcome, callers, how, told, kept))
+            console.print(line.summary(served, how), soft_wrap=True)
+            figures |= {f"{how}_furthest": served.furthest, f"{how}_after": served.furthest_after}
+            found += [f"{how}: {one}" for one in outcome.wrong]
+            if served.served != callers:
+                found.append(f"{how}: {callers - served.served} callers were never offered to anybody")
+    for one in found:
+        console.print(f"[red]{escape(one)}[/red]", soft_wrap=True)
+    console.print(f"machine: {describe()}")
+    sys.stdout.write(summary_line("chaos-line", **figures, wrong=len(found)) + "\n")
+    return 1 if found else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=None, metavar="N", help="of the first round; drawn when not given")
@@ -138,6 +162,8 @@ def main() -> int:
     console.print(f"machine: {describe()}")
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    if options.line is not None:
+        return in_line(console, first, options.line, options.keep)
     with Lab.start() as lab, Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         for seed in range(first, first + options.rounds):
             plan = plan_of(seed, options.faults, names)
@@ -160,8 +186,8 @@ def main() -> int:
                 outcome = asyncio.run(run(lab, began, plan, options.rate, told, keep))
             outcomes.append(outcome)
             progress.console.print(summary(outcome))
-            for line in outcome.wrong:
-                progress.console.print(f"[red]seed {seed}: {line}[/red]")
+            for wrong_one in outcome.wrong:
+                progress.console.print(f"[red]seed {seed}: {escape(wrong_one)}[/red]", soft_wrap=True)
     console.print(table(outcomes))
     if options.aimed:
         console.print(cells_table(outcomes))

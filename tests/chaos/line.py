@@ -18,7 +18,7 @@ from tests.chaos import evidence
 from tests.chaos.load import LONGEST_S
 from tests.chaos.runner import Outcome
 from tests.chaos.two import AGENTS, SECOND_DID, Two, keep_evidence, second_agents, started
-from tests.lab.errors import wait_until
+from tests.lab.errors import LabError, wait_until
 from tests.lab.lab import Lab
 from tests.lab.sipp import Sipp
 from tests.lab.stack import DID
@@ -119,10 +119,11 @@ async def run_line(
 
 
 async def _served(two: Two, count: int, deadline_s: float) -> None:
-    def served() -> bool:
-        return len(places(two)) >= count
-
-    await asyncio.to_thread(wait_until, served, deadline_s, f"{count} callers served", two.stack.logs)
+    end = time.monotonic() + deadline_s
+    while (found := len(places(two))) < count:
+        if time.monotonic() > end:
+            raise LabError(f"{found} of {count} callers served within {deadline_s:g} s\n{two.stack.logs()}")
+        await asyncio.sleep(0.5)  # journals are read whole
 
 
 def _callers(two: Two, pop: int, count: int) -> Sipp:

@@ -416,5 +416,5 @@ def recordings_on_disk(pop: Host) -> list[Path]:
     """Every recording file at the POP, under way or finished, of whatever size."""
     places = (pop.shm / "recordings", pop.state_dir / "controller" / "recordings")
     found = (path for place in places if place.exists() for path in place.rglob("*") if path.is_file())
-    no_sound = ("hidden", ALONE_LOG)  # digits of live calls; what the dialplan noted
-    return sorted(path for path in found if path.parent.name not in no_sound and path.name not in no_sound)
+    # Digits of live calls, and what the dialplan noted, are no sound.
+    return sorted(path for path in found if path.parent.name != "hidden" and not path.name.startswith(ALONE_LOG))

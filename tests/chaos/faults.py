@@ -53,6 +53,8 @@ class Faults:
     """When the media server was killed."""
     away: list[tuple[float, float]] = field(default_factory=list)
     """When no controller held the lease, at most."""
+    unnoted: list[tuple[float, float]] = field(default_factory=list)
+    """When the disk was full on which calls are noted that are served without a controller."""
 
     def all(self) -> dict[str, Callable[[float], Awaitable[None]]]:
         """Name -> what is done for so many seconds."""
@@ -211,11 +213,13 @@ class Faults:
         """The directory that recordings under way are written to, on a file system of its own, is filled."""
         filler = f"{self.site.settings.recording_dir}/filler"
         fill = f"dd if=/dev/zero of={filler} bs=64k 2>&1 | grep -q 'No space left'"
+        began = time.time()
         await asyncio.to_thread(self.site.pop.run, ["sh", "-c", fill], rootfs=False)
         try:
             await asyncio.sleep(seconds)
         finally:
             await asyncio.to_thread(self.site.pop.run, ["rm", filler], rootfs=False)
+            self.unnoted.append((began, time.time()))
 
     async def _filtered(self, host: Host, seconds: float, *rules: str) -> None:
         chains = {"input": [], "output": []}  # type: dict[str, list[str]]

@@ -167,7 +167,9 @@ class Run:
             calls = [call for call in calls if call["call_id"] in mine]
         on_disk = [one for one in self._recordings() if one not in self._rested]
         dialogs = evidence.dialogs(carrier, phones)
-        seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address, self.faults.deaths, self.faults.away)
+        seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address)
+        seen.deaths, seen.away, seen.unnoted = self.faults.deaths, self.faults.away, self.faults.unnoted
+        seen.taken_at = time.time()
         self.outcome.adopted = sum(event["kind"] == "CallReadopted" for event in events)
         self.outcome.calls = sum(event["kind"] == "LegOffered" for event in events)
         self.outcome.wrong += check(seen)
@@ -177,7 +179,9 @@ class Run:
     def keep(self, directory: Path, *captures: Path) -> None:
         """What a person needs who looks into it."""
         directory.mkdir(parents=True, exist_ok=True)
-        for path in (self._journal, self.stack.controller.log_path, *captures):
+        log = self._journal.with_name(f"{self._journal.name}-wal")
+        logs = [path for path in (log, self.stack.server.process.log_path) if path.exists()]
+        for path in (self._journal, self.stack.controller.log_path, *logs, *captures):
             shutil.copy(path, directory / f"{path.parent.name}-{path.name}")
 
 

@@ -146,6 +146,10 @@ def main() -> int:
     parser.add_argument("--engine", choices=["asterisk", "freeswitch"], default="asterisk")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the evidence of a bad round is kept")
     parser.add_argument("--fault", action="append", help="only this one; more than once: these")
+    parser.add_argument("--pops", type=int, choices=(1, 2), default=1, help="2: with a queue that spans both")
+    parser.add_argument(
+        "--line", type=int, metavar="N", help="N callers in line at two POPs while the router fails, and nothing else"
+    )
     parser.add_argument(
         "--aimed", action="store_true", help="each fault while a call is in each state, dealt over rounds"
     )

@@ -183,7 +183,7 @@ class Stack:
         await self.api.post("dids", did)
         await self.synced()
 
-    async def synced(self, deadline_s: float = 20, news: bool = False) -> None:
+    async def synced(self, deadline_s: float = 60, news: bool = False) -> None:
         """Wait until the POP runs the configuration the centre has, with its media server connected and in possession
         of the agents' accounts: from then on a phone may register. ``news``: what it said before now does not count."""
         since = time.time() if news else 0.0

@@ -131,7 +131,15 @@ def _callers(two: Two, pop: int, count: int) -> Sipp:
     target, did = ((two.stack.pop.address, DID), (two.second.host.address, SECOND_DID))[pop]
     calls = [(f"+4917080{pop}{number:05}", did) for number in range(count)]
     return Sipp.callers(
-        two.stack.carrier, target, calls, rate=RATE, digits=[(600, "1")], hold_ms=None, at_once=count, limit_s=LONGEST_S
+        two.stack.carrier,
+        target,
+        calls,
+        rate=RATE,
+        digits=[(600, "1")],
+        hold_ms=None,
+        at_once=count,
+        limit_s=LONGEST_S,
+        wait_s=LONGEST_S,
     )
 
 

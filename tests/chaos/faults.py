@@ -21,6 +21,8 @@ from tests.lab.stack import Stack
 from tests.lab.warden import child_of
 
 STEP_S = 30.0
+HEALED_S = 120.0
+"""Until what was killed is there again, at most: programs start slowly on a machine that is busy with other tests."""
 TABLE = ("inet", "callplane_chaos")
 
 
@@ -114,13 +116,13 @@ class Faults:
             return
         os.kill(killed, signal.SIGKILL)
         again = lambda: child_of(self.stack.orchestrator.pid) not in (None, killed)  # noqa: E731
-        await asyncio.to_thread(wait_until, again, 30, "another nats-server", self.site.logs)
+        await asyncio.to_thread(wait_until, again, HEALED_S, "another nats-server", self.site.logs)
 
     async def centre(self, seconds: float) -> None:
         self.stack.orchestrator.kill()
         await asyncio.sleep(seconds)
         await asyncio.to_thread(self.stack.restart_centre)
-        await self.stack.api.wait_up(30)
+        await self.stack.api.wait_up(HEALED_S)
 
     async def database(self, seconds: float) -> None:
         postgres = self.stack.postgres
@@ -157,7 +159,7 @@ class Faults:
         clock.step(by_s)
         former = int(began + clock.offset_s)  # by the new clock
         held = lambda: former < self.site.server.lease() <= former + 20  # noqa: E731
-        await asyncio.to_thread(wait_until, held, 60, "a lease by the new clock", self.site.logs)
+        await asyncio.to_thread(wait_until, held, HEALED_S, "a lease by the new clock", self.site.logs)
         self.away.append((began - 1.0, time.time() + 1.0))
 
     async def power(self, seconds: float) -> None:
@@ -244,5 +246,5 @@ class Faults:
         def renewed() -> bool:
             return self.site.server.lease() > max(former, int(time.time() + self._ahead))
 
-        await asyncio.to_thread(wait_until, renewed, 60, "the controller's lease", self.site.logs)
+        await asyncio.to_thread(wait_until, renewed, HEALED_S, "the controller's lease", self.site.logs)
         self.away.append((since, time.time()))

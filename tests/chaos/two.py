@@ -35,7 +35,7 @@ TALK_MS = 2500
 RATE = 1.3
 """Callers a second, at each POP."""
 CALM_S = 4.0
-HEAL_S = 40.0
+HEAL_S = 60.0
 """From a fault's end until all POPs know one router again, at most; a host that boots needs some of it."""
 
 AT_A_POP = (

@@ -144,7 +144,7 @@ fuzz-consent: venv ## A million random calls, and nothing captured without a gra
 fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --seed S")
 	@$(PY) -m tests.fuzz.esl $(ARGS)
 
-chaos: rootfs prompts ## Faults at random under calls, and an independent check (as root; ARGS="--seed N --rounds N --engine E")
+chaos: rootfs prompts ## Faults at random under calls, and an independent check (as root; ARGS="--seed N --rounds N --engine E --aimed --pops 2")
 	@$(PY) -m tests.chaos $(ARGS)
 
 bench: rootfs prompts ## All benchmarks; writes tests/bench/RESULTS.md (as root)

@@ -2,15 +2,15 @@
 
 Without a lease the dialplan lets callers hear an announcement and dials the overflow number, and dials for agents by
 itself. Of each such call it notes the begin and the end, a line each, in ``dialplans.render.ALONE_LOG``, which lies in
-memory with the captures. Nothing of these calls was decided, asked or recorded here: the record says who called whom,
-when, what came of it, and ``no_controller``.
+memory with the captures. That file is the media server's: here it is only taken away, and what goes on is kept in
+another one: the server could not write to a file that another user has made. Nothing of these calls was decided, asked
+or recorded here: the record says who called whom, when, what came of it, and ``no_controller``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +98,15 @@ def read(lines: Iterable[str], is_over: Callable[[LegId, float], bool], now: flo
     return calls, [line for line, _ in begun.values()]
 
 
+def _lines(path: Path) -> list[str]:
+    """None where there is no such file."""
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            return list(file)
+    except FileNotFoundError:
+        return []
+
+
 class ServedAlone:
     """``directory``: that of running captures. ``placed`` makes the beginning of an agent's call."""
 
@@ -113,6 +122,10 @@ class ServedAlone:
         self._placed = placed
         self._log = directory / ALONE_LOG
         self._taken = directory / f"{ALONE_LOG}.taken"
+        self._kept = directory / f"{ALONE_LOG}.kept"
+        """Lines of calls that go on."""
+        self._doubt = True
+        """The last run, or the last look, may have got no further than the records."""
         self._alive: frozenset[LegId] = frozenset()
         self._seen_at = 0.0
         self._owed: set[CallId] = set()
@@ -134,29 +147,29 @@ class ServedAlone:
     async def take(self) -> int:
         """Write the records of calls that are over; how many. What goes on stays noted. Raises OSError, JournalError:
         then nothing is lost, and the next time goes on."""
-        again = self._taken.exists()  # left by a run that died: some of it may have its record
-        if not (again or self._log.exists()):
+        again = self._taken.exists()  # left by a run that died, or was refused: some of it may have its record
+        if not (again or self._log.exists() or self._kept.exists()):
             return 0
         if not self._journal.writable():
             return 0  # it would owe the records, and lose them with this process
-        if not again:
+        if not again and self._log.exists():
             # The dialplan opens the file for each line: from here on it makes a new one.
             self._log.rename(self._taken)
-        with self._taken.open(encoding="utf-8", errors="replace", newline="\n") as file:
-            calls, going_on = read(file, self._is_over, self._clock())
+        kept = _lines(self._kept)
+        # A run that died between keeping and removing has left the same lines in both: a leg counts once.
+        calls, going_on = read([*kept, *_lines(self._taken)], self._is_over, self._clock())
         written = 0
+        again, self._doubt = again or self._doubt, True
         for call in calls:
             written += await self._record(call, again)
-        if again and going_on and self._log.exists():
-            there = set(self._log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True))
-            going_on = [line for line in going_on if line not in there]  # the run that died came so far
-        if going_on:
-            handle = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o660)
-            try:
-                os.write(handle, "".join(going_on).encode())
-            finally:
-                os.close(handle)
-        self._taken.unlink()
+        if going_on and going_on != kept:
+            new = self._kept.with_suffix(".new")
+            new.write_text("".join(going_on), encoding="utf-8", newline="\n")
+            new.rename(self._kept)
+        elif not going_on:
+            self._kept.unlink(missing_ok=True)
+        self._taken.unlink(missing_ok=True)
+        self._doubt = False
         if written:
             log.info("%d calls were served without a controller; they have their records now", written)
         return written

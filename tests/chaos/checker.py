@@ -17,6 +17,8 @@ Event = dict[str, Any]
 
 SETTLED_S = 0.5
 """Who entered the queue that long before an offer was made must have been seen by it."""
+NOTED_S = 10.0
+"""Who had the fallback has a record that long after the end, with a controller there."""
 CLEARED_S = 10.0
 """A call whose offer failed is in the line again when the media server has answered to two requests, of at most 5 s."""
 
@@ -52,6 +54,12 @@ class Evidence:
     """When the media server was killed: its dialogs are over then."""
     away: list[tuple[float, float]] = field(default_factory=list)
     """When there was no controller, or none that the media server knew: who came then may have had the fallback."""
+    unnoted: list[tuple[float, float]] = field(default_factory=list)
+    """When the disk was full on which the media server notes calls that it serves alone."""
+    taken_at: float = float("inf")
+    """When all this was put together."""
+    spans: bool = False
+    """The queue is served by several POPs: who comes first is not told by one journal alone (see ``together.py``)."""
 
 
 def check(evidence: Evidence) -> list[str]:
@@ -68,7 +76,7 @@ def check(evidence: Evidence) -> list[str]:
     found += _talks(evidence.events)
     found += _rung(evidence)
     found += _recordings(evidence, of_call)
-    found += _places(evidence.events, of_call)
+    found += _places(evidence.events, of_call, in_order=not evidence.spans)
     return found
 
 
@@ -104,14 +112,17 @@ def _number(event: Event) -> str:
 
 
 def _callers(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[str]:
-    """Who was answered is in the journal, each time; or had the fallback, when there was no controller."""
+    """Who was answered is in the journal, each time, also who had the fallback: the next controller writes that."""
     begun = Counter(_number(event) for event in evidence.events if event["kind"] == "LegOffered")
     to_pop = [dialog for dialog in evidence.dialogs if dialog.target == evidence.pop and dialog.called.startswith("+")]
     tried = Counter(dialog.caller.lstrip("+") for dialog in to_pop)
     answered: Counter[str] = Counter()
     for dialog in to_pop:
-        alone = any(_without_controller(evidence, at) for at in (dialog.began_at, dialog.answered_at) if at is not None)
-        if dialog.answered_at is not None and not alone:
+        if dialog.answered_at is None or any(_overlaps(dialog, window) for window in evidence.unnoted):
+            continue
+        alone = any(_without_controller(evidence, at) for at in (dialog.began_at, dialog.answered_at))
+        over = dialog.ended_at is not None and dialog.ended_at < evidence.taken_at - NOTED_S
+        if over or not alone:
             answered[dialog.caller.lstrip("+")] += 1
     for caller, number in answered.items():
         if begun[caller] < number:
@@ -119,6 +130,11 @@ def _callers(evidence: Evidence, of_call: dict[str, list[Event]]) -> Iterator[st
     for caller, number in begun.items():
         if number > tried[caller]:
             yield f"a caller called {tried[caller]} times and is in {number} records"
+
+
+def _overlaps(dialog: Dialog, window: tuple[float, float]) -> bool:
+    begin, end = window
+    return dialog.began_at <= end and (dialog.ended_at is None or dialog.ended_at >= begin)
 
 
 def _hung_up(evidence: Evidence) -> Iterator[str]:
@@ -222,7 +238,7 @@ def _made_before(offers: list[Event], offer: Event) -> bool:
     return any(one["seq"] > offer["seq"] and one["at"] <= offer["at"] for one in offers)
 
 
-def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[str]:
+def _places(events: list[Event], of_call: dict[str, list[Event]], *, in_order: bool) -> Iterator[str]:
     """A place is given up by an agent's answer or the caller's end alone, is kept over restarts to the moment, and the
     one who waited longest is offered first. Offers count by when they were made: each is written by its own call, and
     after a restart, or on a busy machine, one that was made earlier may be written a little later."""
@@ -251,7 +267,7 @@ def _places(events: list[Event], of_call: dict[str, list[Event]]) -> Iterator[st
             if mine is None:
                 yield f"call {call} is offered and does not wait"
                 continue
-            for other_id, other in waits.items():
+            for other_id, other in waits.items() if in_order else ():
                 earlier = other.entered_at < mine.entered_at and other.since < event["at"] - SETTLED_S
                 first = earlier and other.queue == mine.queue and other.priority >= mine.priority
                 if first and other_id != call and not other.offered and not _made_before(made[other_id], event):

@@ -25,6 +25,18 @@ def journal(path: Path) -> list[Event]:
     ]
 
 
+def of_callers(events: list[Event], prefixes: tuple[str, ...], since: int) -> list[Event]:
+    """What of the journal after ``since`` is of calls of callers with such numbers, or of no call."""
+    calls = {
+        event["call"]
+        for event in events
+        if event["seq"] > since
+        and event["kind"] == "LegOffered"
+        and str(event["cli"].get("number") or "").startswith(prefixes)
+    }
+    return [event for event in events if event["seq"] > since and (event["call"] is None or event["call"] in calls)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Message:
     at: float

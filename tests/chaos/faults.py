@@ -9,24 +9,54 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from dialplans.schema import Pop
 from tests.chaos.syscalls import FULL, SLOW, injected
 from tests.lab.errors import LabError, wait_until
 from tests.lab.host import Host
+from tests.lab.media_server import MediaServer
+from tests.lab.process import Process
 from tests.lab.stack import Stack
 from tests.lab.warden import child_of
 
 STEP_S = 30.0
+HEALED_S = 120.0
+"""Until what was killed is there again, at most: programs start slowly on a machine that is busy with other tests."""
 TABLE = ("inet", "callplane_chaos")
+
+
+class Site(Protocol):
+    """A POP that faults strike at."""
+
+    @property
+    def pop(self) -> Host: ...
+
+    @property
+    def server(self) -> MediaServer: ...
+
+    @property
+    def controller(self) -> Process: ...
+
+    @property
+    def settings(self) -> Pop: ...
+
+    def restart_controller(self) -> None: ...
+
+    def logs(self) -> str: ...
 
 
 @dataclass(slots=True)
 class Faults:
     stack: Stack
+    """Centre, bus and database."""
+    site: Site
     deaths: list[float] = field(default_factory=list)
     """When the media server was killed."""
     away: list[tuple[float, float]] = field(default_factory=list)
     """When no controller held the lease, at most."""
+    unnoted: list[tuple[float, float]] = field(default_factory=list)
+    """When the disk was full on which calls are noted that are served without a controller."""
 
     def all(self) -> dict[str, Callable[[float], Awaitable[None]]]:
         """Name -> what is done for so many seconds."""
@@ -45,7 +75,7 @@ class Faults:
             "disk slow": self.disk_slow,
             "host powered off": self.power,
         }
-        if self.stack.pop.clock is not None:
+        if self.site.pop.clock is not None:
             found["clock set forward"] = self.clock_forward
             found["clock set back"] = self.clock_back
         if self.stack.postgres is not None:
@@ -57,7 +87,7 @@ class Faults:
         while True:
             asked = time.time()
             try:
-                held = await asyncio.to_thread(self.stack.server.lease) > int(asked + self._ahead)
+                held = await asyncio.to_thread(self.site.server.lease) > int(asked + self._ahead)
             except LabError:
                 held = False  # it does not answer
             if not held:
@@ -66,17 +96,17 @@ class Faults:
 
     async def controller(self, seconds: float) -> None:
         began = time.time()
-        self.stack.controller.kill()
+        self.site.controller.kill()
         await asyncio.sleep(min(seconds, 1.0))
-        await asyncio.to_thread(self.stack.restart_controller)
+        await asyncio.to_thread(self.site.restart_controller)
         await self.up(began)
 
     async def media_server(self, seconds: float) -> None:
         began = time.time()
         self.deaths.append(began)
-        self.stack.server.kill()
+        self.site.server.kill()
         await asyncio.sleep(min(seconds, 1.0))
-        await asyncio.to_thread(self.stack.server.restart)
+        await asyncio.to_thread(self.site.server.restart)
         await self.up(began)
 
     async def bus(self, seconds: float) -> None:
@@ -86,13 +116,13 @@ class Faults:
             return
         os.kill(killed, signal.SIGKILL)
         again = lambda: child_of(self.stack.orchestrator.pid) not in (None, killed)  # noqa: E731
-        await asyncio.to_thread(wait_until, again, 30, "another nats-server", self.stack.logs)
+        await asyncio.to_thread(wait_until, again, HEALED_S, "another nats-server", self.site.logs)
 
     async def centre(self, seconds: float) -> None:
         self.stack.orchestrator.kill()
         await asyncio.sleep(seconds)
         await asyncio.to_thread(self.stack.restart_centre)
-        await self.stack.api.wait_up(30)
+        await self.stack.api.wait_up(HEALED_S)
 
     async def database(self, seconds: float) -> None:
         postgres = self.stack.postgres
@@ -105,14 +135,14 @@ class Faults:
     async def stall(self, seconds: float) -> None:
         """The controller's process is stopped, as by a disk that does not come back; its connections stay."""
         began = time.time()
-        os.kill(self.stack.controller.pid, signal.SIGSTOP)
+        os.kill(self.site.controller.pid, signal.SIGSTOP)
         await asyncio.sleep(min(seconds, 3.0))
-        os.kill(self.stack.controller.pid, signal.SIGCONT)
+        os.kill(self.site.controller.pid, signal.SIGCONT)
         await self.up(began)
 
     @property
     def _ahead(self) -> float:
-        clock = self.stack.pop.clock
+        clock = self.site.pop.clock
         return 0.0 if clock is None else clock.offset_s
 
     async def clock_forward(self, seconds: float) -> None:
@@ -123,29 +153,27 @@ class Faults:
 
     async def _step(self, by_s: float) -> None:
         """Of the POP's host. Who comes before the lease is renewed may have the fallback."""
-        clock, began = self.stack.pop.clock, time.time()
+        clock, began = self.site.pop.clock, time.time()
         if clock is None:
             raise AssertionError("the POP's host has no clock of its own")
         clock.step(by_s)
         former = int(began + clock.offset_s)  # by the new clock
-        held = lambda: former < self.stack.server.lease() <= former + 20  # noqa: E731
-        await asyncio.to_thread(wait_until, held, 60, "a lease by the new clock", self.stack.logs)
+        held = lambda: former < self.site.server.lease() <= former + 20  # noqa: E731
+        await asyncio.to_thread(wait_until, held, HEALED_S, "a lease by the new clock", self.site.logs)
         self.away.append((began - 1.0, time.time() + 1.0))
 
     async def power(self, seconds: float) -> None:
         """Media server and controller end at the same moment, nobody is told; then the host boots."""
         began = time.time()
         self.deaths.append(began)
-        for process in (self.stack.server.process, self.stack.controller):
+        for process in (self.site.server.process, self.site.controller):
             process.signal(signal.SIGKILL)
-        self.stack.pop.unplug()
-        for process in (self.stack.server.process, self.stack.controller):
+        self.site.pop.unplug()
+        for process in (self.site.server.process, self.site.controller):
             process.wait()
         await asyncio.sleep(min(seconds, 2.0))
-        self.stack.pop.plug_in()
-        await asyncio.gather(
-            asyncio.to_thread(self.stack.server.start), asyncio.to_thread(self.stack.restart_controller)
-        )
+        self.site.pop.plug_in()
+        await asyncio.gather(asyncio.to_thread(self.site.server.start), asyncio.to_thread(self.site.restart_controller))
         await self.up(began)
 
     async def journal_full(self, seconds: float) -> None:
@@ -156,37 +184,44 @@ class Faults:
 
     async def _injected(self, rules: tuple[str, ...], seconds: float) -> None:
         """In what the controller does with its journal's files."""
-        journal = self.stack.pop.state_dir / "controller" / "journal.sqlite"
+        journal = self.site.pop.state_dir / "controller" / "journal.sqlite"
         paths = [journal, journal.with_name("journal.sqlite-wal"), journal.with_name("journal.sqlite-shm")]
-        async with injected(self.stack.controller.pid, rules, paths):
+        async with injected(self.site.controller.pid, rules, paths):
             await asyncio.sleep(seconds)
 
     async def link_cut(self, seconds: float) -> None:
         centre = self.stack.centre.address
-        await self._filtered(self.stack.pop, seconds, f"input ip saddr {centre} drop", f"output ip daddr {centre} drop")
+        await self._filtered(self.site.pop, seconds, f"input ip saddr {centre} drop", f"output ip daddr {centre} drop")
 
     async def one_way(self, seconds: float) -> None:
         """The POP hears the centre, the centre does not hear the POP."""
-        await self._filtered(self.stack.pop, seconds, f"output ip daddr {self.stack.centre.address} drop")
+        await self._filtered(self.site.pop, seconds, f"output ip daddr {self.stack.centre.address} drop")
 
     async def other_way(self, seconds: float) -> None:
         """The centre hears the POP, the POP does not hear the centre."""
-        await self._filtered(self.stack.pop, seconds, f"input ip saddr {self.stack.centre.address} drop")
+        await self._filtered(self.site.pop, seconds, f"input ip saddr {self.stack.centre.address} drop")
+
+    async def cut_from(self, other: Host, seconds: float) -> None:
+        """The two POPs do not reach each other; the centre reaches both."""
+        rules = f"input ip saddr {other.address} drop", f"output ip daddr {other.address} drop"
+        await self._filtered(self.site.pop, seconds, *rules)
 
     async def loss(self, seconds: float) -> None:
         """Of all that comes to the POP and leaves it, but for what it says to itself."""
         share = "numgen random mod 100 < 5 drop"
-        await self._filtered(self.stack.pop, seconds, f'input iifname "eth0" {share}', f'output oifname "eth0" {share}')
+        await self._filtered(self.site.pop, seconds, f'input iifname "eth0" {share}', f'output oifname "eth0" {share}')
 
     async def disk_full(self, seconds: float) -> None:
         """The directory that recordings under way are written to, on a file system of its own, is filled."""
-        filler = f"{self.stack.settings.recording_dir}/filler"
+        filler = f"{self.site.settings.recording_dir}/filler"
         fill = f"dd if=/dev/zero of={filler} bs=64k 2>&1 | grep -q 'No space left'"
-        await asyncio.to_thread(self.stack.pop.run, ["sh", "-c", fill], rootfs=False)
+        began = time.time()
+        await asyncio.to_thread(self.site.pop.run, ["sh", "-c", fill], rootfs=False)
         try:
             await asyncio.sleep(seconds)
         finally:
-            await asyncio.to_thread(self.stack.pop.run, ["rm", filler], rootfs=False)
+            await asyncio.to_thread(self.site.pop.run, ["rm", filler], rootfs=False)
+            self.unnoted.append((began, time.time()))
 
     async def _filtered(self, host: Host, seconds: float, *rules: str) -> None:
         chains = {"input": [], "output": []}  # type: dict[str, list[str]]
@@ -206,10 +241,10 @@ class Faults:
 
     async def up(self, since: float) -> None:
         """A controller has renewed its lease after now; it may not have held it ``since``."""
-        former = await asyncio.to_thread(self.stack.server.lease)
+        former = await asyncio.to_thread(self.site.server.lease)
 
         def renewed() -> bool:
-            return self.stack.server.lease() > max(former, int(time.time() + self._ahead))
+            return self.site.server.lease() > max(former, int(time.time() + self._ahead))
 
-        await asyncio.to_thread(wait_until, renewed, 60, "the controller's lease", self.stack.logs)
+        await asyncio.to_thread(wait_until, renewed, HEALED_S, "the controller's lease", self.site.logs)
         self.away.append((since, time.time()))

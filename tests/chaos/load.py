@@ -3,9 +3,10 @@ told to be of it. They come all the time and are at every state at once."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,10 +81,20 @@ SHORT = Course(
 """A menu and the queue: nobody is asked, and nothing is recorded. All states but those in seconds."""
 
 
+BATCH_S = 6.0
+"""Of callers, when they come all the while."""
+LONGEST_S = 3600
+"""No run lasts longer."""
+
+
 class Callers:
-    def __init__(self, stack: Stack, course: Course) -> None:
+    """They call ``did`` at ``target``, the stack's own POP unless told otherwise. Of two of these, ``first`` keeps the
+    callers' numbers apart."""
+
+    def __init__(self, stack: Stack, course: Course, target: str | None = None, did: str = DID, first: int = 0) -> None:
         self._stack, self._kinds = stack, course.kinds
-        self._numbers = {kind: itertools.count() for kind in course.kinds}
+        self._target, self._did = target or stack.pop.address, did
+        self._numbers = {kind: itertools.count(first) for kind in course.kinds}
         self._running: list[Sipp] = []
 
     def come(self, rate: float, seconds: float) -> None:
@@ -92,10 +103,10 @@ class Callers:
         notice_ms = made["consent-ask"].duration_ms + made["consent-keys-opt-in"].duration_ms
         for kind in self._kinds:
             count = max(1, round(rate * seconds * kind.share))
-            calls = [(f"{kind.prefix}{next(self._numbers[kind]):05}", DID) for _ in range(count)]
+            calls = [(f"{kind.prefix}{next(self._numbers[kind]):05}", self._did) for _ in range(count)]
             callers = Sipp.callers(
                 self._stack.carrier,
-                self._stack.pop.address,
+                self._target,
                 calls,
                 rate=rate * kind.share,
                 digits=[(notice_ms if after == NOTICE else after, digit) for after, digit in kind.digits],
@@ -103,6 +114,26 @@ class Callers:
                 at_once=400,
             )
             self._running.append(callers)
+
+    @contextlib.asynccontextmanager
+    async def coming(self, rate: float, enough: Callable[[], bool]) -> AsyncIterator[None]:
+        """Until the block ends they come, but for when there are ``enough``."""
+
+        async def come() -> None:
+            while True:
+                if enough():
+                    await asyncio.sleep(0.5)
+                else:
+                    self.come(rate, BATCH_S)
+                    await asyncio.sleep(BATCH_S)
+
+        task = asyncio.create_task(come(), name="callers")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def stop(self) -> None:
         """No more come. Those who are there hang up, or are gone with their program."""
@@ -112,5 +143,6 @@ class Callers:
 
 @contextlib.asynccontextmanager
 async def agents(stack: Stack, count: int, talk_ms: int = 2500, ring_ms: int = 300) -> AsyncIterator[None]:
-    async with stack.sipp_agents(count, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=min(1900, talk_ms)):
+    sound_ms = min(1900, talk_ms)
+    async with stack.sipp_agents(count, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=sound_ms, limit_s=LONGEST_S):
         yield

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from jinja2 import Environment
 
@@ -40,6 +41,9 @@ recorded without consent.</p>
 <td>{{ "%.1f"|format(row.back_s) }} s</td></tr>
 {% endfor %}
 </table>
+{% for why in left_out.values() %}
+<p>Left out: {{ why }}.</p>
+{% endfor %}
 </html>
 """)
 
@@ -60,6 +64,14 @@ class Row:
     """From the fault to the first new call that was answered after it."""
 
 
-def page(rows: Sequence[Row], calls: int, wrong: Sequence[str], when: str, machine: str) -> str:
-    """``wrong``: what the checker found. ``when``: the drill's time, in words."""
-    return _PAGE.render(rows=rows, calls=calls, wrong=wrong, when=when, machine=machine)
+def page(
+    rows: Sequence[Row],
+    calls: int,
+    wrong: Sequence[str],
+    when: str,
+    machine: str,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """``wrong``: what the checker found. ``when``: the drill's time, in words. ``left_out``: faults that this lab
+    cannot have, and why."""
+    return _PAGE.render(rows=rows, calls=calls, wrong=wrong, when=when, machine=machine, left_out=left_out)

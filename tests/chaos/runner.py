@@ -26,8 +26,10 @@ from tests.lab.lab import Lab
 from tests.lab.stack import Stack, recordings_on_disk
 
 SETTLE_S = 60.0
-AIMED_S = 20.0
+AIMED_S = 30.0
 """How long a fault waits for a call in the state it is aimed at."""
+LINE = 6
+"""Callers in line, in an aimed run, are enough."""
 CLOCKS = ("clock set forward", "clock set back")
 
 
@@ -41,17 +43,22 @@ class Outcome:
     """Fault -> how many calls were in which state when it struck."""
     aimed: dict[str, Counter[str]] = field(default_factory=dict)
     """Fault -> how often it struck while a call was in the state it was aimed at."""
-    missed: list[str] = field(default_factory=list)
-    """Faults that waited in vain for a call in the state they were aimed at, and struck without."""
+    planned: set[tuple[str, str]] = field(default_factory=set)
+    """Fault and state, of an aimed run."""
+    desk: str = ""
+    """What was not done of what the desk asked for, in words."""
     wrong: list[str] = field(default_factory=list)
     adopted: int = 0
     """How often a call went on under another controller."""
+    crossed: int = 0
+    """Offers to agents of another POP."""
 
 
 @contextlib.contextmanager
 def capturing(host: Host) -> Iterator[Path]:
     """SIP that crosses the host's cable."""
     path = host.state_dir / "chaos.pcap"
+    path.unlink(missing_ok=True)
     command: list[str | Path] = [
         "tcpdump",
         "-U",
@@ -77,35 +84,57 @@ def capturing(host: Host) -> Iterator[Path]:
 
 
 class Run:
-    def __init__(self, stack: Stack, outcome: Outcome, told: Callable[[str], None], course: Course) -> None:
+    """``visiting``: a stack that has other calls, too; judged are those of this run's callers."""
+
+    def __init__(
+        self, stack: Stack, outcome: Outcome, told: Callable[[str], None], course: Course, visiting: bool = False
+    ) -> None:
         self.stack, self.outcome, self._told = stack, outcome, told
         self.chance = random.Random(outcome.seed)  # a run is repeated by its seed
-        self.faults = Faults(stack)
+        self.faults = Faults(stack, stack)
         self.struck_at = 0.0
         self.callers = Callers(stack, course)
         self._journal = stack.pop.state_dir / "controller" / "journal.sqlite"
         self.states = States(self._journal)
+        self._prefixes = tuple(kind.prefix for kind in course.kinds) if visiting else ()
+        self._rested = set(self._recordings())
+        self.since = self._last_seq() if visiting else 0
+        """Of the journal, when this run began."""
+        if visiting:
+            self.states.begin(self.since)
 
-    async def strike(self, name: str, seconds: float, state: str | None = None) -> None:
-        """At a moment of its own, whatever the calls are doing; or as soon as one is in ``state``."""
-        self._told(name if state is None else f"{name}: {state}")
-        if state is None:
-            await asyncio.sleep(self.chance.uniform(0.2, 1.2))
-        else:
-            await self._aim(name, state)
+    async def strike(self, name: str, seconds: float) -> None:
+        """At a moment of its own, whatever the calls are doing."""
+        self._told(name)
+        await asyncio.sleep(self.chance.uniform(0.2, 1.2))
+        await self._struck(name, seconds)
+
+    async def aim(self, desk: Desk, name: str, seconds: float, state: str) -> bool:
+        """As soon as a call is in ``state``. False: none was, and nothing was done."""
+        self._told(f"{name}: {state}")
+        desk.aim = state
+        try:
+            if not await self._meets(state):
+                return False
+        finally:
+            desk.aim = None
+        self.outcome.aimed.setdefault(name, Counter())[state] += 1
+        await self._struck(name, seconds)
+        return True
+
+    async def _struck(self, name: str, seconds: float) -> None:
         self.outcome.met.setdefault(name, Counter()).update(self.states.look())
         self.struck_at = time.time()
         await self.faults.all()[name](seconds)
         self.outcome.struck[name] += 1
 
-    async def _aim(self, name: str, state: str) -> None:
+    async def _meets(self, state: str) -> bool:
         end = time.monotonic() + AIMED_S
         while not self.states.look()[state]:
             if time.monotonic() > end:
-                self.outcome.missed.append(f"{name}: {state}")
-                return
+                return False
             await asyncio.sleep(0.02)
-        self.outcome.aimed.setdefault(name, Counter())[state] += 1
+        return True
 
     async def settle(self) -> None:
         """All calls end, all agents are free, and the centre has it all."""
@@ -117,18 +146,30 @@ class Run:
 
         with contextlib.suppress(LabError):  # what does not end is the checker's to say
             await asyncio.to_thread(wait_until, over, SETTLE_S, "the calls' end")
-        last = evidence.journal(self._journal)[-1]["seq"]
+        last = self._last_seq()
         await self.stack.api.until(
             "pops", lambda page: all(pop["connected"] and not pop["unsent_events"] for pop in page["items"]), SETTLE_S
         )
         self._told(f"{last} events are at the centre")
 
-    async def judge(self, carrier: Path, phones: Path) -> None:
-        calls = await self.stack.calls()
+    def _last_seq(self) -> int:
         events = evidence.journal(self._journal)
-        on_disk = [path.stem for path in recordings_on_disk(self.stack.pop) if path.name != "filler"]
+        return int(events[-1]["seq"]) if events else 0
+
+    def _recordings(self) -> list[str]:
+        return [path.stem for path in recordings_on_disk(self.stack.pop) if path.name != "filler"]
+
+    async def judge(self, carrier: Path, phones: Path) -> None:
+        calls, events = await self.stack.calls(), evidence.journal(self._journal)
+        if self._prefixes:
+            events = evidence.of_callers(events, self._prefixes, self.since)
+            mine = {event["call"] for event in events}
+            calls = [call for call in calls if call["call_id"] in mine]
+        on_disk = [one for one in self._recordings() if one not in self._rested]
         dialogs = evidence.dialogs(carrier, phones)
-        seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address, self.faults.deaths, self.faults.away)
+        seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address)
+        seen.deaths, seen.away, seen.unnoted = self.faults.deaths, self.faults.away, self.faults.unnoted
+        seen.taken_at = time.time()
         self.outcome.adopted = sum(event["kind"] == "CallReadopted" for event in events)
         self.outcome.calls = sum(event["kind"] == "LegOffered" for event in events)
         self.outcome.wrong += check(seen)
@@ -138,7 +179,9 @@ class Run:
     def keep(self, directory: Path, *captures: Path) -> None:
         """What a person needs who looks into it."""
         directory.mkdir(parents=True, exist_ok=True)
-        for path in (self._journal, self.stack.controller.log_path, *captures):
+        log = self._journal.with_name(f"{self._journal.name}-wal")
+        logs = [path for path in (log, self.stack.server.process.log_path) if path.exists()]
+        for path in (self._journal, self.stack.controller.log_path, *logs, *captures):
             shutil.copy(path, directory / f"{path.parent.name}-{path.name}")
 
 
@@ -199,18 +242,17 @@ async def run_aimed(
 ) -> Outcome:
     """Each fault of ``plan`` strikes when a call is in the state that goes with it."""
     own_clock = any(name in CLOCKS for name, _, _ in plan)
+    outcome.planned = {(name, state) for name, _, state in plan}
     async with started(lab, outcome, told, PATIENT, 11, 9000, own_clock) as (one, carrier, phones):
         began = time.monotonic()
-        one.callers.come(rate, 12.0)
-        async with Desk(one.stack, one.states, outcome.seed).open():
+        desk = Desk(one.stack, one.states, outcome.seed)
+        async with one.callers.coming(rate, lambda: one.states.count()["waiting"] >= LINE), desk.open():
             await one.stack.event("TalkStarted", deadline_s=60)
-            until = time.monotonic() + 6.0
-            for name, seconds, state in plan:
-                if (left := until - time.monotonic()) < 5.0:
-                    one.callers.come(rate, 10.0)
-                    until += max(10.0, 10.0 - left)
-                await one.strike(name, seconds, state)
+            missed = [cell for cell in plan if not await one.aim(desk, *cell)]
+            for cell in missed:  # once more: calls were on their way into other states
+                await one.aim(desk, *cell)
         outcome.struck["seconds"] = round(time.monotonic() - began)
+        outcome.desk = desk.report()
         await _judged(one, carrier, phones, keep)
     return outcome
 

@@ -50,6 +50,10 @@ class States:
         self.wrap_up: set[str] = set()
         self.not_ready: set[str] = set()
 
+    def begin(self, seq: int) -> None:
+        """What was before is nobody's business."""
+        self._seq = seq
+
     def look(self) -> Counter[str]:
         """How many calls, or agents, are in which state now."""
         with closing(sqlite3.connect(f"file:{self._journal}?mode=ro", uri=True)) as db:

@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from dialplans import prompts
 from dialplans.schema import Engine
+from tests.chaos.door import opened
 from tests.lab import demo_softphone as softphone
 from tests.lab.demo_feed import Board
 from tests.lab.demo_proof import download, prove, wav_dir
@@ -93,6 +94,8 @@ async def demo(lab: Lab, console: Console, once: bool, engine: Engine) -> bool:
             await softphone.hand_over(stack)
             await board.know_agents()
             console.print(softphone.settings(stack, trunk, curl_config), soft_wrap=True, markup=False)
+            number = await until.enter_async_context(opened(stack))
+            console.print(f"  To see what it survives: callplane drill --running {number}\n", soft_wrap=True)
             with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C is the way to end it
                 await asyncio.Event().wait()
     console.print(f"The recordings stay in {wav_dir()}.", soft_wrap=True, markup=False)

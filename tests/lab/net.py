@@ -117,13 +117,13 @@ def release_slot(slot: Slot, claim: socket.socket) -> None:
     """Remove the slot's files and, when no other lab runs, the unreachable route."""
     with _one_at_a_time():
         remove_files(slot)
-        others = [number for number in range(SLOTS) if number != slot.number and _in_use(number)]
+        others = [number for number in range(SLOTS) if number != slot.number and in_use(number)]
         if not others and _has_route():
             ip("route", "del", "unreachable", RANGE, "proto", ROUTE_PROTOCOL)
         claim.close()
 
 
-def _in_use(number: int) -> bool:
+def in_use(number: int) -> bool:
     claim = _bind(str(number))
     if claim is None:
         return True

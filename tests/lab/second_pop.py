@@ -78,7 +78,7 @@ class SecondPop:
         def ready(pop: dict[str, Any]) -> bool:
             return bool(pop["engine_up"]) and pop["revision_lag"] == 0 and pop["phones_pending"] == 0
 
-        await self.stack.api.until(f"pops/{SECOND_ID}", ready, 20)
+        await self.stack.api.until(f"pops/{SECOND_ID}", ready, 60)
 
     @contextlib.asynccontextmanager
     async def agent(self, name: str, tone_hz: int = 600, auto: bool = True) -> AsyncIterator[Phone]:
@@ -100,6 +100,15 @@ class SecondPop:
             await self.stack.api.post(f"agents/{agent.agent_id}/status", {"status": "AVAILABLE"})
             yield phone
 
+    @property
+    def pop(self) -> Host:
+        return self.host
+
+    def restart_controller(self) -> None:
+        if self.controller.poll() is None:
+            self.controller.stop()
+        self.controller = start_controller(self.host, self.stack.centre, self.settings, self.key)
+
     def logs(self) -> str:
         return log_tail(self.controller.log_path) + self.server.logs()
 
@@ -111,11 +120,13 @@ class SecondPop:
 
 
 @contextlib.asynccontextmanager
-async def two_pops(lab: Lab, flow: dict[str, Any] | None = None) -> AsyncIterator[tuple[Stack, SecondPop]]:
+async def two_pops(lab: Lab, flow: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[tuple[Stack, SecondPop]]:
+    """``more``: of the stack."""
     prefix = lab.prefix()
     host, phones = lab.host(f"{prefix}pop2"), lab.host(f"{prefix}phones2")
     mesh = [between(SECOND_ID, host)]
-    async with Stack.start(lab, flow=flow, mesh=mesh, adapted=lambda settings, _: certified(settings)) as stack:
+    adapted = lambda settings, _: certified(settings)  # noqa: E731
+    async with Stack.start(lab, flow=flow, mesh=mesh, adapted=adapted, **more) as stack:
         second = await SecondPop.start(stack, host, phones)
         try:
             yield stack, second

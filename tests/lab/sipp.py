@@ -19,6 +19,7 @@ from tests.lab.host import Host
 from tests.lab.process import Process
 
 SCENARIOS = Path(__file__).with_name("scenarios")
+WAIT_S = 60  # for the next message, e.g. for the far end's BYE
 LIMIT_S = 600  # no run goes on for longer, unless it says so, whatever happens to this process
 HOLD = '<recv request="BYE" timeout="{ms}" ontimeout="bye" next="byed"/>\n  <label id="bye"/>'
 WAIT = '<recv request="BYE" next="byed"/>'
@@ -70,6 +71,7 @@ class Sipp:
         port: int | None = None,
         files: Mapping[str, bytes] | None = None,
         limit_s: int = LIMIT_S,
+        wait_s: int = WAIT_S,
     ) -> None:
         number = host.serial()
         self.name = f"{name}-{number}"
@@ -93,7 +95,7 @@ class Sipp:
                     "-timeout",
                     f"{limit_s}s",
                     "-recv_timeout",
-                    "60000",
+                    str(1000 * wait_s),
                 ),
                 *("-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_rtt", "-rtt_freq", "1"),
                 *("-trace_err", "-error_file", "errors.log", "-t", "u1", *options),
@@ -116,12 +118,13 @@ class Sipp:
         hold_ms: int | None = 1000,
         echo: bool = False,
         limit_s: int = LIMIT_S,
+        wait_s: int = WAIT_S,
     ) -> Self:
         """Callers for the (calling, called) numbers in `calls`, `rate` of them a second.
 
         `digits` are (ms since the digit before or the answer, at least 200; digit), sent by RFC 4733. After
         them the caller holds for `hold_ms` and hangs up, or waits for the far end's BYE when that is None or
-        comes first. With `echo` it sends back the audio it gets.
+        comes first, for `wait_s` at most. With `echo` it sends back the audio it gets.
         """
         steps = [PAUSE.format(ms=ms) + DIGIT.format(index=index) for index, (ms, _) in enumerate(digits)]
         media = "\n  ".join([*steps, *([PAUSE.format(ms=rtp_digits.DURATION_MS)] if digits else [])])
@@ -130,7 +133,14 @@ class Sipp:
         scenario = _scenario("caller", {"<!-- MEDIA -->": media, "<!-- HOLD -->": hold})
         options = [f"{target}:5060", "-m", str(len(calls)), "-r", str(rate), "-l", str(at_once)]
         return cls(
-            host, "caller", scenario, [*options, *(["-rtp_echo"] if echo else [])], calls, files=files, limit_s=limit_s
+            host,
+            "caller",
+            scenario,
+            [*options, *(["-rtp_echo"] if echo else [])],
+            calls,
+            files=files,
+            limit_s=limit_s,
+            wait_s=wait_s,
         )
 
     @classmethod
@@ -145,8 +155,9 @@ class Sipp:
         echo: bool = False,
         trace: bool = False,
         sound_ms: int = 0,
+        limit_s: int = LIMIT_S,
     ) -> Iterator[Self]:
-        """Agents that answer on one port, whatever user is called, until the block ends.
+        """Agents that answer on one port, whatever user is called, until the block ends or ``limit_s`` are over.
 
         With `talk_ms` None they never hang up themselves. For `sound_ms` after the answer they send a tone.
         """
@@ -155,7 +166,7 @@ class Sipp:
         scenario = _scenario("agent", values)
         files = {"sound.pcap": rtp_sound.capture(600, sound_ms)} if sound_ms else {}
         options = [*(["-rtp_echo"] if echo else []), *(["-trace_msg"] if trace else [])]
-        running = cls(host, "agent", scenario, options, port=port, files=files)
+        running = cls(host, "agent", scenario, options, port=port, files=files, limit_s=limit_s)
         try:
             running.wait_listening()
             yield running

@@ -35,7 +35,7 @@ from tests.lab.programs import OVERFLOW as OVERFLOW
 from tests.lab.programs import POP_ID as POP_ID
 from tests.lab.programs import first_token, start_centre, start_controller, uploaded_prompts
 from tests.lab.programs import pop_settings as pop_settings
-from tests.lab.sipp import Sipp
+from tests.lab.sipp import LIMIT_S, Sipp
 
 DID = "+49305550100"
 
@@ -183,7 +183,7 @@ class Stack:
         await self.api.post("dids", did)
         await self.synced()
 
-    async def synced(self, deadline_s: float = 20, news: bool = False) -> None:
+    async def synced(self, deadline_s: float = 60, news: bool = False) -> None:
         """Wait until the POP runs the configuration the centre has, with its media server connected and in possession
         of the agents' accounts: from then on a phone may register. ``news``: what it said before now does not count."""
         since = time.time() if news else 0.0
@@ -273,9 +273,16 @@ class Stack:
 
     @contextlib.asynccontextmanager
     async def sipp_agents(
-        self, count: int, *, ring_ms: int = 200, talk_ms: int | None = 2000, wait_s: float = 60, sound_ms: int = 0
+        self,
+        count: int,
+        *,
+        ring_ms: int = 200,
+        talk_ms: int | None = 2000,
+        wait_s: float = 60,
+        sound_ms: int = 0,
+        limit_s: int = LIMIT_S,
     ) -> AsyncIterator[Sipp]:
-        """``count`` agents on one sipp, registered and AVAILABLE."""
+        """``count`` agents on one sipp, registered and AVAILABLE, for ``limit_s`` at most."""
         limit = asyncio.Semaphore(16)
 
         async def one(job: Coroutine[Any, Any, Any]) -> None:
@@ -286,7 +293,8 @@ class Stack:
         await asyncio.gather(*(one(self.add_agent(name)) for name in names))
         await self.synced(wait_s)
         target = f"{self.pop.address}"
-        with Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=sound_ms) as answering:
+        phones = Sipp.agents(self.phones, ring_ms=ring_ms, talk_ms=talk_ms, sound_ms=sound_ms, limit_s=limit_s)
+        with phones as answering:
             users = {name: self.agents[name].password for name in names}
             register = Sipp.register(self.phones, target, users, contact_port=answering.port)
             (await asyncio.to_thread(register.finish, wait_s)).require_success(count)
@@ -408,5 +416,5 @@ def recordings_on_disk(pop: Host) -> list[Path]:
     """Every recording file at the POP, under way or finished, of whatever size."""
     places = (pop.shm / "recordings", pop.state_dir / "controller" / "recordings")
     found = (path for place in places if place.exists() for path in place.rglob("*") if path.is_file())
-    no_sound = ("hidden", ALONE_LOG)  # digits of live calls; what the dialplan noted
-    return sorted(path for path in found if path.parent.name not in no_sound and path.name not in no_sound)
+    # Digits of live calls, and what the dialplan noted, are no sound.
+    return sorted(path for path in found if path.parent.name != "hidden" and not path.name.startswith(ALONE_LOG))

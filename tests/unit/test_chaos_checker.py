@@ -16,7 +16,7 @@ import pytest
 
 from pbx.domain.consent import Regime, RegimeTable
 from tests.chaos import evidence
-from tests.chaos.checker import Dialog, Evidence, check
+from tests.chaos.checker import NOTED_S, Dialog, Evidence, check
 from tests.chaos.states import States
 from tests.support.virtual_time import VirtualTimeLoop
 from tests.support.world import FLOW, World
@@ -192,11 +192,16 @@ def test_each_fault_is_found(good: Evidence, fault: str) -> None:
     assert any(said in line for line in check(good)), check(good)
 
 
-def test_only_who_comes_without_a_controller_may_have_the_fallback(good: Evidence) -> None:
+def test_who_has_the_fallback_has_a_record_too_unless_it_could_not_be_noted(good: Evidence) -> None:
     at = max(dialog.began_at for dialog in good.dialogs) + 10
     good.dialogs.append(Dialog("f", CARRIER, POP, "+4917099", "+49305550100", at, at + 1, at + 2))
-    assert check(good) == ["a caller was answered 1 times and is in 0 records"]
     good.away = [(at - 1, at + 1.5)]
+    assert check(good) == ["a caller was answered 1 times and is in 0 records"]
+    good.taken_at = at + 2 + NOTED_S - 1
+    assert check(good) == [], "it has just ended"
+    good.taken_at += 2
+    assert check(good) == ["a caller was answered 1 times and is in 0 records"]
+    good.unnoted = [(at + 1.5, at + 3)]
     assert check(good) == []
 
 

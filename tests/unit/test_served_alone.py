@@ -97,6 +97,41 @@ async def test_a_call_that_goes_on_is_written_when_it_is_over(world: World) -> N
         assert len(await records(world)) == 1
 
 
+async def test_the_file_that_the_media_server_writes_is_never_made_here(world: World) -> None:
+    """It runs as another user: what the controller makes, with its umask, the server cannot write to, and calls that
+    come alone while one goes on would leave no line."""
+    async with world:
+        noted(world, came())
+        for _ in range(2):
+            assert await records(world) == []
+            assert not (world.recordings / ALONE_LOG).exists()
+        noted(world, came().replace("1.1", "1.2"), ENDED % ("1.2", 1800001050, 16, "ANSWER", "40"))
+        assert [cdr.ended_at for cdr in await records(world)] == [1800001050]
+        noted(world, ENDED % ("1.1", 1800001060, 16, "ANSWER", "40"))
+        assert [cdr.ended_at for cdr in await records(world)] == [1800001050, 1800001060]
+        assert list(world.recordings.glob(f"{ALONE_LOG}*")) == []
+
+
+async def test_killed_after_the_record_of_a_call_whose_end_was_not_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world:
+        noted(world, came())
+        assert await records(world) == []
+        monkeypatch.setattr(world.pop.served_alone, "_clock", lambda: 1800001050.0)
+        world.pop.served_alone.seen(EngineSnapshot((), (), frozenset()))
+
+        def dies(*_: object, **__: object) -> None:
+            raise OSError("killed")
+
+        with monkeypatch.context() as killed:
+            killed.setattr(Path, "unlink", dies)
+            with pytest.raises(OSError, match="killed"):
+                await world.pop.served_alone.take()
+        assert len(await records(world)) == 1
+        assert list(world.recordings.glob(f"{ALONE_LOG}*")) == []
+
+
 async def test_a_media_server_that_was_killed_ended_its_calls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world:
         noted(world, came(), came().replace("1.1", "1.2"))
@@ -128,7 +163,7 @@ async def test_killed_at_any_moment_there_is_one_record_each(world: World, monke
         lines = came(), ENDED % ("1.1", 1800001060, 16, "ANSWER", "40"), came().replace("1.1", "1.2")
         noted(world, *lines)
 
-        def dies(*_: object) -> None:
+        def dies(*_: object, **__: object) -> None:
             raise OSError("killed")
 
         with monkeypatch.context() as killed:

@@ -86,6 +86,9 @@ class AmiLink:
         for key, value in values.items():
             if "\r" in value or "\n" in value or "\0" in value:
                 raise ValueError(f"{key} of AMI action {name} holds a line end")
+        if session.protocol.transport.is_closing():
+            # Its loss is about to be reported. panoramisk would log the whole action, a login's password too.
+            raise EngineGone("AMI is not connected any more")
         future = session.protocol.send(Action({"Action": name, **values}))
         try:
             done, _ = await asyncio.wait(
@@ -115,7 +118,7 @@ class AmiLink:
             try:
                 await self._connection()
                 reason = "the connection was lost"
-            except (OSError, EngineRefused, EngineUnknown) as error:
+            except (OSError, EngineGone, EngineRefused, EngineUnknown) as error:
                 reason = str(error)
             finally:
                 self._session = None

@@ -105,6 +105,20 @@ async def test_line_end_in_a_value_is_refused(client: Client, server: tuple[Serv
     assert "Originate" not in server[0].actions
 
 
+async def test_what_cannot_be_sent_any_more_is_said_so_and_not_logged(
+    client: Client, server: tuple[Server, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection has just broken, and nobody has been told yet. The library logs an action that it cannot write."""
+    session = client.link._session
+    assert session is not None
+    session.protocol.transport.abort()
+    with pytest.raises(EngineGone):
+        await client.link.action("MixMonitor", File="secret")
+    assert "MixMonitor" not in server[0].actions
+    assert [record for record in caplog.records if record.name.startswith("panoramisk")] == []
+    await client.until(lambda: client.ups == 2)
+
+
 async def test_unanswered_action_is_never_sent_again(client: Client, server: tuple[Server, int]) -> None:
     server[0].cut.add("MixMonitor")
     with pytest.raises(EngineUnknown):

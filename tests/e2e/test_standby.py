@@ -1,0 +1,70 @@
+"""Two hosts that are one POP: keepalived moves the floating address, and the other host has the journal, the recordings
+and the phones' accounts already. On real servers, configured by the role that installs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from tests.lab.errors import wait_until
+from tests.lab.flows import QUEUE_FLOW
+from tests.lab.lab import Lab
+from tests.lab.pair import Pair
+from tests.lab.phone import Phone
+from tests.lab.stack import DID
+
+CALLER_HZ, AGENT_HZ = 1000, 600
+
+
+@contextlib.asynccontextmanager
+async def dials(pair: Pair, number: int) -> AsyncIterator[Phone]:
+    carrier = pair.stack.carrier
+    uri = f"sip:+49170000000{number}@{carrier.address}"
+    async with Phone.start(carrier, f"caller{number}", tone_hz=CALLER_HZ, uri=uri) as caller:
+        await caller.dial(f"sip:{DID}@{pair.floating}:5060")
+        yield caller
+
+
+@contextlib.asynccontextmanager
+async def agent(pair: Pair, name: str) -> AsyncIterator[Phone]:
+    stack = pair.stack
+    made = await stack.add_agent(name)
+    await stack.synced()
+    server = f"{pair.floating}:{stack.settings.sip_port}"
+    async with Phone.start(
+        stack.phones, made.phone_id, tone_hz=AGENT_HZ, server=server, password=made.password, answer="auto"
+    ) as phone:
+        await phone.wait_registered()
+        await stack.status(name, "AVAILABLE")
+        yield phone
+
+
+async def hear_each_other(caller: Phone, phone: Phone) -> None:
+    await asyncio.gather(caller.hears(AGENT_HZ, deadline_s=20), phone.hears(CALLER_HZ, deadline_s=20))
+
+
+async def test_the_active_host_is_powered_off_and_comes_back(lab: Lab) -> None:
+    async with Pair.start(lab, flow=QUEUE_FLOW) as pair, agent(pair, "anna") as anna:
+        stack, first, second = pair.stack, pair.first, pair.second
+        await asyncio.to_thread(pair.wait_in_step)
+        assert (first.has_address(), second.has_address()) == (True, False)
+        async with dials(pair, 1) as talking:
+            await anna.wait_for("CALL_ESTABLISHED", deadline_s=30)
+            await hear_each_other(talking, anna)
+            async with dials(pair, 2) as waiting:
+                await waiting.wait_for("CALL_ESTABLISHED")
+                lost = [await stack.call_id(one) for one in (talking, waiting)]
+                off = time.monotonic()
+                first.power_off()
+        await asyncio.to_thread(wait_until, second.has_address, 20, "the address at the other host", pair.logs)
+        print("address", time.monotonic() - off)
+        async with dials(pair, 2) as again:
+            await again.wait_for("CALL_ESTABLISHED", deadline_s=20)
+            print("answered", time.monotonic() - off)
+        records = [await stack.record(call_id) for call_id in lost]
+        print(records)
+        print(pair.logs())
+        first.power_on()
+        await asyncio.to_thread(pair.wait_in_step)

@@ -109,6 +109,7 @@ def configure(host: Host, other: Host, floating: str) -> Path:
             standby_patience_s=4,
             standby_script=script,
             standby_script_user="root",
+            standby_on_loss="",
         )
     )
     host.run(["keepalived", f"--use-file={config}", "--config-test"])

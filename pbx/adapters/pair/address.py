@@ -6,25 +6,45 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
+from ipaddress import ip_address
+from struct import Struct
 
 from pbx.domain.errors import BadValue
 
 _ADDRESS_CHANGES = 0x10 | 0x100
 """RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR (linux/rtnetlink.h)."""
 LOOK_AGAIN_S = 0.5
+_HEAD, _OF_ADDRESS, _ATTRIBUTE = Struct("=IHHII"), Struct("=BBBBI"), Struct("=HH")
+"""nlmsghdr, ifaddrmsg and rtattr of rtnetlink(7)."""
+_GET, _NEW, _DUMP = 22, 20, 0x301
+"""RTM_GETADDR, RTM_NEWADDR, NLM_F_REQUEST | NLM_F_DUMP."""
 
 
 def held(address: str) -> bool:
-    """A packet to it would leave from it: so the kernel delivers it here. No packet is sent. Binding says nothing: a
-    standby's media server listens on the address beforehand (``net.ipv4.ip_nonlocal_bind``)."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((address, 9))
-        except OSError:  # no way there: it is not here
-            return False
-        source: str = probe.getsockname()[0]
-    return source == address
+    """Whether an interface of this host has it. Binding would say nothing: a standby's media server listens on the
+    address beforehand (``net.ipv4.ip_nonlocal_bind``). Raises OSError."""
+    wanted = ip_address(address).packed
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.send(_HEAD.pack(_HEAD.size + _OF_ADDRESS.size, _GET, _DUMP, 1, 0) + _OF_ADDRESS.pack(0, 0, 0, 0, 0))
+        while True:
+            answer = kernel.recv(65536)
+            while answer:
+                length, kind, *_ = _HEAD.unpack_from(answer)
+                if kind != _NEW:  # the end, or an error
+                    return False
+                if wanted in _values(answer[_HEAD.size + _OF_ADDRESS.size : length]):
+                    return True
+                answer = answer[(length + 3) & ~3 :]
+
+
+def _values(attributes: bytes) -> Iterator[bytes]:
+    """Of the attributes that are addresses: the interface's own (IFA_LOCAL), in IPv6 the only one (IFA_ADDRESS)."""
+    while attributes:
+        length, kind = _ATTRIBUTE.unpack_from(attributes)
+        if kind in (1, 2):
+            yield attributes[_ATTRIBUTE.size : length]
+        attributes = attributes[(length + 3) & ~3 :]
 
 
 class Watch:

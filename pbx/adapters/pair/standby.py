@@ -96,7 +96,9 @@ class Standby:
         if not self._fits(hello.lineage, hello.last, ours, last):
             writer.write(wire.frame(wire.Have(ours, -1, {}, [], [])))
             await self._take_whole(reader)
-        writer.write(wire.frame(await asyncio.to_thread(self._have)))
+        recordings, blobs, prompts = await asyncio.to_thread(self._files)
+        have = wire.Have(self._journal.lineage, self._journal.last, recordings, blobs, prompts)
+        writer.write(wire.frame(have))
         while True:
             message = await _read(reader)
             match message:
@@ -118,10 +120,10 @@ class Standby:
                 case _:
                     self._journal.apply(message)
 
-    def _have(self) -> wire.Have:
+    def _files(self) -> tuple[dict[str, str], list[str], list[str]]:
         recordings, blobs = self._recordings.have()
         prompts = [] if self._prompt_dir is None else [path.name for path in self._prompt_dir.iterdir()]
-        return wire.Have(self._journal.lineage, self._journal.last, recordings, blobs, prompts)
+        return recordings, blobs, prompts
 
     async def _take_whole(self, reader: asyncio.StreamReader) -> None:
         self.why = "a whole copy of the journal is on its way"

@@ -4,9 +4,10 @@ controller on each. Powered off, a host has neither programs nor network."""
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from dialplans.pack import load_pack
 from dialplans.render import render
 from dialplans.schema import Pop
 from tests.lab.authority import Authority
-from tests.lab.errors import LabError, log_tail, wait_until
+from tests.lab.errors import log_tail, wait_until
 from tests.lab.host import Host
 from tests.lab.lab import ROOT, Lab
 from tests.lab.media_server import START, MediaServer
@@ -52,12 +53,12 @@ class Half:
 
     def power_off(self) -> None:
         """At once: nothing is said to anybody, and nothing finished."""
-        self.host.unplug()
-        for process in (self.controller, self.keepalived, self.server.process):
+        for process in (self.keepalived, self.controller, self.server.process):
             if process.poll() is None:
                 process.kill()
+        self.host.unplug()
 
-    def power_on(self, address_too: bool = True) -> None:
+    def power_on(self) -> None:
         """With what its disk has; memory is empty."""
         if self.has_address():
             self.host.run(["ip", "address", "del", f"{self.settings.sip_address}/24", "dev", "eth0"], rootfs=False)
@@ -67,14 +68,15 @@ class Half:
                     path.unlink()
         self.host.plug_in()
         self.server.start()
-        if address_too:
-            self.keepalived = start_keepalived(self.host, self.host.state_dir / "keepalived.conf")
+        self.keepalived = start_keepalived(self.host, self.host.state_dir / "keepalived.conf")
         self.run_controller()
 
-    def journal(self, where: str = "true") -> list[tuple[Any, ...]]:
+    def journal(self) -> list[tuple[int, str | None, str, dict[str, Any]]]:
+        """Every event, read from the file as any other program could: number, call, kind, fields."""
         path = self.host.state_dir / "controller" / "journal.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            return db.execute(f"SELECT seq, call_id, kind FROM events WHERE {where} ORDER BY seq").fetchall()  # noqa: S608
+            rows = db.execute("SELECT seq, call_id, kind, data FROM events ORDER BY seq").fetchall()
+        return [(seq, call_id, kind, json.loads(data)) for seq, call_id, kind, data in rows]
 
 
 def start_keepalived(host: Host, config: Path) -> Process:
@@ -124,7 +126,6 @@ class Pair:
     floating: str
     first: Half
     second: Half
-    spare: list[Process] = field(default_factory=list)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -222,6 +223,3 @@ def pair_env(own: Host, other: Host, floating: str) -> dict[str, str]:
         "CALLPLANE_POP_PAIR_TLS_DIR": str(own.state_dir / "pair-tls"),
         "CALLPLANE_POP_METRICS_PORT": "9464",
     }
-
-
-__all__ = ["LabError", "Pair"]

@@ -47,7 +47,7 @@ class Active:
         BadValue."""
         self._pop_id, self._journal, self._recordings = pop_id, journal, recordings
         self._host, self._port = tls.split(peer, "CALLPLANE_POP_PAIR_PEER")
-        self._context = tls.context(tls_dir, server=False)
+        self._context, self._tls_dir = tls.context(tls_dir, server=False), tls_dir
         self._prompt_dir, self._work_dir = prompt_dir, work_dir
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
@@ -56,7 +56,11 @@ class Active:
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
-        self._recordings.on_change(lambda recording_id: loop.call_soon_threadsafe(self._change, recording_id))
+
+        def changed(recording_id: str) -> None:
+            loop.call_soon_threadsafe(self._change, recording_id)
+
+        self._recordings.on_change(changed)
         while True:
             try:
                 await self._session()
@@ -78,6 +82,7 @@ class Active:
         self._wake.set()
 
     async def _session(self) -> None:
+        tls.load(self._context, self._tls_dir)
         async with asyncio.timeout(SILENT_S):
             opened = asyncio.open_connection(self._host, self._port, ssl=self._context, server_hostname=self._host)
             reader, writer = await opened

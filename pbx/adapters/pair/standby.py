@@ -38,7 +38,7 @@ class Standby:
         self._pop_id, self._journal, self._recordings = pop_id, journal, recordings
         self._listen = tls.split(listen, "CALLPLANE_POP_PAIR_LISTEN")
         self._peer = tls.split(peer, "CALLPLANE_POP_PAIR_PEER")[0]
-        self._context = tls.context(tls_dir, server=True)
+        self._context, self._tls_dir = tls.context(tls_dir, server=True), tls_dir
         self._prompt_dir, self._whole = prompt_dir, work_dir / "from-active.sqlite"
         self._fits, self._is_ahead = fits, is_ahead
         self._server: asyncio.Server | None = None
@@ -81,6 +81,14 @@ class Standby:
                 await asyncio.gather(beat, return_exceptions=True)
                 writer.transport.abort()
                 self._writer = None
+                self._renew()
+
+    def _renew(self) -> None:
+        """For the next connection."""
+        try:
+            tls.load(self._context, self._tls_dir)
+        except BadValue as error:
+            log.error("ALARM the certificate stays the former one: %s", error)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         hello = await _read(reader)

@@ -21,12 +21,17 @@ def context(directory: Path, *, server: bool) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.verify_mode = ssl.CERT_REQUIRED
+    load(made, directory)
+    return made
+
+
+def load(made: ssl.SSLContext, directory: Path) -> None:
+    """Also again, for connections to come: certificates are renewed. Raises BadValue."""
     try:
         made.load_verify_locations(directory / "ca.pem")
         made.load_cert_chain(directory / "cert.pem", directory / "key.pem")
     except (OSError, ssl.SSLError) as error:
         raise BadValue("CALLPLANE_POP_PAIR_TLS_DIR", f"has no usable cert.pem, key.pem and ca.pem: {error}") from error
-    return made
 
 
 def names(certificate: dict[str, object] | None) -> set[str]:

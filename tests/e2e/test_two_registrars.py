@@ -1,5 +1,5 @@
-"""A phone that is registered at both POPs all the time, by two accounts: it is rung once for each offer while both live,
-and needs to do nothing when one of them is powered off."""
+"""A phone that is registered at both POPs all the time, by two accounts: it is rung once for each offer while both
+live, and needs to do nothing when one of them is powered off."""
 
 from __future__ import annotations
 

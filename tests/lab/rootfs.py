@@ -41,6 +41,7 @@ LAB = Recipe(
         "asterisk",
         "baresip-core",
         "ca-certificates",
+        "dnsmasq-base",
         "iproute2",
         "keepalived",
         "nats-server",

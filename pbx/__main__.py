@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 from pydantic import ValidationError
 
-from pbx import bootstrap, huge_pages
+from pbx import bootstrap, huge_pages, standing_by
 from pbx.adapters.journal.again import send_again
 from pbx.config import PopSettings
 from pbx.domain.errors import CallplaneError
@@ -36,14 +36,17 @@ async def _run(settings: PopSettings) -> None:
         settings.log_level, settings.log_format, {"pop_id": settings.id}, call_place.ids_of(traces)
     )
     logging.getLogger("panoramisk").setLevel(logging.INFO)  # its DEBUG quotes every message, phones' addresses included
-    log.info("POP %s starts", settings.id)
-    gc.disable()  # all that is built now stays: looking at it again and again is a quarter of taking up live calls
-    site = bootstrap.build(settings, log_counts, traces)
-    pop = site.pop
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if settings.pair_address and not await standing_by.until_active(settings, stop, log_counts):
+        return
+    log.info("POP %s starts", settings.id)
+    gc.disable()  # all that is built now stays: looking at it again and again is a quarter of taking up live calls
+    site = bootstrap.build(settings, log_counts, traces)
+    pop = site.pop
+    fence = standing_by.fence(settings) if settings.pair_address else None
     site.lag.start()
     if site.watch is not None:
         await site.watch.start()
@@ -58,7 +61,10 @@ async def _run(settings: PopSettings) -> None:
     room = loop.create_task(pop.disk_room.watch(), name="disk-room")
     hears = loop.create_task(pop.self_calls.run(lambda: pop.engine_is_up), name="self-calls")
     alone = loop.create_task(pop.served_alone.watch(), name="served-alone")
+    standby = None if site.standby is None else loop.create_task(site.standby.run(), name="to-standby")
     await stop.wait()
+    if standby is not None:
+        standby.cancel()
     alone.cancel()
     hears.cancel()
     room.cancel()
@@ -69,6 +75,8 @@ async def _run(settings: PopSettings) -> None:
         await site.watch.stop()
     site.lag.stop()
     await pop.stop()
+    if fence is not None:
+        fence.cancel()
     if traces is not None:
         traces.close()
 

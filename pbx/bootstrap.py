@@ -23,9 +23,14 @@ from pbx.adapters.asterisk.phones import PhoneSettings
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.hidden.files import HiddenFiles
 from pbx.adapters.http.lookups import HttpLookups
+from pbx.adapters.journal import lineage
+from pbx.adapters.journal.copy import JournalCopy
 from pbx.adapters.journal.sqlite import SqliteJournal
 from pbx.adapters.link.nats import NatsLink
+from pbx.adapters.pair.active import Active
+from pbx.adapters.pair.standby import Standby
 from pbx.adapters.vault.key_store import KeyStore
+from pbx.adapters.vault.pair import PairedRecordings
 from pbx.adapters.vault.s3 import S3Blobs, Storage
 from pbx.adapters.vault.sealed import SealedVault
 from pbx.config import PopSettings, VaultSettings
@@ -58,7 +63,7 @@ from pbx.wire.telemetry.server import WatchServer
 if TYPE_CHECKING:
     from pbx.wire.telemetry.traces import Traces
 
-KEY_STORE, RECORDINGS = "keys.sqlite", "recordings"
+JOURNAL, KEY_STORE, RECORDINGS = "journal.sqlite", "keys.sqlite", "recordings"
 """Below ``state_dir``."""
 
 
@@ -217,13 +222,13 @@ def _needed(secret: SecretStr, setting: str, engine: str) -> str:
     return secret.get_secret_value()
 
 
-def build_vault(settings: VaultSettings) -> SealedVault:
+def build_vault(settings: VaultSettings, store: KeyStore | None = None) -> SealedVault:
     """Raises BadValue naming the setting that cannot be used, OSError."""
     regions = frozenset(settings.regions)
     keys = KeyFile(settings.key_file, regions)
     storage = storage_of(settings)
     remote = {} if storage is None else {region: S3Blobs(storage, region) for region in regions}
-    return SealedVault(settings.state_dir / RECORDINGS, regions, keys, open_key_store(settings), remote)
+    return SealedVault(settings.state_dir / RECORDINGS, regions, keys, store or open_key_store(settings), remote)
 
 
 def storage_of(settings: VaultSettings) -> Storage | None:
@@ -267,6 +272,8 @@ class Site:
     link: Link | None
     watch: WatchServer | None
     lag: LoopLag
+    standby: Active | None = None
+    """To the other host of the POP, if it has one."""
 
 
 def build_traces(settings: PopSettings) -> Traces | None:
@@ -309,9 +316,10 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
     index = prompt_index(settings.prompt_dir)
     shelf = PromptShelf(keep, index, uploaded, uploads.files)
     config = ConfigStore(regimes(), index, holidays_of, dialling)
-    journal = SqliteJournal(settings.state_dir / "journal.sqlite")
+    journal = SqliteJournal(settings.state_dir / JOURNAL)
     pseudonyms = Pseudonyms(journal.secret()) if hides_numbers(settings.pseudonyms, country) else None
-    vault = build_vault(settings)
+    key_store = open_key_store(settings)
+    vault = build_vault(settings, key_store)
     vault.clear()
     clock = SteadyClock(journal.last_at())
     recorder = Recorder(engine, vault, settings.recording_dir, clock, round(settings.recording_reserve_mb * 1e6))
@@ -346,6 +354,37 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
     clock.idle = lambda: not pop.calls
     lag, watch = LoopLag(), None
     if settings.metrics_port is not None:
-        shown = PopWatch(pop, recorder, link, lag, log_counts)
+        in_step = (lambda: journal.shadow.in_step) if settings.pair_address else None
+        shown = PopWatch(pop, recorder, link, lag, log_counts, in_step)
         watch = WatchServer(settings.metrics_host, settings.metrics_port, shown.page, shown.ready)
-    return Site(pop, link, watch, lag)
+    return Site(pop, link, watch, lag, to_standby(settings, journal, key_store))
+
+
+def to_standby(settings: PopSettings, journal: SqliteJournal, store: KeyStore) -> Active | None:
+    """What the active host of a pair tells the other. Raises BadValue."""
+    if not settings.pair_address or settings.pair_tls_dir is None:
+        return None
+    recordings = PairedRecordings(settings.state_dir / RECORDINGS, settings.regions, store)
+    places = (settings.uploaded_prompt_dir, settings.state_dir)
+    return Active(settings.id, settings.pair_peer, settings.pair_tls_dir, journal, recordings, *places)
+
+
+def build_standby(settings: PopSettings) -> Standby:
+    """What follows the active host while this one has not the floating address. Raises BadValue, OSError."""
+    if settings.pair_tls_dir is None:
+        raise BadValue("CALLPLANE_POP_PAIR_TLS_DIR", "is needed")
+    KeyFile(settings.key_file, frozenset(settings.regions))  # missing keys are said now, and not when it takes over
+    recordings = PairedRecordings(settings.state_dir / RECORDINGS, settings.regions, open_key_store(settings))
+    recordings.clear()
+    return Standby(
+        settings.id,
+        settings.pair_listen,
+        settings.pair_peer,
+        settings.pair_tls_dir,
+        JournalCopy(settings.state_dir / JOURNAL),
+        recordings,
+        settings.uploaded_prompt_dir,
+        settings.state_dir,
+        lineage.fits,
+        lineage.is_ahead,
+    )

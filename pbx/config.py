@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -126,6 +127,15 @@ class PopSettings(WatchSettings, VaultSettings):
     park_slots: int = Field(default=20, ge=0, le=99)
     park_timeout_s: float = Field(default=120.0, ge=10, le=3600)
     """After it a parked caller whom nobody retrieves goes back to the queue."""
+    pair_address: str = ""
+    """The floating address of two hosts that are one POP; empty: this host is the POP. The controller works while this
+    host has the address, and follows the other host while it has not."""
+    pair_peer: str = ""
+    """``host:port`` at which the other host listens while it is the standby; its certificate names that host."""
+    pair_listen: str = ""
+    """``host:port`` of the same at this host."""
+    pair_tls_dir: Path | None = None
+    """Holds ``cert.pem``, ``key.pem`` and ``ca.pem``: each host shows the other a certificate of this authority."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("callback_hours")
@@ -135,6 +145,16 @@ class PopSettings(WatchSettings, VaultSettings):
         if begin >= end:
             raise ValueError("must end later on the day than it begins")
         return hours
+
+    @model_validator(mode="after")
+    def _pair_is_whole(self) -> Self:
+        wanted = ("pair_address", "pair_peer", "pair_listen", "pair_tls_dir")
+        given = [name for name in wanted if getattr(self, name)]
+        if given and len(given) < len(wanted):
+            raise ValueError(f"{', '.join(set(wanted) - set(given))}: needed with {given[0]}")
+        if self.pair_address:
+            ip_address(self.pair_address)
+        return self
 
     @model_validator(mode="after")
     def _phones_can_be_so(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from pbx.controller.pop import Pop
 from pbx.domain.agent import State, Status
@@ -16,8 +17,17 @@ from pbx.wire.telemetry.server import Readiness
 
 
 class PopWatch:
-    def __init__(self, pop: Pop, recorder: Recorder, link: Link | None, lag: LoopLag, log_counts: LogCounts) -> None:
-        self._pop, self._recorder, self._link = pop, recorder, link
+    def __init__(
+        self,
+        pop: Pop,
+        recorder: Recorder,
+        link: Link | None,
+        lag: LoopLag,
+        log_counts: LogCounts,
+        in_step: Callable[[], bool] | None = None,
+    ) -> None:
+        """``in_step``: whether the standby has all that is written; None: this POP has no second host."""
+        self._pop, self._recorder, self._link, self._in_step = pop, recorder, link, in_step
         self._lag, self._log_counts = lag, log_counts
 
     async def ready(self) -> Readiness:
@@ -147,6 +157,10 @@ class PopWatch:
         page.histogram("callplane_journal_commit_seconds", "A commit.", journal.meter.commits)
         page.counter("callplane_journal_refused", "Commits that the disk refused.", journal.meter.refused)
         page.gauge("callplane_outbox_events", "Events that the centre does not have.", journal.unsent_count())
+        if self._in_step is not None:
+            page.gauge("callplane_standby_active", "1: this host of the pair works.", 1)
+            about = "1: the standby has all that this POP has written."
+            page.gauge("callplane_standby_in_step", about, self._in_step())
         oldest = journal.unsent(1)
         age_s = max(0.0, self._pop.clock() - oldest[0].at) if oldest else 0.0
         page.gauge("callplane_outbox_oldest_seconds", "Age of the oldest of them.", age_s)

@@ -69,3 +69,11 @@ def derive(at: float, *parts: str | int) -> str:
 
 def is_ulid(text: str) -> bool:
     return len(text) == 26 and text[0] in "01234567" and _VALUES.issuperset(text)
+
+
+def time_of(identifier: str) -> float:
+    """When the ULID was made, in seconds since the epoch, to the millisecond."""
+    ms = 0
+    for letter in identifier[:10]:
+        ms = ms << 5 | ALPHABET.index(letter)
+    return ms / 1000

@@ -51,7 +51,7 @@ class Forgot:
 class Journal(Protocol):
     @property
     def journal_id(self) -> str:
-        """A ULID, made with the journal's file."""
+        """A ULID, made with the journal's file, and anew by a standby that takes over: of what is written now."""
 
     @property
     def sending(self) -> str:
@@ -129,7 +129,11 @@ class Journal(Protocol):
         """All events of every callback that is still owed, in the order of their writing."""
 
     def unsent(self, limit: int) -> list[EventEnvelope]:
-        """The oldest events that the centre has not acknowledged, at most ``limit``, in order of seq."""
+        """The oldest events that the centre has not acknowledged, at most ``limit``, in order of seq, all of one
+        ``origin``. Where a standby follows, only what it has, too: what the centre knows is never lost with a host."""
+
+    def origin(self, seq: int) -> str:
+        """The ``journal_id`` under which the centre knows that event: the one that was in force when it was written."""
 
     def mark_sent(self, up_to_seq: int) -> None: ...
 

@@ -26,7 +26,8 @@ from pathlib import Path
 
 import msgspec
 
-from pbx.adapters.journal import forgetting, history, live, naming
+from pbx.adapters.journal import forgetting, history, lineage, live, naming
+from pbx.adapters.journal.shadow import Shadow
 from pbx.domain.callback_events import CLOSING, LEDGER
 from pbx.domain.decisions import Remembered
 from pbx.domain.errors import JournalError
@@ -34,6 +35,7 @@ from pbx.domain.events import AgentChanged, CallbackEvent, Event, RecordingErase
 from pbx.domain.ids import AgentId, CallId, LegId, PopId, RecordingId, derive
 from pbx.domain.kept_places import KeptPlace
 from pbx.ports.journal import Forgot, JournalMeter, LiveCall
+from pbx.wire import pair as wire
 from pbx.wire.codec import decode_event, encode_event
 from pbx.wire.messages import (
     ConfigEntry,
@@ -65,7 +67,7 @@ TRY_AGAIN_S = 1.0
 LAST_AGENT_KEPT_S = 365 * 86_400.0
 """Longer than that no queue remembers who served a caller last."""
 
-_SCHEMA = """
+_EVENTS_AND_REST = """
 CREATE TABLE IF NOT EXISTS events (
   seq INTEGER PRIMARY KEY,
   call_id TEXT,
@@ -103,6 +105,8 @@ CREATE TABLE IF NOT EXISTS callbacks (
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+SCHEMA = _EVENTS_AND_REST + forgetting.SCHEMA + lineage.SCHEMA
+
 _AGENT = msgspec.json.Decoder(AgentChanged)
 _ERASED = msgspec.json.Decoder(RecordingErased)
 _ENTRY = msgspec.json.Decoder(ConfigEntry)
@@ -125,7 +129,7 @@ class SqliteJournal:
         path.chmod(0o600)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "foreign_keys=ON"):
             self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_SCHEMA + forgetting.SCHEMA)
+        self._db.executescript(SCHEMA)
         live.begin(self._db)
         self._db.execute("DELETE FROM last_agents WHERE at < ?", (time.time() - LAST_AGENT_KEPT_S,))
         made = derive(time.time(), "journal", str(path), time.monotonic_ns())
@@ -137,11 +141,16 @@ class SqliteJournal:
             ("secret", secrets.token_hex(32)),
         )
         self._db.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
-        self._journal_id = self._fact("journal_id")
         self._sent = int(self._fact("sent"))
         again = self._fact("again")
-        self._sending = self._journal_id if again == "0" else f"{self._journal_id}.{again}"
         self._last: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+        if lineage.take_over(self._db, self._last):
+            log.warning("this host takes over: the journal is a copy of the other host's, up to event %d", self._last)
+        self._lineage = lineage.read(self._db)
+        self._journal_id = self._lineage[-1][1]
+        self._sending = self._journal_id if again == "0" else f"{self._journal_id}.{again}"
+        self.shadow = Shadow(self._behind)
+        """What the standby of this host has of it, if there is one."""
         history.begin(self._db, self._last, self.config())
         self._pending: list[Row] = []
         self._newest: deque[Numbered] = deque(maxlen=UNSENT_IN_MEMORY)
@@ -267,11 +276,18 @@ class SqliteJournal:
         self._newest.extend(numbered)
         if settle:
             self._unsettled.clear()
+            if self._unsettled_served:
+                served = self._unsettled_served.values()
+                self.shadow.told(wire.Served([(one.key, one.agent_id, one.at) for one in served]))
             self._unsettled_served.clear()
             self._settled_at = self._flushed_at
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.shadow.committed(numbered, waiters)
+        if settle:
+            self.shadow.told(wire.Sent(self._sent))
+        self._heard()
+
+    def _behind(self) -> None:
+        """The standby has more than before, or counts no more: there may be something to send."""
         self._heard()
 
     def _owe(self, rows: list[Row], waiters: list[asyncio.Future[None]], noted: int, why: str) -> None:
@@ -348,6 +364,7 @@ class SqliteJournal:
             self._flush()
         found = await asyncio.to_thread(forgetting.run, self._path, asked, called)
         self._newest.clear()  # what is not sent yet is read anew, as it is now
+        self.shadow.told(wire.Forgotten(msgspec.json.encode(asked)))
         return found
 
     async def name(self, asked: NameNumbers, called: Callable[[str], str]) -> NumbersNamed:
@@ -365,6 +382,7 @@ class SqliteJournal:
             self._db.execute("INSERT OR REPLACE INTO tenures VALUES (?, ?, ?, ?)", (agent_id, ours, number, claimant))
         except sqlite3.Error as error:
             raise JournalError(f"{self._path.name} could not be written: {error}") from error
+        self.shadow.told(wire.TenureKept(agent_id, ours, number, claimant))
 
     def tenures(self) -> list[tuple[AgentId, bool, int, PopId]]:
         rows = self._db.execute("SELECT agent_id, ours, number, claimant FROM tenures")
@@ -393,10 +411,15 @@ class SqliteJournal:
     # --- outbox -------------------------------------------------------------------------------------------------
 
     def unsent(self, limit: int) -> list[EventEnvelope]:
-        newest = self._newest
-        while newest and newest[0][0] <= self._sent:
+        newest, after = self._newest, self._sent
+        # Nothing that the standby does not have, and nothing of two identities at once.
+        border = lineage.border_after(self._lineage, after + 1)
+        limit = min(limit, self.shadow.upto(self._last) - after, limit if border is None else border - after - 1)
+        if limit <= 0:
+            return []
+        while newest and newest[0][0] <= after:
             newest.popleft()
-        if newest and newest[0][0] == self._sent + 1:
+        if newest and newest[0][0] == after + 1:
             return [_envelope(row) for row in islice(newest, limit)]
         rows = self._db.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (self._sent, limit))
         return [_envelope(row) for row in rows]
@@ -404,6 +427,9 @@ class SqliteJournal:
     def mark_sent(self, up_to_seq: int) -> None:
         """On disk within 5 s of events: what a crash sends again, the centre knows by its number."""
         self._sent = max(self._sent, up_to_seq)
+
+    def origin(self, seq: int) -> str:
+        return lineage.identity_of(self._lineage, seq)
 
     def unsent_count(self) -> int:
         return self._last - self._sent
@@ -429,6 +455,7 @@ class SqliteJournal:
             self._db.execute("INSERT OR REPLACE INTO config VALUES (?, ?)", (key, data))
 
         self._write_config(write)
+        self.shadow.told(wire.ConfigKept(key, data))
 
     def delete_config(self, key: str) -> None:
         after = self._last + len(self._owed) + len(self._pending)
@@ -438,6 +465,7 @@ class SqliteJournal:
             self._db.execute("DELETE FROM config WHERE key = ?", (key,))
 
         self._write_config(write)
+        self.shadow.told(wire.ConfigKept(key, None))
 
     def _write_config(self, write: Callable[[], None]) -> None:
         """Now; or, where the disk refuses, after those that it has refused before. The change is in force meanwhile."""
@@ -474,6 +502,47 @@ class SqliteJournal:
                 log.error("configuration %s on this disk cannot be read (%s); it waits for the centre", key, error)
         return found
 
+    # --- for the standby --------------------------------------------------------------------------------------------
+
+    @property
+    def lineage(self) -> wire.Lineage:
+        return self._lineage
+
+    @property
+    def last(self) -> int:
+        return self._last
+
+    def rows_after(self, seq: int, limit: int) -> list[wire.Row]:
+        return self._db.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)).fetchall()
+
+    def tables(self) -> wire.Tables:
+        """What memory still holds of them goes along."""
+        kept = self._db.execute("SELECT key, agent_id, at FROM last_agents")
+        served: dict[str, tuple[str, str, float]] = {row[0]: row for row in kept}
+        for key, one in self._unsettled_served.items():
+            served.pop(key, None)
+            if one.agent_id is not None:
+                served[key] = (key, one.agent_id, one.at)
+        tenures = self._db.execute("SELECT agent_id, ours, number, claimant FROM tenures")
+        return wire.Tables(
+            self._lineage,
+            self._sent,
+            dict(self._db.execute("SELECT key, entry FROM config").fetchall()),
+            [(agent_id, bool(ours), number, claimant) for agent_id, ours, number, claimant in tenures],
+            list(served.values()),
+        )
+
+    def write_copy(self, target: Path) -> None:
+        try:
+            source, copied = sqlite3.connect(self._path), sqlite3.connect(target)
+            try:
+                source.backup(copied)
+            finally:
+                copied.close()
+                source.close()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self._path.name} could not be copied: {error}") from error
+
     # --- housekeeping -------------------------------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
@@ -492,6 +561,7 @@ class SqliteJournal:
         if self._next_flush is not None:
             self._next_flush.cancel()
         self._flush(closing=True)
+        self.shadow.alone()
         self._stop.set()
         self._checkpointer.join(timeout=10)
         self._db.close()

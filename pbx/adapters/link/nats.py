@@ -314,7 +314,7 @@ class NatsLink:
             batch = _fitting(envelopes)
             told = batch if self._pseudonyms is None else [_hidden(self._pseudonyms, one) for one in batch]
             payload = self._encoder.encode(
-                EventBatch(pop_id=self._pop_id, journal_id=self._journal.journal_id, events=told)
+                EventBatch(pop_id=self._pop_id, journal_id=self._journal.origin(batch[0].seq), events=told)
             )
             last = batch[-1].seq
             headers = {"Nats-Msg-Id": f"{self._journal.sending}:{batch[0].seq}-{last}"}

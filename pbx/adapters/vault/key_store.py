@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from pbx.ports.vault import Stored
 from pbx.recording.region_keys import RegionKeys, Wrapped
 
 BUSY_S = 10.0
+KeyRow = tuple[str, str, bytes, int, bytes, int | None, int | None, str | None, str | None]
+_COLUMNS = "recording_id, region, key_id, version, wrapped, duration_ms, size_bytes, sha256, key_name"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
   recording_id TEXT PRIMARY KEY,
@@ -39,6 +41,10 @@ CREATE TABLE IF NOT EXISTS erased (
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS unswept ON erased (recording_id) WHERE swept = 0;
 """
+
+
+def _nobody(_recording_id: str) -> None:
+    """Nobody has asked."""
 
 
 class KeyStoreError(OSError):
@@ -67,6 +73,8 @@ class KeyStore:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
+        self.changed: Callable[[str], None] = _nobody
+        """Called, from whatever thread, with each recording whose key has come, changed or gone."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -118,6 +126,7 @@ class KeyStore:
             assign = "UPDATE keys SET duration_ms = ?, size_bytes = ?, sha256 = ? WHERE recording_id = ? AND key_id = ?"
             if not db.execute(assign, values).rowcount:
                 raise KeyStoreError("the recording's key was destroyed while it was sealed")
+        self.changed(recording_id)
 
     def get(self, recording_id: RecordingId) -> Entry | None:
         with self._at_work() as db:
@@ -147,7 +156,27 @@ class KeyStore:
                 db.executemany("UPDATE erased SET swept = 0 WHERE recording_id = ?", ids)
             if upto is not None:
                 db.execute("INSERT OR REPLACE INTO facts VALUES ('erased_upto', ?)", (upto,))
+        if there:
+            for recording_id in erased:
+                self.changed(recording_id)
         return there
+
+    def rows(self) -> list[KeyRow]:
+        """Of all whose files were verified, as they stand."""
+        with self._at_work() as db:
+            return db.execute(f"SELECT {_COLUMNS} FROM keys WHERE sha256 IS NOT NULL").fetchall()  # noqa: S608
+
+    def row(self, recording_id: RecordingId) -> KeyRow | None:
+        asked = f"SELECT {_COLUMNS} FROM keys WHERE recording_id = ? AND sha256 IS NOT NULL"  # noqa: S608
+        with self._at_work() as db:
+            found: KeyRow | None = db.execute(asked, (recording_id,)).fetchone()
+        return found
+
+    def put_row(self, row: KeyRow) -> None:
+        """One that another host's store had, unless its recording was erased here."""
+        with self._at_work(writing=True) as db:
+            if db.execute("SELECT 1 FROM erased WHERE recording_id = ?", (row[0],)).fetchone() is None:
+                db.execute(f"INSERT OR REPLACE INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
 
     def is_erased(self, recording_id: RecordingId) -> bool:
         with self._at_work() as db:
@@ -200,6 +229,7 @@ class KeyStore:
             assign = "UPDATE keys SET key_name = ?, version = ?, wrapped = ? WHERE recording_id = ? AND key_id = ?"
             if not db.execute(assign, values).rowcount:
                 raise KeyStoreError("the recording's key was destroyed while it was wrapped anew")
+        self.changed(entry.recording_id)
 
     def copy_to(self, target: Path) -> None:
         """The whole store as it is now, in place of what ``target`` was: an older copy must not outlive an erasure."""

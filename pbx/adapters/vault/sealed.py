@@ -260,3 +260,4 @@ class SealedVault:
                 if self._digest(entry, remote) != entry.stored.sha256:
                     raise OSError(f"{name} does not read in the object storage as it was written")
                 local.delete(name)
+                self._store.changed(entry.recording_id)

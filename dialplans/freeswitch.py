@@ -12,6 +12,8 @@ from dialplans.schema import Pop, Trunk
 
 REALM = "callplane"
 """Of every digest, and the domain of the phones."""
+MESH_CA = "cafile.pem"
+"""Of the authority of POPs' certificates, in ``tls_dir``: mod_sofia has the name built in."""
 _CODECS: Mapping[Codec, str] = {"alaw": "PCMA", "ulaw": "PCMU", "g722": "G722", "opus": "opus"}
 """Codec names of a POP -> those of SDP, which are FreeSWITCH's."""
 
@@ -61,6 +63,24 @@ def problems(pop: Pop) -> Iterable[tuple[str, str]]:
             yield f"pop.trunks.{index}.codecs", str(error)
         if trunk.timers != SipTimers():
             yield f"pop.trunks.{index}.timers", "are those of the POP on FreeSWITCH: set them in pop.timers"
+    for index, other in enumerate(pop.mesh):
+        where = f"pop.mesh.{index}"
+        if other.transport != "tls":
+            yield f"{where}.transport", "has to be tls: FreeSWITCH speaks to other POPs in no other way"
+        if pop.tls_dir is None:
+            yield "pop.tls_dir", "is needed: other POPs are spoken to over TLS"
+        try:
+            networks(other.addresses)
+        except ValueError as error:
+            yield f"{where}.addresses", str(error)
+        try:
+            codec_names(other.codecs or ())
+        except ValueError as error:
+            yield f"{where}.codecs", str(error)
+        if other.timers != SipTimers():
+            yield f"{where}.timers", "are those of the POP on FreeSWITCH: set them in pop.timers"
+    if pop.mesh and pop.mesh_ca_file not in ("ca.pem", MESH_CA):
+        yield "pop.mesh_ca_file", f"is {MESH_CA} on FreeSWITCH, which reads no other: leave it out"
     for name, one in pop.phone_classes.items():
         if one != PhoneClass():
             yield f"pop.phone_classes.{name}", "FreeSWITCH's phones have the settings of class desk, as it is"

@@ -118,8 +118,6 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
         if pop.tls_dir is None and any(trunk.transport == "tls" for trunk in (*pop.trunks, *pop.mesh)):
             raise RenderError("pop.tls_dir", "is needed: a trunk goes over TLS")
     else:
-        if pop.mesh:
-            raise RenderError("pop.mesh", "is for Asterisk: queues on FreeSWITCH do not span POPs yet")
         for index, trunk in enumerate(pop.trunks):
             if trunk.transport == "tls":
                 raise RenderError(f"pop.trunks.{index}.transport", "FreeSWITCH's carriers are spoken to over udp only")

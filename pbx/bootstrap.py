@@ -338,8 +338,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
         witnesses=_witnesses(traces),
         pseudonyms=pseudonyms,
-        # FreeSWITCH rings no agents of other POPs yet.
-        mesh=link.mesh if link is not None and settings.engine == "asterisk" else None,
+        mesh=link.mesh if link is not None else None,
         self_call_every_s=settings.self_call_s,
         of_system=clock.of_system,
     )

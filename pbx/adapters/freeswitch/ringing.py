@@ -15,10 +15,11 @@ from pbx.adapters.freeswitch.sounds import word
 from pbx.adapters.freeswitch.tracker import Tracker
 from pbx.domain.commands import OriginateLeg, ToAgent, ToPhone
 from pbx.domain.e164 import Cli
-from pbx.domain.errors import EngineError, EngineRefused, EngineUnknown, LegGone
+from pbx.domain.errors import EngineError, EngineUnknown, LegGone
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
 from pbx.ports.media_engine import Clock
+from pbx.wire.offer_header import OFFER_HEADER, offer_text
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Ringing:
                 order = [codec, *(other for other in self._codecs if other != codec)]
                 variables["absolute_codec_string"] = f"^^:{':'.join(order)}"
         elif isinstance(leg.to, ToAgent):
-            raise EngineRefused("agents of other POPs are rung by Asterisk only")
+            target = f"user/{word(leg.to.pop_id, 'pop_id')}@mesh"
+            variables[f"sip_h_{OFFER_HEADER}"] = offer_text(leg.to)
         else:
             target = f"user/{word(leg.to.trunk, 'trunk')}@trunks"
             variables["callplane_number"] = str(leg.to.number)

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from dialplans import calling, days_off, endpoints, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
 from dialplans.regimes import regimes_by_place, states_by_prefix
+from dialplans.render import ALONE_LOG
 from dialplans.tones import call_tones
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.asterisk.phones import PhoneSettings
@@ -178,6 +179,7 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
             country_of=numbering.country_of,
             qualify=settings.qualify_s > 0,
             tones=call_tones(pack.load_pack(settings.country)),
+            alone_log=settings.recording_dir / ALONE_LOG,
         )
     return AsteriskEngine(
         ari_host=settings.ari_host,

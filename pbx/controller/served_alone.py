@@ -146,7 +146,7 @@ class ServedAlone:
             calls, going_on = read(file, self._is_over, self._clock())
         written = 0
         for call in calls:
-            written += await self._record(call, again)
+            written += await self._record(call)
         if again and going_on and self._log.exists():
             there = set(self._log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True))
             going_on = [line for line in going_on if line not in there]  # the run that died came so far
@@ -164,13 +164,13 @@ class ServedAlone:
     def _is_over(self, leg_id: LegId, began_at: float) -> bool:
         return began_at + 1 < self._seen_at and leg_id not in self._alive
 
-    async def _record(self, call: LoneCall, again: bool) -> bool:
+    async def _record(self, call: LoneCall) -> bool:
         try:
             call_id, events = self._events(call)
         except (BadValue, KeyError) as error:
             log.error("a call served without a controller gets no record: %s", error)
             return False
-        known = (again and self._journal.read_call(call_id)) or (call.handed and self._journal.knows_leg(call.leg_id))
+        known = self._journal.read_call(call_id) or (call.handed and self._journal.knows_leg(call.leg_id))
         if known or call_id in self._owed or not events:
             return False
         try:

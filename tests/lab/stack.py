@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from dialplans import prompts
 from dialplans.pack import load_pack
-from dialplans.render import ALONE_LOG, render
+from dialplans.render import ALONE_DB, ALONE_LOG, render
 from dialplans.schema import Engine, Pop, Trunk
 from tests.lab.api import Api, ApiProblem
 from tests.lab.clock import HostClock
@@ -183,7 +183,7 @@ class Stack:
         await self.api.post("dids", did)
         await self.synced()
 
-    async def synced(self, deadline_s: float = 20, news: bool = False) -> None:
+    async def synced(self, deadline_s: float = 60, news: bool = False) -> None:
         """Wait until the POP runs the configuration the centre has, with its media server connected and in possession
         of the agents' accounts: from then on a phone may register. ``news``: what it said before now does not count."""
         since = time.time() if news else 0.0
@@ -408,5 +408,5 @@ def recordings_on_disk(pop: Host) -> list[Path]:
     """Every recording file at the POP, under way or finished, of whatever size."""
     places = (pop.shm / "recordings", pop.state_dir / "controller" / "recordings")
     found = (path for place in places if place.exists() for path in place.rglob("*") if path.is_file())
-    no_sound = ("hidden", ALONE_LOG)  # digits of live calls; what the dialplan noted
+    no_sound = ("hidden", ALONE_LOG, ALONE_DB, f"{ALONE_DB}-journal")  # digits of live calls; what the dialplan noted
     return sorted(path for path in found if path.parent.name not in no_sound and path.name not in no_sound)

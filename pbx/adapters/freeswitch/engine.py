@@ -16,6 +16,7 @@ from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.lease import Lease
+from pbx.adapters.freeswitch.lone_calls import LoneCalls
 from pbx.adapters.freeswitch.models import ServerEvent
 from pbx.adapters.freeswitch.phones import Phones
 from pbx.adapters.freeswitch.recorder import Recorder
@@ -69,7 +70,7 @@ class FreeSwitchEngine:
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
     ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
     asked whether they are still there. ``tones`` are what a leg hears that is to hear a phone ring, or that it is
-    busy."""
+    busy. ``alone_log``: where calls that were served without a controller are written down."""
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class FreeSwitchEngine:
         codecs: Sequence[str] = ("PCMA", "PCMU"),
         qualify: bool = True,
         tones: CallTones = CEPT_TONES,
+        alone_log: Path | None = None,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -109,6 +111,7 @@ class FreeSwitchEngine:
         self._listener: EngineListener | None = None
         self._version = ""
         self._lease = Lease(self._link, clock)
+        self._lone_calls = LoneCalls(self._link, alone_log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reachable: set[str] = set()
 
@@ -333,6 +336,7 @@ class FreeSwitchEngine:
             self._listener.engine_up(taken)
         for channel in untaken:
             self._tracker.offer(channel, self._clock())
+        self._run(self._lone_calls.watch(), "freeswitch-lone-calls")
 
     def _run(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

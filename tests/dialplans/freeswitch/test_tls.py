@@ -51,9 +51,11 @@ def server(lab: Lab) -> Iterator[FreeSwitchServer]:
 
 
 @pytest.fixture(scope="module")
-def phones(lab: Lab) -> Host:
+def phones(lab: Lab, server: FreeSwitchServer) -> Host:
     """Not the server's host: what comes from there is the POP's call to itself."""
-    return lab.host("fs-tls-ph")
+    host = lab.host("fs-tls-ph")
+    (host.state_dir / "ca.pem").write_bytes((server.host.state_dir / "ca.pem").read_bytes())
+    return host
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -79,9 +81,9 @@ def handshake(server: FreeSwitchServer, version: ssl.TLSVersion) -> str | None:
         return encrypted.version()
 
 
-def account(server: FreeSwitchServer, encryption: Literal["srtp-mand"] | None) -> Account:
+def account(server: FreeSwitchServer, phones: Host, encryption: Literal["srtp-mand"] | None) -> Account:
     address = f"{server.host.address}:5061"
-    ca_file = Path(server.host.state_dir / "ca.pem")
+    ca_file = Path(phones.state_dir / "ca.pem")
     return Account(
         uri=f"sip:anna@{address}",
         server=address,
@@ -94,7 +96,7 @@ def account(server: FreeSwitchServer, encryption: Literal["srtp-mand"] | None) -
 
 
 async def test_a_phone_over_tls_is_called_with_srtp(phones: Host, server: FreeSwitchServer) -> None:
-    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, "srtp-mand")) as anna:
+    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, phones, "srtp-mand")) as anna:
         await anna.wait_registered()
         leg = server.cli("originate user/anna@callplane &echo()").removeprefix("+OK ").strip()
         assert "AES" in server.cli(f"uuid_getvar {leg} rtp_secure_media_negotiated")
@@ -104,7 +106,7 @@ async def test_a_phone_over_tls_is_called_with_srtp(phones: Host, server: FreeSw
 
 
 async def test_a_phone_over_tls_without_srtp_is_not_called(phones: Host, server: FreeSwitchServer) -> None:
-    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, None)) as anna:
+    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, phones, None)) as anna:
         await anna.wait_registered()
         assert server.cli("originate user/anna@callplane &echo()").startswith("-ERR INCOMPATIBLE_DESTINATION")
     server.wait_idle()
@@ -114,7 +116,7 @@ async def test_a_phone_over_tls_without_srtp_is_not_called(phones: Host, server:
 async def test_a_phone_over_tls_calls_with_srtp(
     encryption: Literal["srtp-mand"] | None, reason: str, phones: Host, server: FreeSwitchServer
 ) -> None:
-    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, encryption)) as anna:
+    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, phones, encryption)) as anna:
         await anna.wait_registered()
         await anna.dial("echo")
         assert reason in (await anna.wait_for("CALL_CLOSED")).param

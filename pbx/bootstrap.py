@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from dialplans import calling, days_off, endpoints, numbering, pack, prompts, uploads
+from dialplans import calling, days_off, endpoints, freeswitch, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
 from dialplans.regimes import regimes_by_place, states_by_prefix
 from dialplans.render import ALONE_LOG
@@ -180,6 +180,7 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
             qualify=settings.qualify_s > 0,
             tones=call_tones(pack.load_pack(settings.country)),
             alone_log=settings.recording_dir / ALONE_LOG,
+            classes=freeswitch.usable(settings.phone_classes),
         )
     return AsteriskEngine(
         ari_host=settings.ari_host,

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dialplans import self_call
+from dialplans.endpoints import PhoneClass
+from dialplans.freeswitch import usable
 from dialplans.tones import CEPT_TONES, CallTones
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
@@ -43,6 +45,7 @@ from pbx.ports.media_engine import (
 
 log = logging.getLogger(__name__)
 
+USUAL_CLASSES = usable({})
 GRACE_S = 1.0
 """Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
 WHOLE = (
@@ -70,7 +73,8 @@ class FreeSwitchEngine:
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
     ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
     asked whether they are still there. ``tones`` are what a leg hears that is to hear a phone ring, or that it is
-    busy. ``alone_log``: where calls that were served without a controller are written down."""
+    busy. ``alone_log``: where calls that were served without a controller are written down. ``classes``: those that a
+    phone may be of."""
 
     def __init__(
         self,
@@ -87,6 +91,7 @@ class FreeSwitchEngine:
         qualify: bool = True,
         tones: CallTones = CEPT_TONES,
         alone_log: Path | None = None,
+        classes: Mapping[str, PhoneClass] = USUAL_CLASSES,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -106,8 +111,8 @@ class FreeSwitchEngine:
         self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, tones, uploaded)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
-        self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
-        self._phones = Phones(self._link, phone_dir, ping=qualify)
+        self._phones = Phones(self._link, phone_dir, ping=qualify, classes=classes)
+        self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs, self._phones.codecs_of)
         self._listener: EngineListener | None = None
         self._version = ""
         self._lease = Lease(self._link, clock)

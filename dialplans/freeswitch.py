@@ -6,14 +6,17 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-from dialplans.endpoints import Codec, PhoneClass, SipTimers
+from dialplans.endpoints import Codec, PhoneClass, SipTimers, classes
 from dialplans.pack import CountryPack
 from dialplans.schema import Pop, Trunk
 
 REALM = "callplane"
 """Of every digest, and the domain of the phones."""
-_CODECS: Mapping[Codec, str] = {"alaw": "PCMA", "ulaw": "PCMU", "g722": "G722", "opus": "opus"}
-"""Codec names of a POP -> those of SDP, which are FreeSWITCH's."""
+MESH_CA = "cafile.pem"
+"""Of the authority of POPs' certificates, in ``tls_dir``: mod_sofia has the name built in."""
+_CODECS: Mapping[Codec, str] = {"alaw": "PCMA", "ulaw": "PCMU", "opus": "opus"}
+"""Codec names of a POP -> those of SDP, which are FreeSWITCH's. G.722, G.726 and GSM are mod_spandsp's, with which this
+was never run."""
 
 
 def networks(addresses: Iterable[str]) -> list[str]:
@@ -34,6 +37,23 @@ def codec_names(codecs: Iterable[Codec]) -> str:
 def ha1(trunk: Trunk) -> str:
     """Hex MD5 of ``user:realm:password`` (RFC 2617, 3.2.2.2): no clear password gets into a file."""
     return hashlib.md5(f"{trunk.username}:{REALM}:{trunk.password}".encode(), usedforsecurity=False).hexdigest()
+
+
+def class_problems(one: PhoneClass) -> Iterable[tuple[str, str]]:
+    """Fields of a class of phones that FreeSWITCH cannot do with, and why."""
+    if one.webrtc:
+        yield "webrtc", "browsers are served by Asterisk only"
+    try:
+        codec_names(one.codecs or ())
+    except ValueError as error:
+        yield "codecs", str(error)
+    if one.timers != SipTimers():
+        yield "timers", "are those of the POP on FreeSWITCH: set them in pop.timers"
+
+
+def usable(own: Mapping[str, PhoneClass]) -> dict[str, PhoneClass]:
+    """Of the classes that every POP has, and its own, those that phones at FreeSWITCH can be of."""
+    return {name: one for name, one in classes(own).items() if not list(class_problems(one))}
 
 
 def problems(pop: Pop) -> Iterable[tuple[str, str]]:
@@ -61,9 +81,27 @@ def problems(pop: Pop) -> Iterable[tuple[str, str]]:
             yield f"pop.trunks.{index}.codecs", str(error)
         if trunk.timers != SipTimers():
             yield f"pop.trunks.{index}.timers", "are those of the POP on FreeSWITCH: set them in pop.timers"
+    for index, other in enumerate(pop.mesh):
+        where = f"pop.mesh.{index}"
+        if other.transport != "tls":
+            yield f"{where}.transport", "has to be tls: FreeSWITCH speaks to other POPs in no other way"
+        if pop.tls_dir is None:
+            yield "pop.tls_dir", "is needed: other POPs are spoken to over TLS"
+        try:
+            networks(other.addresses)
+        except ValueError as error:
+            yield f"{where}.addresses", str(error)
+        try:
+            codec_names(other.codecs or ())
+        except ValueError as error:
+            yield f"{where}.codecs", str(error)
+        if other.timers != SipTimers():
+            yield f"{where}.timers", "are those of the POP on FreeSWITCH: set them in pop.timers"
+    if pop.mesh and pop.mesh_ca_file not in ("ca.pem", MESH_CA):
+        yield "pop.mesh_ca_file", f"is {MESH_CA} on FreeSWITCH, which reads no other: leave it out"
     for name, one in pop.phone_classes.items():
-        if one != PhoneClass():
-            yield f"pop.phone_classes.{name}", "FreeSWITCH's phones have the settings of class desk, as it is"
+        for field, reason in class_problems(one):
+            yield f"pop.phone_classes.{name}.{field}", reason
     if pop.wss_port is not None:
         yield "pop.wss_port", "browsers are served by Asterisk only"
 

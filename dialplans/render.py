@@ -28,8 +28,10 @@ TAKEOVER_LIMIT_S = 10
 BOOT_WAIT_S = 4
 """For so long who calls a media server that has just started waits for a controller before the fallback."""
 ALONE_LOG = "alone.log"
-"""File in the directory of recordings under way, in memory, in which Asterisk notes calls that it served with
-no controller, for the controller that comes."""
+"""File in the directory of recordings under way, in memory, that names calls served with no controller, for the
+one that comes."""
+ALONE_DB = "alone.db"
+"""There, FreeSWITCH's database of notes about such calls; the adapter makes lines of that file of them."""
 PRIVATE_NAMES = ("withheld", "anonymous", "restricted", "private")
 """User parts with which far ends say that the number is withheld. The first is the dialplan's own word."""
 
@@ -118,8 +120,6 @@ def check(pack: CountryPack, pop: Pop, engine: Engine) -> None:
         if pop.tls_dir is None and any(trunk.transport == "tls" for trunk in (*pop.trunks, *pop.mesh)):
             raise RenderError("pop.tls_dir", "is needed: a trunk goes over TLS")
     else:
-        if pop.mesh:
-            raise RenderError("pop.mesh", "is for Asterisk: queues on FreeSWITCH do not span POPs yet")
         for index, trunk in enumerate(pop.trunks):
             if trunk.transport == "tls":
                 raise RenderError(f"pop.trunks.{index}.transport", "FreeSWITCH's carriers are spoken to over udp only")
@@ -246,6 +246,7 @@ def render(pack: CountryPack, pop: Pop, engine: Engine | None = None) -> dict[st
         "application": APPLICATION,
         "takeover_s": TAKEOVER_LIMIT_S,
         "boot_wait_s": BOOT_WAIT_S,
+        "alone_db": ALONE_DB,
         "alone_log": f"{pop.recording_dir}/{ALONE_LOG}",
         "self_call": self_call.made_of(pop),
         "mesh": _mesh(pop),

@@ -124,14 +124,15 @@ class Pop(Strict):
     rtp_last_port: int = 20000
     trunks: list[Trunk] = Field(default=[])
     mesh: list[Trunk] = Field(default=[])
-    """Asterisk: trunks to the other POPs, each under the name of that POP's id, for queues that span POPs. A POP
+    """Trunks to the other POPs, each under the name of that POP's id, for queues that span POPs. A POP
     is known by its addresses, and over ``tls`` by its certificate besides: both ends show one of ``mesh_ca_file``.
-    Without a port in ``host`` a trunk over TLS leads to ``mesh_tls_port`` of the other POP."""
+    Without a port in ``host`` a trunk over TLS leads to ``mesh_tls_port`` of the other POP. FreeSWITCH speaks to other
+    POPs over TLS only, and believes the certificate of any POP at the address of any."""
     mesh_tls_port: int = 5062
-    """Asterisk: where other POPs come over TLS. Who shows no certificate of ``mesh_ca_file`` has no connection."""
+    """Where other POPs come over TLS. Who shows no certificate of ``mesh_ca_file`` has no connection."""
     mesh_ca_file: str = Field(default="ca.pem", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")
     """Asterisk: file in ``tls_dir`` with the authority that signs POPs' certificates; one of its own where ``ca.pem``
-    has carriers' authorities as well."""
+    has carriers' authorities as well. FreeSWITCH reads ``cafile.pem`` and no other."""
     cli_by_destination: dict[Prefix, Number] = Field(default={})
     """What numbers that agents dial at their phones are shown: the number of the longest prefix that the dialled one
     begins with. Emergency calls show what the POP's own country is shown. Where nothing fits, the carrier gets the

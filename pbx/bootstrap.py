@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
-from dialplans import calling, days_off, endpoints, numbering, pack, prompts, uploads
+from dialplans import calling, days_off, endpoints, freeswitch, numbering, pack, prompts, uploads
 from dialplans import dialling as outside_numbers
 from dialplans.regimes import regimes_by_place, states_by_prefix
+from dialplans.render import ALONE_LOG
 from dialplans.tones import call_tones
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.adapters.asterisk.phones import PhoneSettings
@@ -183,6 +184,8 @@ def build_engine(settings: PopSettings, uploaded: Mapping[str, str] = MappingPro
             country_of=numbering.country_of,
             qualify=settings.qualify_s > 0,
             tones=call_tones(pack.load_pack(settings.country)),
+            alone_log=settings.recording_dir / ALONE_LOG,
+            classes=freeswitch.usable(settings.phone_classes),
         )
     return AsteriskEngine(
         ari_host=settings.ari_host,
@@ -346,8 +349,7 @@ def build(settings: PopSettings, log_counts: LogCounts, traces: Traces | None = 
         hidden=HiddenFiles(settings.hidden_dir or settings.recording_dir / "hidden"),
         witnesses=_witnesses(traces),
         pseudonyms=pseudonyms,
-        # FreeSWITCH rings no agents of other POPs yet.
-        mesh=link.mesh if link is not None and settings.engine == "asterisk" else None,
+        mesh=link.mesh if link is not None else None,
         self_call_every_s=settings.self_call_s,
         of_system=clock.of_system,
     )

@@ -128,8 +128,8 @@ class ServedAlone:
         """The last run, or the last look, may have got no further than the records."""
         self._alive: frozenset[LegId] = frozenset()
         self._seen_at = 0.0
-        self._owed: set[CallId] = set()
-        """Whose records the journal has taken and not yet written."""
+        self._given: set[CallId] = set()
+        """Whose records the journal has been given by this run, written yet or not."""
 
     def seen(self, snapshot: EngineSnapshot) -> None:
         """The media server is connected: a leg that had begun and is not in ``snapshot`` has ended."""
@@ -183,14 +183,12 @@ class ServedAlone:
         except (BadValue, KeyError) as error:
             log.error("a call served without a controller gets no record: %s", error)
             return False
+        # Asking the journal reads it from one end to the other.
         known = (again and self._journal.read_call(call_id)) or (call.handed and self._journal.knows_leg(call.leg_id))
-        if known or call_id in self._owed or not events:
+        if known or call_id in self._given or not events:
             return False
-        try:
-            await self._journal.append(call_id, events)
-        except JournalError:
-            self._owed.add(call_id)  # the journal writes them when there is room
-            raise
+        self._given.add(call_id)  # what the journal refuses it writes when there is room
+        await self._journal.append(call_id, events)
         return True
 
     def _events(self, call: LoneCall) -> tuple[CallId, list[ev.Event]]:

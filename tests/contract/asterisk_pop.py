@@ -11,7 +11,7 @@ from dialplans.render import render
 from dialplans.schema import Pop, Trunk
 from pbx.adapters.asterisk.engine import AsteriskEngine
 from pbx.domain.e164 import E164
-from tests.contract.backend import Controller
+from tests.contract.backend import HERE, Controller
 from tests.contract.far_end import PROMPT_HZ, PROMPT_S
 from tests.contract.listener import Listener
 from tests.contract.sip_far_ends import CALLEE_PORT, LabBackend
@@ -52,6 +52,15 @@ exten => _*X!,1,Stasis(callplane,feature,${EXTEN},${CHANNEL(endpoint)})
 """
 
 
+RENDERED = ("from-pop", "from-pop-tls", "callplane-self")
+"""Contexts that are as the product renders them."""
+
+
+def _context(dialplan: str, name: str) -> str:
+    _, begin, rest = dialplan.partition(f"[{name}]")
+    return begin + rest.partition("\n[")[0] + "\n"
+
+
 class AsteriskPop(LabBackend):
     """The server and what its controller has to know."""
 
@@ -64,12 +73,14 @@ class AsteriskPop(LabBackend):
         self._make_prompts()
         self.ari_port = free_port(lab.machine_address)
         self.pop = Pop(
-            pop_id="lab-1",
+            pop_id=HERE,
             country="DE",
             sip_address=self.host.address,
             trunks=[
                 Trunk(name="carrier", addresses=[self.carrier.address], host=f"{self.carrier.address}:{CALLEE_PORT}")
             ],
+            mesh=[self.mesh],
+            tls_dir=str(self.host.state_dir / "tls"),
             controller_host=lab.machine_address,
             controller_ari_port=self.ari_port,
             ari_password=PASSWORD,
@@ -92,9 +103,8 @@ class AsteriskPop(LabBackend):
     def files(self, takeover_s: int = 10) -> dict[str, bytes]:
         files = dict(render(load_pack("DE"), self.pop))
         own = files["extensions.conf"].decode()
-        _, begin, rest = own.partition("[callplane-self]")
-        calls_itself = begin + rest.partition("\n[")[0] + "\n"
-        files["extensions.conf"] = (DIALPLAN.replace("LIMIT", str(takeover_s)) + "\n" + calls_itself).encode()
+        parts = [DIALPLAN.replace("LIMIT", str(takeover_s)), *(_context(own, name) for name in RENDERED)]
+        files["extensions.conf"] = "\n".join(parts).encode()
         # The controller of a test runs on the machine, not on the host of the media server.
         files["manager.conf"] = (
             files["manager.conf"]

@@ -20,17 +20,19 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pbx.domain.commands import OriginateLeg, Prompt, ToPhone, ToTrunk
+from pbx.domain.commands import OriginateLeg, Prompt, ToAgent, ToPhone, ToTrunk
 from pbx.domain.consent import RecordingGrant, Regime, grant
 from pbx.domain.e164 import UNKNOWN, Cli, e164
 from pbx.domain.events import LegAnswered, LegEnded, LegOffered, LegRinging, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, CallId, LegId, PhoneId, PlayId, RecordingId, derive
 from pbx.ports.media_engine import LegSnapshot, MediaEngine, PhoneAccount
-from tests.contract.far_end import AGENT_HZ, CALLEE, CALLER_HZ, LOOK_S, FarEnd
+from tests.contract.far_end import AGENT_HZ, CALLEE, CALLER, CALLER_HZ, LOOK_S, FarEnd, OtherPop
 from tests.contract.listener import Listener
 
 TRUNK = "carrier"
+HERE, OTHER = "lab-1", "lab-2"
+"""The POP under test, and another of its site."""
 _numbers = itertools.count(1)
 
 
@@ -95,7 +97,7 @@ class Controller:
         return leg_id
 
     async def originate(
-        self, to: ToPhone | ToTrunk, peer: LegId | None, timeout_s: float = 10, cli: Cli = UNKNOWN
+        self, to: ToPhone | ToTrunk | ToAgent, peer: LegId | None, timeout_s: float = 10, cli: Cli = UNKNOWN
     ) -> LegId:
         leg_id = LegId(fresh())
         await self.engine.originate(OriginateLeg(leg_id, to, cli, timeout_s, peer))
@@ -195,6 +197,10 @@ class Backend(ABC):
     @abstractmethod
     def refusing_callee(self, status: int) -> AbstractAsyncContextManager[None]:
         """In place of the callee: every call is refused with that SIP status at once."""
+
+    @abstractmethod
+    def other_pop(self, cli: str = CALLER) -> AbstractAsyncContextManager[OtherPop]:
+        """POP ``OTHER``, whose caller has that CLI (``withheld`` and ``unknown`` are the words between POPs)."""
 
     @abstractmethod
     def crowd(self, count: int) -> AbstractAsyncContextManager[Crowd]:

@@ -19,6 +19,7 @@ from tests.contract.promises.legs import Legs
 from tests.contract.promises.links import Links
 from tests.contract.promises.many import Many
 from tests.contract.promises.originating import Originating
+from tests.contract.promises.other_pops import OtherPops
 from tests.contract.promises.plays import Plays
 from tests.contract.promises.recording import Recordings
 from tests.contract.promises.self_calls import SelfCalls
@@ -28,7 +29,9 @@ FIXTURES = frozenset({"backend"})
 """What a subclass supplies."""
 
 
-class MediaEngineContract(Legs, Causes, Plays, Originating, Bridges, Supervisions, Recordings, Links, Many, SelfCalls):
+class MediaEngineContract(
+    Legs, Causes, Plays, Originating, Bridges, Supervisions, Recordings, Links, Many, SelfCalls, OtherPops
+):
     """All promises. Subclass it as in ``backend.py``."""
 
     def __init_subclass__(cls, **options: Any) -> None:

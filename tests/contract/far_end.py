@@ -9,6 +9,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from pbx.domain.commands import ToAgent
 from tests.lab.audio import PRESENT_DB, Samples, tone_level_db
 
 RATE = 8000
@@ -127,6 +128,19 @@ class FarEnd(ABC):
                 return
             await asyncio.sleep(LOOK_S)
         raise AssertionError(f"{self.name} hears {now and sorted(now)}, not {sorted(hertz)}, after {deadline_s} s")
+
+
+class OtherPop(FarEnd):
+    """Another POP of the site, as the POP under test meets it: who rings and is rung is one of its controller's legs."""
+
+    @abstractmethod
+    async def offer(self, to: ToAgent) -> None:
+        """Ring an agent of the POP under test; does not wait for anything."""
+
+    @abstractmethod
+    async def asked(self) -> tuple[str, str]:
+        """Wait until it is rung: what the offer's header says (``pbx.wire.offer_header``), and the caller's number as
+        it is shown."""
 
 
 async def all_hear(expected: Sequence[tuple[FarEnd, Sequence[int]]]) -> None:

@@ -13,7 +13,7 @@ from dialplans.render import render
 from dialplans.schema import Pop, Trunk
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.domain.e164 import E164
-from tests.contract.backend import Controller
+from tests.contract.backend import HERE, Controller
 from tests.contract.far_end import PROMPT_HZ, PROMPT_S
 from tests.contract.listener import Listener
 from tests.contract.sip_far_ends import CALLEE_PORT, LabBackend
@@ -39,13 +39,15 @@ class FreeSwitchPop(LabBackend):
             directory.mkdir(parents=True, exist_ok=True)
         self._make_prompts()
         self.pop = Pop(
-            pop_id="lab-1",
+            pop_id=HERE,
             engine="freeswitch",
             country="DE",
             sip_address=self.host.address,
             trunks=[
                 Trunk(name="carrier", addresses=[self.carrier.address], host=f"{self.carrier.address}:{CALLEE_PORT}")
             ],
+            mesh=[self.mesh],
+            tls_dir=str(self.host.state_dir / "tls"),
             esl_host=self.host.address,
             esl_password=PASSWORD,
             esl_networks=[lab.machine_address, self.host.address],

@@ -11,11 +11,13 @@ import numpy as np
 
 from pbx.adapters.memory.engine import Answer, Callee, Caller, Phone, SimulatedEngine
 from pbx.adapters.memory.legs import RINGING, Tone, samples
+from pbx.domain.commands import OriginateLeg, ToAgent
 from pbx.domain.e164 import cli_of
-from pbx.domain.events import DigitPressed
+from pbx.domain.events import DigitPressed, GuestOffered
 from pbx.domain.hangup_cause import HangupCause, cause_of_sip, sip_status
-from pbx.domain.ids import LegId, PhoneId
-from tests.contract.backend import TRUNK, Backend, Controller, Crowd, account
+from pbx.domain.ids import LegId, PhoneId, PopId
+from pbx.wire.offer_header import offer_text
+from tests.contract.backend import HERE, OTHER, TRUNK, Backend, Controller, Crowd, account, fresh
 from tests.contract.far_end import (
     AGENT_HZ,
     CALLEE,
@@ -28,6 +30,7 @@ from tests.contract.far_end import (
     RINGING_HZ,
     SECOND_HZ,
     FarEnd,
+    OtherPop,
 )
 from tests.contract.listener import Listener
 from tests.lab.audio import Samples
@@ -109,6 +112,46 @@ class SimulatedFarEnd(FarEnd):
         return made.astype(np.float64) / 32768
 
 
+class SimulatedOtherPop(SimulatedFarEnd, OtherPop):
+    """An engine of its own on the other side of the trunk."""
+
+    def __init__(self, engine: SimulatedEngine, cli: str) -> None:
+        super().__init__(engine, OTHER, SECOND_HZ)
+        self._cli, self._listener = cli, Listener()
+        self._there = SimulatedEngine(engine.clock)
+        self._there.pop_id, engine.pop_id = PopId(OTHER), PopId(HERE)
+        self._there.mesh, engine.mesh = {PopId(HERE): engine}, {PopId(OTHER): self._there}
+        self._ours: LegId | None = None
+
+    async def start(self) -> None:
+        await self._there.start(self._listener)
+
+    @property
+    def _leg_id(self) -> LegId | None:
+        return self._ours
+
+    async def offer(self, to: ToAgent) -> None:
+        made = LegId(fresh())
+        await self._there.originate(OriginateLeg(made, to, cli_of(self._cli), 10, None))
+        self._ours = LegId(f"{OTHER}-{made}")
+        self._track()
+
+    async def asked(self) -> tuple[str, str]:
+        offered = await self._listener.wait_for(GuestOffered)
+        far = self._there.legs[offered.leg_id].far
+        assert far is not None
+        self._ours = far[1].leg_id
+        self._track()
+        to = ToAgent(
+            PopId(OTHER), offered.agent_id, offered.epoch, offered.offer_id, offered.call_id, offered.queue_id
+        )
+        return offer_text(to), str(offered.cli.number or offered.cli.kind.value)
+
+    async def left(self) -> None:
+        await super().left()
+        self._engine.mesh = {}
+
+
 async def until(condition: Callable[[], bool], what: str, deadline_s: float = 10) -> None:
     """Let virtual time run until the condition holds."""
     loop = asyncio.get_running_loop()
@@ -180,6 +223,13 @@ class SimulatedBackend(Backend):
         self._engine.callees[CALLEE] = Callee(CALLEE, cause_of_sip(status))
         yield
         del self._engine.callees[CALLEE]
+
+    @contextlib.asynccontextmanager
+    async def other_pop(self, cli: str = CALLER) -> AsyncIterator[OtherPop]:
+        other = SimulatedOtherPop(self._engine, cli)
+        await other.start()
+        yield other
+        await other.left()
 
     @contextlib.asynccontextmanager
     async def crowd(self, count: int) -> AsyncIterator[Crowd]:

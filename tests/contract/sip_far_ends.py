@@ -5,22 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 
+from dialplans.schema import Trunk
+from pbx.domain.commands import ToAgent
 from pbx.domain.errors import EngineError
 from pbx.domain.ids import PhoneId
-from tests.contract.backend import Backend, Controller, Crowd, account
-from tests.contract.far_end import AGENT_HZ, CALLEE, CALLER, CALLER_HZ, DID, RATE, SECOND_HZ, FarEnd
+from pbx.wire.offer_header import OFFER_HEADER, offer_text
+from tests.contract.backend import HERE, OTHER, Backend, Controller, Crowd, account
+from tests.contract.far_end import AGENT_HZ, CALLEE, CALLER, CALLER_HZ, DID, RATE, SECOND_HZ, FarEnd, OtherPop
 from tests.lab.audio import Samples
-from tests.lab.lab import Lab
-from tests.lab.phone import Phone
+from tests.lab.authority import Authority
+from tests.lab.errors import wait_until
+from tests.lab.lab import ROOT, Lab
+from tests.lab.phone import Account, Phone
 from tests.lab.sipp import Sipp
 
 CALLEE_PORT = 5090
 """Where the trunk of a backend's POP leads to, on the carrier's host."""
+MESH_PORT = 5062
+OTHER_PORT, RELAY_PORT = 5092, 5093
+"""Where the other POP is called, on its host; the phone in its place has UDP on the port before."""
+AUTHORITY = Authority()
+"""Of the site."""
 LATE_S = 0.15
 """How long after a packet its samples are in the file, at most."""
 
@@ -84,6 +97,34 @@ class SipFarEnd(FarEnd):
         return np.concatenate((new, np.zeros(max(0, missing + round(LATE_S * RATE))))) if missing > 0 else new
 
 
+class SipOtherPop(SipFarEnd, OtherPop):
+    """A baresip that speaks as a POP does: over TLS, with a certificate of the site's, and SRTP or nothing."""
+
+    def __init__(self, phone: Phone, pop: str, relay: str, header: Path) -> None:
+        super().__init__(phone, relay)
+        self._pop, self._header = pop, header
+
+    async def offer(self, to: ToAgent) -> None:
+        assert to.pop_id == HERE
+        self._header.write_text(f"{OFFER_HEADER}: {offer_text(to)}")
+        # The INVITE goes by the relay, what follows to the POP itself.
+        await self.phone.connect(f"sip:{self._pop}:{MESH_PORT};transport=tls")
+        answered = re.compile(rf"{re.escape(self._pop)}:{MESH_PORT} -> .*\nSIP/2.0 ")
+        await asyncio.to_thread(wait_until, lambda: answered.search(self.phone.process.log_text()), 10, "a connection", self.phone.log_tail)
+        await self.phone.dial(f"sip:offer@{self._target}")
+
+    async def asked(self) -> tuple[str, str]:
+        incoming = await self.phone.wait_for("CALL_INCOMING")
+        said = re.findall(rf"^{OFFER_HEADER}: (.*?)\r?$", self.phone.process.log_text(), re.M)
+        return said[-1], incoming.peer.removeprefix("sip:").partition("@")[0]
+
+
+def _listens(address: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
+        return True
+    return False
+
+
 class SippCrowd(Crowd):
     def __init__(self, callers: Sipp, count: int) -> None:
         self._callers, self._count = callers, count
@@ -100,6 +141,15 @@ class LabBackend(Backend):
     def __init__(self, lab: Lab, host: str) -> None:
         self.lab = lab
         self.host, self.carrier, self.phones = lab.host(host), lab.host("carrier"), lab.host("phones")
+        self.other = lab.host("other-pop")
+        for one in (self.host, self.other):
+            AUTHORITY.certify(one.state_dir / "tls", one.address)
+
+    @property
+    def mesh(self) -> Trunk:
+        """The trunk to the other POP."""
+        address = self.other.address
+        return Trunk(name=OTHER, addresses=[address], host=f"{address}:{OTHER_PORT}", transport="tls")
 
     @contextlib.asynccontextmanager
     async def caller(self, name: str = "caller", hz: int = CALLER_HZ) -> AsyncIterator[FarEnd]:
@@ -127,6 +177,28 @@ class LabBackend(Backend):
     async def refusing_callee(self, status: int) -> AsyncIterator[None]:
         with Sipp.refusing(self.carrier, status, port=CALLEE_PORT):
             yield
+
+    @contextlib.asynccontextmanager
+    async def other_pop(self, cli: str = CALLER) -> AsyncIterator[OtherPop]:
+        directory = self.other.state_dir / "tls"
+        account = Account(
+            uri=f"sip:{cli}@{self.other.address}",
+            transport="tls",
+            media_encryption="srtp-mand",
+            ca_file=directory / "ca.pem",
+            certificate=directory / "agent.pem",
+        )
+        async with Phone.start(
+            self.other, "other-pop", tone_hz=SECOND_HZ, account=account, port=OTHER_PORT - 1
+        ) as phone:
+            own, header = f"{self.other.address}:{RELAY_PORT}", self.other.state_dir / "header"
+            words = [own, f"{self.host.address}:{MESH_PORT}", str(directory), str(header)]
+            relay = self.other.spawn([sys.executable, "-m", "tests.lab.header_relay", *words], name="relay", cwd=ROOT)
+            try:
+                await asyncio.to_thread(wait_until, lambda: _listens(self.other.address, RELAY_PORT), 20, "the relay")
+                yield SipOtherPop(phone, self.host.address, own, header)
+            finally:
+                relay.stop()
 
     @contextlib.asynccontextmanager
     async def crowd(self, count: int) -> AsyncIterator[Crowd]:

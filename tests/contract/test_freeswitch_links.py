@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from dialplans.endpoints import PhoneClass
+from dialplans.render import ALONE_LOG
 from pbx.adapters.freeswitch import esl, session
 from pbx.adapters.freeswitch.engine import FreeSwitchEngine
 from pbx.adapters.freeswitch.esl import EslLink
-from pbx.domain.events import DigitPressed, LegAnswered, LegEnded, LegOffered, PlayEnded
+from pbx.controller.served_alone import read
+from pbx.domain.errors import BadValue
+from pbx.domain.events import DigitPressed, FeatureDialled, LegAnswered, LegEnded, LegOffered, PlayEnded
 from pbx.domain.hangup_cause import HangupCause
-from tests.contract.backend import Controller
-from tests.contract.far_end import PROMPT_HZ, RATE, FarEnd, tones_in
+from tests.contract.backend import TRUNK, Controller, account
+from tests.contract.far_end import CALLEE, CALLER, DID, PROMPT_HZ, RATE, FarEnd, tones_in
 from tests.contract.freeswitch_pop import PASSWORD, FreeSwitchPop
 from tests.contract.listener import Listener
 from tests.contract.promises.recording import sides
+from tests.contract.sip_far_ends import SipFarEnd
 from tests.lab.errors import wait_until
 
 pytestmark = pytest.mark.lab
@@ -66,6 +74,36 @@ async def press(caller: FarEnd, controller: Controller, digit: str) -> None:
     assert (await controller.listener.wait_for(DigitPressed, count=count + 1)).digit == digit
 
 
+async def test_a_phone_speaks_what_its_class_says(freeswitch_pop: FreeSwitchPop) -> None:
+    """When it is rung, and when it calls, though it would rather speak something else."""
+    pop, listener = freeswitch_pop, Listener()
+    engine = pop.engine(classes={"desk": PhoneClass(), "narrow": PhoneClass(codecs=["alaw"])})
+    await engine.start(listener)
+    await listener.until(lambda: bool(listener.ups), "engine_up")
+    controller = Controller(engine, listener)
+    with pytest.raises(BadValue, match="phone_class: is none of this POP's: desk, narrow"):
+        await engine.put_phone(replace(account("dora"), phone_class="browser"))
+    async with pop.phone(controller, "dora") as dora, pop.caller() as caller:
+        assert isinstance(dora, SipFarEnd)
+        await engine.put_phone(replace(account("dora"), phone_class="narrow"))
+        first = await controller.called_by(caller)  # by the law that the caller's phone names first
+        second = await controller.reached(dora, first)
+        [offered] = re.findall(r"INVITE sip:.*?m=audio \d+ RTP/AVP ([0-9 ]+)", dora.phone.process.log_text(), re.S)
+        assert offered.split()[:2] == ["8", "101"]
+        assert "0" not in offered.split()
+        await engine.hang_up(second, HangupCause.NORMAL_CLEARING)
+        await controller.outcome(second)
+        await dora.dial("*11")
+        dialled = await listener.wait_for(FeatureDialled)
+        await engine.answer(dialled.leg_id)
+        await controller.answered(dialled.leg_id)
+        assert pop.server.cli(f"uuid_getvar {dialled.leg_id} read_codec").strip() == "PCMA"
+        await engine.hang_up(dialled.leg_id, HangupCause.NORMAL_CLEARING)
+    await controller.settled()
+    await engine.stop()
+    await pop.leak_check()
+
+
 async def test_without_a_lease_callers_get_the_fallback_at_once(freeswitch_pop: FreeSwitchPop) -> None:
     pop = freeswitch_pop
     async with pop.controller():
@@ -75,6 +113,39 @@ async def test_without_a_lease_callers_get_the_fallback_at_once(freeswitch_pop: 
         await caller.dial()
         assert await caller.is_over(deadline_s=5) >= 400  # the limit for a leg that nobody takes is 10 s
     await pop.leak_check()
+
+
+async def test_calls_without_a_controller_are_noted_for_the_next(freeswitch_pop: FreeSwitchPop, tmp_path: Path) -> None:
+    """One that heard the announcement, one that an agent's phone dialled, and one that was barred."""
+    pop, file = freeswitch_pop, tmp_path / ALONE_LOG
+    async with pop.controller() as controller, pop.phone(controller, "dora") as dora, pop.callee() as callee:
+        await controller.engine.stop()
+        async with pop.caller() as caller:
+            await caller.dial()
+            assert await caller.is_over() == 503
+        await dora.dial("+499001234567")
+        assert await dora.is_over() in (403, 603)
+        await dora.dial(CALLEE)
+        await callee.rings()
+        await callee.answer()
+        await callee.hears(dora.hz)
+        await dora.hang_up()
+        await pop.leak_check()
+        engine, listener = pop.engine(alone_log=file), Listener()
+        await engine.start(listener)
+        await asyncio.to_thread(wait_until, file.exists, 15, "the lines")
+        calls, going_on = read(file.read_text().splitlines(keepends=True), lambda *_: False, time.time())
+        await listener.until(lambda: bool(listener.ups), "engine_up")
+        controller.engine, controller.listener = engine, listener
+    came, talked, barred = sorted(calls, key=lambda call: call.began.get("number", ""))
+    assert going_on == []
+    assert (came.began["did"], came.began["cli"], came.began["trunk"], came.began["over"]) == (DID, CALLER, TRUNK, "")
+    assert (came.cause, came.answered, came.handed) == (HangupCause.SWITCH_CONGESTION, False, False)
+    assert (barred.began["phone"], barred.began["number"]) == ("dora", "+499001234567")
+    assert (barred.cause, barred.answered) == (HangupCause.CALL_REJECTED, False)
+    assert (talked.began["number"], talked.began["trunk"], talked.answered) == (CALLEE, TRUNK, True)
+    assert talked.cause is HangupCause.NORMAL_CLEARING
+    assert pop.server.cli("db count/callplane-alone").strip() == "0"
 
 
 async def test_controller_that_dies_under_a_running_lease(freeswitch_pop: FreeSwitchPop) -> None:

@@ -102,6 +102,11 @@ def test_timers_of_country_pop_and_trunk() -> None:
     assert b"codec_opus" not in files["modules.conf"]
 
 
+OTHER = Trunk(name="other", addresses=["192.0.2.9"], host="192.0.2.9", transport="tls")
+CLEAR = OTHER.model_copy(update={"transport": "udp"})
+NAMED = OTHER.model_copy(update={"addresses": ["pop.example"]})
+
+
 @pytest.mark.parametrize(
     ("engine", "change", "field"),
     [
@@ -116,7 +121,18 @@ def test_timers_of_country_pop_and_trunk() -> None:
         ("asterisk", {"wss_port": 8443}, "pop.tls_dir"),
         ("asterisk", {"wss_port": 5061, "tls_dir": "/t"}, "pop.wss_port"),
         ("freeswitch", {"wss_port": 8443, "tls_dir": "/t"}, "pop.wss_port"),
-        ("freeswitch", {"phone_classes": {"slow": PhoneClass(codecs=["alaw"])}}, "pop.phone_classes.slow"),
+        ("freeswitch", {"phone_classes": {"slow": PhoneClass(codecs=["gsm"])}}, "pop.phone_classes.slow.codecs"),
+        ("freeswitch", {"phone_classes": {"web": PhoneClass(webrtc=True)}}, "pop.phone_classes.web.webrtc"),
+        (
+            "freeswitch",
+            {"phone_classes": {"a": PhoneClass(timers=SipTimers(qualify_s=5))}},
+            "pop.phone_classes.a.timers",
+        ),
+        ("freeswitch", {"trunks": [Trunk(**CARRIER, codecs=["g722"])]}, "pop.trunks.0.codecs"),
+        ("freeswitch", {"mesh": [OTHER]}, "pop.tls_dir"),
+        ("freeswitch", {"mesh": [CLEAR], "tls_dir": "/t"}, "pop.mesh.0.transport"),
+        ("freeswitch", {"mesh": [NAMED], "tls_dir": "/t"}, "pop.mesh.0.addresses"),
+        ("freeswitch", {"mesh": [OTHER], "tls_dir": "/t", "mesh_ca_file": "pops.pem"}, "pop.mesh_ca_file"),
         ("freeswitch", {"trunks": [Trunk(**CARRIER, timers=SipTimers(qualify_s=5))]}, "pop.trunks.0.timers"),
     ],
 )

@@ -6,14 +6,17 @@ import asyncio
 import io
 from typing import Any
 
+import pytest
 import soundfile
 
+from dialplans.schema import Engine
 from tests.lab.audio import contains_tone, tone_level_db
 from tests.lab.lab import Lab
 from tests.lab.phone import Phone
 from tests.lab.second_pop import SecondPop, two_pops
 from tests.lab.stack import Stack
 from tests.lab.wire import Capture, capturing, says_sip, sound
+from tests.support.freeswitch import freeswitch_or_skip
 
 CALLER_HZ, AGENT_HZ = 1000, 600
 ABSENT_DB = -50.0
@@ -51,8 +54,16 @@ def _nobody_reads_along(capture: Capture, stack: Stack, second: SecondPop) -> No
         assert not contains_tone(heard, 8000, hz, CLEAR_DB)
 
 
-async def test_a_caller_is_answered_by_an_agent_of_another_pop(lab: Lab) -> None:
-    async with two_pops(lab) as (stack, second), second.agent("bo", tone_hz=AGENT_HZ) as bo:
+@pytest.mark.timeout(300)  # two of everything
+@pytest.mark.parametrize(
+    "engines",
+    [("asterisk", "asterisk"), ("asterisk", "freeswitch"), ("freeswitch", "asterisk"), ("freeswitch", "freeswitch")],
+    ids="-".join,
+)
+async def test_a_caller_is_answered_by_an_agent_of_another_pop(engines: tuple[Engine, Engine], lab: Lab) -> None:
+    if "freeswitch" in engines:
+        freeswitch_or_skip()
+    async with two_pops(lab, engines=engines) as (stack, second), second.agent("bo", tone_hz=AGENT_HZ) as bo:
         with capturing(second.host) as capture:
             cdr = await _a_talk(stack, bo)
         _nobody_reads_along(capture, stack, second)

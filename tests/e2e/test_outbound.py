@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from dialplans.render import ALONE_LOG
 from dialplans.schema import Engine, Place, Pop, Trunk
 from tests.lab.api import ApiProblem
 from tests.lab.audio import PRESENT_DB, Samples, tone_level_db
@@ -89,8 +90,7 @@ async def test_calls_that_agents_place(stack: Stack) -> None:
             await emergency(stack, anna, warsaw, "112", 2)
             await emergency(stack, anna, warsaw, POLISH_FIRE_BRIGADE, 2)
         await without_a_controller(stack, anna)
-        if stack.settings.engine == "asterisk":  # on FreeSWITCH nobody notes them
-            await have_their_records_when_there_is_one(stack)
+        await have_their_records_when_there_is_one(stack)
 
 
 async def answered(far: Phone) -> str:
@@ -253,4 +253,4 @@ async def have_their_records_when_there_is_one(stack: Stack) -> None:
     assert [(one["why"], one["number"], one["answered_at"]) for one in came["forwards"]] == [
         ("fallback", OVERFLOW, None)
     ]
-    assert not list((stack.pop.shm / "recordings").glob("alone*"))
+    assert not list((stack.pop.shm / "recordings").glob(f"{ALONE_LOG}*"))

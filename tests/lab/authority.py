@@ -34,8 +34,8 @@ class Authority:
         )
 
     def certify(self, directory: Path, address: str) -> None:
-        """``key.pem``, ``cert.pem`` and ``ca.pem`` of the host with that address. Everybody can read them:
-        a laboratory's media server is not root."""
+        """``key.pem``, ``cert.pem`` and ``ca.pem`` of the host with that address, and the same as FreeSWITCH and baresip
+        read them: ``agent.pem`` and ``cafile.pem``. Everybody can read them: a laboratory's media server is not root."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
         both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
@@ -48,7 +48,9 @@ class Authority:
         )
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         directory.mkdir(exist_ok=True)
-        files = {"key.pem": private, "cert.pem": signed.public_bytes(Encoding.PEM), "ca.pem": self.pem}
+        public = signed.public_bytes(Encoding.PEM)
+        files = {"key.pem": private, "cert.pem": public, "ca.pem": self.pem}
+        files |= {"agent.pem": private + public, "cafile.pem": self.pem}
         for name, data in files.items():
             (directory / name).write_bytes(data)
             (directory / name).chmod(0o644)

@@ -68,6 +68,8 @@ class Account:
     transport: Literal["udp", "tcp", "tls"] = "udp"
     media_encryption: Literal["srtp", "srtp-mand"] | None = None
     ca_file: Path | None = None
+    certificate: Path | None = None
+    """Key and certificate that it shows, in one file."""
     codecs: tuple[str, ...] = ()
     """What it offers and takes, in order, as in SDP (`GSM/8000/1`); none: what its modules can."""
 
@@ -167,6 +169,10 @@ class Phone:
     async def dial(self, uri: str) -> None:
         """Call a SIP address."""
         await self._controlled().command("dial", uri)
+
+    async def connect(self, uri: str) -> None:
+        """Have a connection to a SIP address (by OPTIONS): baresip does not open one for an ACK."""
+        await self._controlled().command("options", uri)
 
     async def answer(self) -> None:
         """Answer the call that rings."""
@@ -287,6 +293,8 @@ class Phone:
         config += "".join(f"module_app {name}.so\n" for name in APPLICATIONS)
         if self.account.ca_file is not None:
             config += f"sip_cafile {self.account.ca_file}\n"
+        if self.account.certificate is not None:
+            config += f"sip_certificate {self.account.certificate}\n"
         (self.directory / "config").write_text(config)
         for name in ("accounts", "contacts"):
             (self.directory / name).write_text("")  # else baresip writes one with examples in it

@@ -11,7 +11,7 @@ from typing import Any, Self
 from dialplans import prompts
 from dialplans.pack import load_pack
 from dialplans.render import render
-from dialplans.schema import Pop, Trunk
+from dialplans.schema import Engine, Pop, Trunk
 from tests.lab.authority import Authority
 from tests.lab.errors import LabError, log_tail
 from tests.lab.host import Host
@@ -56,16 +56,16 @@ class SecondPop:
     agents: dict[str, Agent] = field(default_factory=dict)
 
     @classmethod
-    async def start(cls, stack: Stack, host: Host, phones: Host) -> Self:
+    async def start(cls, stack: Stack, host: Host, phones: Host, engine: Engine) -> Self:
         created = await stack.api.post("pops", {"pop_id": SECOND_ID, "name": "Berlin 2", "country": "DE"})
         mesh = [between(POP_ID, stack.pop)]
-        settings = certified(pop_settings(host, stack.carrier))
+        settings = certified(pop_settings(host, stack.carrier, engine=engine))
         settings = settings.model_copy(update={"pop_id": SECOND_ID, "mesh": mesh})
         for directory in (Path(settings.recording_dir), Path(settings.phone_dir), uploaded_prompts(host)):
             directory.mkdir(exist_ok=True)
         host.bind(prompts.default_dir())
-        server = START["asterisk"](host, render(load_pack("DE"), settings), stack.lab)
-        if stack.lab.asterisk is None:
+        server = START[engine](host, render(load_pack("DE"), settings), stack.lab)
+        if engine == "asterisk" and stack.lab.asterisk is None:
             host.run(["chown", "asterisk:asterisk", settings.recording_dir])
         controller = start_controller(host, stack.centre, settings, created["key"])
         await stack.api.ask("PUT", "queues/support", {**QUEUE, "pops": [POP_ID, SECOND_ID]})
@@ -120,14 +120,19 @@ class SecondPop:
 
 
 @contextlib.asynccontextmanager
-async def two_pops(lab: Lab, flow: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[tuple[Stack, SecondPop]]:
-    """``more``: of the stack."""
+async def two_pops(
+    lab: Lab,
+    flow: dict[str, Any] | None = None,
+    engines: tuple[Engine, Engine] = ("asterisk", "asterisk"),
+    **more: Any,
+) -> AsyncIterator[tuple[Stack, SecondPop]]:
+    """``engines``: the media servers of the first and of the second POP. ``more``: of the stack."""
     prefix = lab.prefix()
     host, phones = lab.host(f"{prefix}pop2"), lab.host(f"{prefix}phones2")
     mesh = [between(SECOND_ID, host)]
     adapted = lambda settings, _: certified(settings)  # noqa: E731
-    async with Stack.start(lab, flow=flow, mesh=mesh, adapted=adapted, **more) as stack:
-        second = await SecondPop.start(stack, host, phones)
+    async with Stack.start(lab, flow=flow, mesh=mesh, adapted=adapted, engine=engines[0], **more) as stack:
+        second = await SecondPop.start(stack, host, phones, engines[1])
         try:
             yield stack, second
         except LabError as error:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from dialplans import prompts
 from dialplans.pack import load_pack
-from dialplans.render import ALONE_LOG, render
+from dialplans.render import ALONE_DB, ALONE_LOG, render
 from dialplans.schema import Engine, Pop, Trunk
 from tests.lab.api import Api, ApiProblem
 from tests.lab.clock import HostClock
@@ -417,4 +417,5 @@ def recordings_on_disk(pop: Host) -> list[Path]:
     places = (pop.shm / "recordings", pop.state_dir / "controller" / "recordings")
     found = (path for place in places if place.exists() for path in place.rglob("*") if path.is_file())
     # Digits of live calls, and what the dialplan noted, are no sound.
-    return sorted(path for path in found if path.parent.name != "hidden" and not path.name.startswith(ALONE_LOG))
+    noted = (ALONE_LOG, ALONE_DB)
+    return sorted(path for path in found if path.parent.name != "hidden" and not path.name.startswith(noted))

@@ -61,6 +61,16 @@ async def test_a_caller_who_reached_the_overflow_number_has_a_record(world: Worl
     )
 
 
+async def test_a_call_whose_lines_were_written_twice_has_one_record(world: World) -> None:
+    """FreeSWITCH's notes become lines, and are deleted then: who dies between writes them again."""
+    lines = (came(), ENDED % ("1.1", 1800001060, 16, "ANSWER", "40"))
+    async with world:
+        noted(world, *lines, *lines)
+        [cdr] = await records(world)
+        noted(world, *lines)
+        assert await records(world) == [cdr]
+
+
 @pytest.mark.parametrize(("cause", "outcome"), [(17, "busy"), (19, "no_answer"), (16, "caller_gone"), (38, "failed")])
 async def test_what_came_of_the_overflow(world: World, cause: int, outcome: str) -> None:
     async with world:

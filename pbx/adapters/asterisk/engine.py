@@ -19,7 +19,6 @@ from pbx.adapters.asterisk import snapshot as snapshots
 from pbx.adapters.asterisk.ami import AmiLink
 from pbx.adapters.asterisk.ari import AriLink, Query, error_of
 from pbx.adapters.asterisk.conversations import Conversations
-from pbx.adapters.asterisk.guest_leg import OFFER_HEADER, offer_text
 from pbx.adapters.asterisk.lease import Lease
 from pbx.adapters.asterisk.phones import USUAL_PHONES, Phones, PhoneSettings
 from pbx.adapters.asterisk.recorder import Recorder
@@ -43,6 +42,7 @@ from pbx.ports.media_engine import (
     Supervision,
     check_variables,
 )
+from pbx.wire.offer_header import OFFER_HEADER, offer_text
 
 log = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ class AsteriskEngine:
         elif isinstance(leg.to, ToAgent):
             endpoint = f"PJSIP/offer@mesh-{_word(leg.to.pop_id, 'pop_id')}"
             absent = HangupCause.DESTINATION_OUT_OF_ORDER
-            body = {"variables": {OFFER_HEADER: offer_text(leg.to)}}
+            body = {"variables": {f"PJSIP_HEADER(add,{OFFER_HEADER})": offer_text(leg.to)}}
         else:
             endpoint = f"PJSIP/{leg.to.number}@{_word(leg.to.trunk, 'trunk')}"
             absent = HangupCause.DESTINATION_OUT_OF_ORDER

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from time import strptime
 
 from pbx.adapters.asterisk import models
-from pbx.adapters.asterisk.guest_leg import GUEST, guest
 from pbx.domain.e164 import E164, CliKind, cli_of, e164
 from pbx.domain.errors import BadValue
 from pbx.domain.events import (
@@ -32,6 +31,7 @@ from pbx.domain.events import (
 )
 from pbx.domain.hangup_cause import HangupCause, cause_of, cause_of_sip
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId
+from pbx.wire.offer_header import guest
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ FEATURE = "feature"
 DIALLED = "dialled"
 """Stasis argument of an agent's call to an outside number; the number, what it would be shown, the trunk over which the
 dialplan would dial it and the phone follow."""
+GUEST = "guest"
+"""Of another POP's leg that rings an agent here; that POP, the header's text and the caller's number follow."""
 SNOOP = "snoop"
 """Application argument of channels that are no legs: a supervisor's ear on another leg. Their ids begin with it."""
 MARK = "~"
@@ -292,7 +294,7 @@ class Tracker:
                 case [first] if first == DIALLED:
                     offered = _number(leg_id, at, event.args)
                 case [first] if first == GUEST:
-                    offered = guest(leg_id, at, event.args)
+                    offered = _guest(leg_id, at, event.args)
                 case _:
                     offered = self._offer(leg_id, at, event.args)
         except BadValue as error:
@@ -410,6 +412,12 @@ def _feature(leg_id: str, at: float, args: list[str]) -> FeatureDialled:
     if len(args) != 3 or not args[2]:
         raise BadValue("Stasis", "needs three arguments: feature, code, phone")
     return FeatureDialled(at=at, leg_id=LegId(leg_id), code=args[1], phone_id=PhoneId(args[2]))
+
+
+def _guest(leg_id: str, at: float, args: list[str]) -> GuestOffered:
+    if len(args) != 4:
+        raise BadValue("Stasis", "needs four arguments: guest, POP, offer, CLI")
+    return guest(leg_id, at, *args[1:])
 
 
 def _number(leg_id: str, at: float, args: list[str]) -> NumberDialled:

@@ -11,11 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dialplans import self_call
+from dialplans.endpoints import PhoneClass
+from dialplans.freeswitch import usable
 from dialplans.tones import CEPT_TONES, CallTones
 from pbx.adapters.freeswitch.causes import NAMES
 from pbx.adapters.freeswitch.conversations import Conversations
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.adapters.freeswitch.lease import Lease
+from pbx.adapters.freeswitch.lone_calls import LoneCalls
 from pbx.adapters.freeswitch.models import ServerEvent
 from pbx.adapters.freeswitch.phones import Phones
 from pbx.adapters.freeswitch.recorder import Recorder
@@ -42,6 +45,7 @@ from pbx.ports.media_engine import (
 
 log = logging.getLogger(__name__)
 
+USUAL_CLASSES = usable({})
 GRACE_S = 1.0
 """Events may still be under way when a snapshot is taken; a leg that it lacks is given up only after this."""
 WHOLE = (
@@ -69,7 +73,8 @@ class FreeSwitchEngine:
     where the server's directory includes the agents' accounts from, ``prompt_suffix`` that of the prompts' files.
     ``codecs`` are those of agents' phones, the peer's is offered first; ``qualify``: phones are
     asked whether they are still there. ``tones`` are what a leg hears that is to hear a phone ring, or that it is
-    busy."""
+    busy. ``alone_log``: where calls that were served without a controller are written down. ``classes``: those that a
+    phone may be of."""
 
     def __init__(
         self,
@@ -85,6 +90,8 @@ class FreeSwitchEngine:
         codecs: Sequence[str] = ("PCMA", "PCMU"),
         qualify: bool = True,
         tones: CallTones = CEPT_TONES,
+        alone_log: Path | None = None,
+        classes: Mapping[str, PhoneClass] = USUAL_CLASSES,
         clock: Clock = time.time,
         request_timeout_s: float = 5.0,
     ) -> None:
@@ -104,11 +111,12 @@ class FreeSwitchEngine:
         self._sounds = Sounds(self._link, self._tracker, prompt_dir, prompt_suffix, clock, tones, uploaded)
         self._conversations = Conversations(self._link, self._tracker, self._sounds)
         self._recorder = Recorder(self._link)
-        self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs)
-        self._phones = Phones(self._link, phone_dir, ping=qualify)
+        self._phones = Phones(self._link, phone_dir, ping=qualify, classes=classes)
+        self._ringing = Ringing(self._link, self._tracker, clock, self._run, codecs, self._phones.codecs_of)
         self._listener: EngineListener | None = None
         self._version = ""
         self._lease = Lease(self._link, clock)
+        self._lone_calls = LoneCalls(self._link, alone_log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reachable: set[str] = set()
 
@@ -333,6 +341,7 @@ class FreeSwitchEngine:
             self._listener.engine_up(taken)
         for channel in untaken:
             self._tracker.offer(channel, self._clock())
+        self._run(self._lone_calls.watch(), "freeswitch-lone-calls")
 
     def _run(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -40,6 +40,8 @@ _NAMES = {
     "shown": "variable_callplane_shown",
     "via": "variable_callplane_via",
     "phone": "variable_callplane_phone",
+    "home": "variable_callplane_pop",
+    "offer": "variable_callplane_offer",
     "role": "variable_callplane_leg",
     "bridge_id": "variable_callplane_bridge",
     "held": "variable_callplane_held",
@@ -94,6 +96,8 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     shown: str = ""
     via: str = ""
     phone: str = ""
+    home: str = ""
+    offer: str = ""
     role: str = ""
     bridge_id: str = ""
     held: str = ""
@@ -108,7 +112,7 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     @property
     def is_for_us(self) -> bool:
         """Whether the dialplan has made it ready to be taken."""
-        return bool(self.did or self.feature or self.dialled)
+        return bool(self.did or self.feature or self.dialled or self.offer)
 
     @property
     def at(self) -> float:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from dialplans.endpoints import DESK, PhoneClass
+from dialplans.freeswitch import codec_names
 from pbx.adapters.freeswitch.errors import error_of
 from pbx.adapters.freeswitch.esl import EslLink
 from pbx.domain.errors import BadValue, EngineRefused
@@ -35,8 +38,9 @@ def check_phone_id(phone_id: str) -> None:
         raise BadValue("phone_id", "is not a SIP user name of letters, digits, dots, dashes and underscores")
 
 
-def document(account: PhoneAccount, ping: bool) -> bytes:
-    """The directory entry of an account. ``ping``: the server asks every 30 s whether the phone is still there."""
+def document(account: PhoneAccount, ping: bool, codecs: str = "") -> bytes:
+    """The directory entry of an account. ``ping``: the server asks every 30 s whether the phone is still there.
+    ``codecs``: what it may speak, in SDP's names, when that is not what all phones may."""
     check_phone_id(account.phone_id)
     if not _HA1.fullmatch(account.ha1):
         raise BadValue("ha1", "is not 32 lower case hexadecimal digits")
@@ -48,6 +52,7 @@ def document(account: PhoneAccount, ping: bool) -> bytes:
         f'      <variable name="effective_caller_id_name" value={quoteattr(name)}/>\n'
         f'      <variable name="force_ping" value="{str(ping).lower()}"/>\n'
         f"{_site(account.site)}"
+        f"{_codecs(codecs)}"
         "    </variables>\n  </user>\n</include>\n"
     ).encode()
 
@@ -56,19 +61,30 @@ def _site(site: str) -> str:
     return f'      <variable name="callplane_site" value={quoteattr(site)}/>\n' if _ID.fullmatch(site) else ""
 
 
+def _codecs(names: str) -> str:
+    return f'      <variable name="absolute_codec_string" value={quoteattr(names)}/>\n' if names else ""
+
+
 def dial_string(phone_id: str) -> str:
     check_phone_id(phone_id)
     return f"user/{phone_id}@{DOMAIN}"
 
 
 class Phones:
-    def __init__(self, link: EslLink, directory: Path, ping: bool) -> None:
-        self._link, self._directory, self._ping = link, directory, ping
+    """``classes``: those that a phone may be of."""
+
+    def __init__(self, link: EslLink, directory: Path, ping: bool, classes: Mapping[str, PhoneClass]) -> None:
+        self._link, self._directory, self._ping, self._classes = link, directory, ping, classes
+        self._codecs: dict[str, str] = {}
         self._reloading: asyncio.Future[str] | None = None
         self._next: asyncio.Task[None] | None = None
 
     async def put(self, account: PhoneAccount) -> None:
-        path, content = self._path(account.phone_id), document(account, self._ping)
+        kind = self._classes.get(account.phone_class or DESK)
+        if kind is None:
+            raise BadValue("phone_class", f"is none of this POP's: {', '.join(sorted(self._classes))}")
+        codecs = codec_names(kind.codecs or ())
+        path, content = self._path(account.phone_id), document(account, self._ping, codecs)
         try:
             # Small and rare; the server never reads half a file.
             temporary = path.with_suffix(".new")
@@ -78,7 +94,13 @@ class Phones:
             temporary.replace(path)
         except OSError as error:
             raise EngineRefused(f"phone_dir cannot be written: {error.strerror}") from error
+        self._codecs[account.phone_id] = codecs
         await self._reload()
+
+    def codecs_of(self, phone_id: str) -> tuple[str, ...]:
+        """What its class lets it speak, in SDP's names; none: what all phones may."""
+        names = self._codecs.get(phone_id, "")
+        return tuple(names.split(",")) if names else ()
 
     async def remove(self, phone_id: PhoneId) -> None:
         """Gone already is gone."""

@@ -15,10 +15,11 @@ from pbx.adapters.freeswitch.sounds import word
 from pbx.adapters.freeswitch.tracker import Tracker
 from pbx.domain.commands import OriginateLeg, ToAgent, ToPhone
 from pbx.domain.e164 import Cli
-from pbx.domain.errors import EngineError, EngineRefused, EngineUnknown, LegGone
+from pbx.domain.errors import EngineError, EngineUnknown, LegGone
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import LegId
 from pbx.ports.media_engine import Clock
+from pbx.wire.offer_header import OFFER_HEADER, offer_text
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,10 @@ class Ringing:
         clock: Clock,
         run: Callable[[Coroutine[None, None, None], str], None],
         codecs: Sequence[str],
+        codecs_of: Callable[[str], Sequence[str]],
     ) -> None:
-        self._codecs = tuple(codecs)
+        """``codecs_of`` a phone's class; none: ``codecs``."""
+        self._codecs, self._codecs_of = tuple(codecs), codecs_of
         self._link, self._tracker, self._clock, self._run = link, tracker, clock, run
 
     async def originate(self, leg: OriginateLeg) -> None:
@@ -55,11 +58,15 @@ class Ringing:
         if isinstance(leg.to, ToPhone):
             target = phones.dial_string(leg.to.phone_id)
             codec = self._tracker.legs[leg.peer_leg_id].codec if leg.peer_leg_id is not None else None
-            if codec in self._codecs:
-                order = [codec, *(other for other in self._codecs if other != codec)]
+            own = tuple(self._codecs_of(leg.to.phone_id))
+            usable = own or self._codecs
+            if own or codec in usable:
+                order = [name for name in (codec,) if name in usable]
+                order += [other for other in usable if other != codec]
                 variables["absolute_codec_string"] = f"^^:{':'.join(order)}"
         elif isinstance(leg.to, ToAgent):
-            raise EngineRefused("agents of other POPs are rung by Asterisk only")
+            target = f"user/{word(leg.to.pop_id, 'pop_id')}@mesh"
+            variables[f"sip_h_{OFFER_HEADER}"] = offer_text(leg.to)
         else:
             target = f"user/{word(leg.to.trunk, 'trunk')}@trunks"
             variables["callplane_number"] = str(leg.to.number)

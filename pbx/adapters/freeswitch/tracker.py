@@ -19,6 +19,7 @@ from pbx.domain.events import (
     DigitPressed,
     Event,
     FeatureDialled,
+    GuestOffered,
     LegAnswered,
     LegEnded,
     LegOffered,
@@ -29,6 +30,7 @@ from pbx.domain.events import (
 )
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import BridgeId, LegId, PhoneId, PlayId
+from pbx.wire.offer_header import guest
 
 log = logging.getLogger(__name__)
 
@@ -213,13 +215,15 @@ class Tracker:
     def offer(self, event: ServerEvent, at: float) -> None:
         """A leg that the dialplan parked for us; ``event`` is of its parking, or says what the channel is now."""
         leg_id = event.uuid
-        offered: LegOffered | FeatureDialled | NumberDialled
+        offered: LegOffered | FeatureDialled | NumberDialled | GuestOffered
         try:
             if event.feature:
                 phone = PhoneId(event.phone)
                 offered = FeatureDialled(at=at, leg_id=LegId(leg_id), code=event.feature, phone_id=phone)
             elif event.dialled:
                 offered = _dialled(event, at)
+            elif event.offer:
+                offered = guest(leg_id, at, event.home, event.offer, event.cli)
             else:
                 offered = self._offered(event, at)
         except BadValue as error:

@@ -84,6 +84,7 @@ async def controller(server: FreeSwitchServer, pop: Pop) -> AsyncIterator[Contro
     async with connected(pop) as own:
         await own.lease(600)
         yield own
+    server.cli("global_setvar callplane_lease=0")  # the next test may have no controller
     server.wait_idle()
 
 

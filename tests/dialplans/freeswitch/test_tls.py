@@ -16,6 +16,7 @@ from dialplans.schema import Pop
 from tests.dialplans.certificates import certificate
 from tests.dialplans.freeswitch.conftest import phone_file
 from tests.lab.freeswitch import FreeSwitchServer
+from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.phone import Account, Phone
 from tests.support.freeswitch import freeswitch_or_skip
@@ -49,6 +50,14 @@ def server(lab: Lab) -> Iterator[FreeSwitchServer]:
     running.stop()
 
 
+@pytest.fixture(scope="module")
+def phones(lab: Lab, server: FreeSwitchServer) -> Host:
+    """Not the server's host: what comes from there is the POP's call to itself."""
+    host = lab.host("fs-tls-ph")
+    (host.state_dir / "ca.pem").write_bytes((server.host.state_dir / "ca.pem").read_bytes())
+    return host
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_of_today_is_spoken(version: ssl.TLSVersion, server: FreeSwitchServer) -> None:
     assert handshake(server, version) == f"TLSv{version.name[-3]}.{version.name[-1]}"
@@ -72,9 +81,9 @@ def handshake(server: FreeSwitchServer, version: ssl.TLSVersion) -> str | None:
         return encrypted.version()
 
 
-def account(server: FreeSwitchServer, encryption: Literal["srtp-mand"] | None) -> Account:
+def account(server: FreeSwitchServer, phones: Host, encryption: Literal["srtp-mand"] | None) -> Account:
     address = f"{server.host.address}:5061"
-    ca_file = Path(server.host.state_dir / "ca.pem")
+    ca_file = Path(phones.state_dir / "ca.pem")
     return Account(
         uri=f"sip:anna@{address}",
         server=address,
@@ -86,8 +95,8 @@ def account(server: FreeSwitchServer, encryption: Literal["srtp-mand"] | None) -
     )
 
 
-async def test_a_phone_over_tls_is_called_with_srtp(lab: Lab, server: FreeSwitchServer) -> None:
-    async with Phone.start(server.host, "anna", tone_hz=440, account=account(server, "srtp-mand")) as anna:
+async def test_a_phone_over_tls_is_called_with_srtp(phones: Host, server: FreeSwitchServer) -> None:
+    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, phones, "srtp-mand")) as anna:
         await anna.wait_registered()
         leg = server.cli("originate user/anna@callplane &echo()").removeprefix("+OK ").strip()
         assert "AES" in server.cli(f"uuid_getvar {leg} rtp_secure_media_negotiated")
@@ -96,8 +105,8 @@ async def test_a_phone_over_tls_is_called_with_srtp(lab: Lab, server: FreeSwitch
     server.wait_idle()
 
 
-async def test_a_phone_over_tls_without_srtp_is_not_called(lab: Lab, server: FreeSwitchServer) -> None:
-    async with Phone.start(server.host, "anna", tone_hz=440, account=account(server, None)) as anna:
+async def test_a_phone_over_tls_without_srtp_is_not_called(phones: Host, server: FreeSwitchServer) -> None:
+    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, phones, None)) as anna:
         await anna.wait_registered()
         assert server.cli("originate user/anna@callplane &echo()").startswith("-ERR INCOMPATIBLE_DESTINATION")
     server.wait_idle()
@@ -105,9 +114,9 @@ async def test_a_phone_over_tls_without_srtp_is_not_called(lab: Lab, server: Fre
 
 @pytest.mark.parametrize(("encryption", "reason"), [("srtp-mand", "404"), (None, "488")])
 async def test_a_phone_over_tls_calls_with_srtp(
-    encryption: Literal["srtp-mand"] | None, reason: str, lab: Lab, server: FreeSwitchServer
+    encryption: Literal["srtp-mand"] | None, reason: str, phones: Host, server: FreeSwitchServer
 ) -> None:
-    async with Phone.start(server.host, "anna", tone_hz=440, account=account(server, encryption)) as anna:
+    async with Phone.start(phones, "anna", tone_hz=440, account=account(server, phones, encryption)) as anna:
         await anna.wait_registered()
         await anna.dial("echo")
         assert reason in (await anna.wait_for("CALL_CLOSED")).param

@@ -52,6 +52,13 @@ def test_variables_are_written_so_that_the_server_finds_nothing_in_them() -> Non
     assert not set(value) & set(" ;=$\\|&()")
 
 
+@pytest.mark.parametrize(("codecs", "said"), [("PCMA,opus", "PCMA,opus"), ("", None)])
+def test_the_codecs_of_an_accounts_class_count_for_its_own_calls(codecs: str, said: str | None) -> None:
+    entry = ElementTree.fromstring(document(PhoneAccount(PhoneId("anna"), HA1), True, codecs))  # noqa: S314
+    values = {element.get("name"): element.get("value", "") for element in entry.iter() if element.get("name")}
+    assert values.get("absolute_codec_string") == said
+
+
 def settings(tmp_path: Path, **values: object) -> PopSettings:
     paths = dict.fromkeys(("state_dir", "prompt_dir", "recording_dir"), tmp_path)
     return PopSettings(**({"id": "fra-1", "country": "DE"} | paths | values))  # type: ignore[arg-type]

@@ -8,14 +8,12 @@ from __future__ import annotations
 import re
 
 from pbx.domain.commands import ToAgent
-from pbx.domain.e164 import Cli, cli_of
+from pbx.domain.e164 import cli_of
 from pbx.domain.errors import BadValue
 from pbx.domain.events import GuestOffered
 from pbx.domain.ids import AgentId, CallId, LegId, OfferId, PopId, QueueId
 
-GUEST = "guest"
-"""Stasis argument of such a leg; the POP it comes from, the header's text and the caller's number follow."""
-OFFER_HEADER = "PJSIP_HEADER(add,X-Callplane-Offer)"
+OFFER_HEADER = "X-Callplane-Offer"
 _TEXT = re.compile(r"([0-9A-Z]{26})/([0-9A-Z]{26})/([A-Za-z0-9_.-]{1,63})/([0-9]{1,15})/([A-Za-z0-9_.-]{1,63})")
 
 
@@ -27,27 +25,21 @@ def offer_text(to: ToAgent) -> str:
     return text
 
 
-def guest(leg_id: str, at: float, args: list[str]) -> GuestOffered:
-    """Raises BadValue for what no POP of ours sends."""
-    found = _TEXT.fullmatch(args[2]) if len(args) == 4 else None
-    if found is None:
-        raise BadValue("Stasis", "of another POP's offer needs three arguments: POP, offer, CLI")
+def guest(leg_id: str, at: float, home: str, text: str, cli: str) -> GuestOffered:
+    """``home`` is the POP it comes from, as the dialplan knows it, ``text`` the header's, ``cli`` the caller's number,
+    ``withheld``, or anything else for unknown. Raises BadValue for what no POP of ours sends."""
+    found = _TEXT.fullmatch(text)
+    if found is None or not home:
+        raise BadValue("offer", "of another POP is not one")
     offer_id, call_id, agent_id, epoch, queue_id = found.groups()
     return GuestOffered(
         at=at,
         leg_id=LegId(leg_id),
-        home=PopId(args[1]),
+        home=PopId(home),
         offer_id=OfferId(offer_id),
         call_id=CallId(call_id),
         queue_id=QueueId(queue_id),
         agent_id=AgentId(agent_id),
         epoch=int(epoch),
-        cli=_cli(args[3]),
+        cli=cli_of(cli),
     )
-
-
-def _cli(text: str) -> Cli:
-    try:
-        return cli_of(text)
-    except BadValue:
-        return cli_of("unknown")

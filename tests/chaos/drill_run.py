@@ -106,12 +106,18 @@ async def own(lab: Lab, outcome: Outcome, faults: Sequence[str], told: Callable[
         return await struck(run, carrier, phones, faults)
 
 
+def statuses(stack: Stack) -> dict[str, str]:
+    """Agent -> status, by the last word of the POP's journal."""
+    return {event["agent_id"]: event["status"] for event in stack.journal("kind = 'AgentChanged'")}
+
+
 @contextlib.asynccontextmanager
 async def _stepped_back(stack: Stack) -> AsyncIterator[None]:
     """The lab's own agents take no calls meanwhile: a call with one of them would have no end."""
     back: list[str] = []
+    known = statuses(stack)
     for name, agent in list(stack.agents.items()):
-        if (await stack.api.get(f"agents/{agent.agent_id}"))["status"] == "AVAILABLE":
+        if known.get(agent.agent_id) == "AVAILABLE":
             await stack.status(name, "NOT_READY", "DRILL")
             back.append(name)
     try:

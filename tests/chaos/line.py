@@ -92,7 +92,7 @@ async def run_line(
         def in_line() -> bool:
             return sum(states.look()["waiting"] for states in two.states.values()) >= callers
 
-        await asyncio.to_thread(wait_until, in_line, 60 + callers / RATE, f"{callers} callers in line", two.stack.logs)
+        await asyncio.to_thread(wait_until, in_line, 240, f"{callers} callers in line", two.stack.logs)
         phones = two.stack.sipp_agents(AGENTS, ring_ms=300, talk_ms=TALK_MS, limit_s=LONGEST_S)
         began = time.time()
         async with phones, second_agents(two.second, AGENTS, TALK_MS):

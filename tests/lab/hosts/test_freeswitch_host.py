@@ -3,6 +3,7 @@ this test alone. Its libraries are this machine's, for the lab's machines are of
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -15,6 +16,8 @@ import pytest
 
 from tests.lab.errors import wait_until
 from tests.lab.freeswitch import find_freeswitch
+from tests.lab.hosts.capture import capturing, unevenness
+from tests.lab.hosts.centre import Centre
 from tests.lab.hosts.machine import Machine
 from tests.lab.hosts.site import Run, SiteOfLab
 from tests.lab.lab import Lab
@@ -65,31 +68,27 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     program = find_freeswitch()
     assert program is not None
     pop = {
-        "pop_id": "de-ber-1",
+        "pop_id": "{{ pop_id }}",
         "country": "DE",
         "area_code": "30",
         "engine": "freeswitch",
         "sip_address": "{{ ansible_host }}",
+        "trunks": "{{ lab_trunks }}",
     }
-    return {
-        "dialplan_pop": pop,
-        "freeswitch_package": str(pack(program.parents[1], tmp_path_factory.mktemp("package"))),
-        "tls_group": "freeswitch",
-        "pbx_controller_centre_host": "",
-        "pbx_controller_settings": {},
-    }
+    package = pack(program.parents[1], tmp_path_factory.mktemp("package"))
+    return {"lab_pop": pop, "freeswitch_package": str(package)}
 
 
 @pytest.fixture(scope="module")
 def site(variables: dict[str, Any]) -> Iterator[SiteOfLab]:
-    """One machine of the inventory, bare."""
-    with Lab.start() as lab, SiteOfLab.start(lab, machines=("pop1",)) as running:
+    """A centre and one POP, bare."""
+    with Lab.start() as lab, SiteOfLab.start(lab, machines=("centre1", "pop1")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def installed(site: SiteOfLab, variables: dict[str, Any]) -> Run:
-    return site.play("site", "-l", "pop1", variables=variables)
+    return site.play("site", "-l", "centre1,pop1", variables=variables)
 
 
 @pytest.fixture
@@ -109,9 +108,30 @@ def test_it_becomes_ready_and_a_second_run_changes_nothing(
     assert "RUNNING" in shown
     parts = wait_until(lambda: ready(pop).get("parts"), 30, "the controller to answer")
     assert parts["media_server"] == "ok", parts
-    again = site.play("site", "-l", "pop1", variables=variables)
-    assert again.changed("pop1") == []
-    assert again.recap()["pop1"]["changed"] == 0
+    again = site.play("site", "-l", "centre1,pop1", variables=variables)
+    assert {host: again.changed(host) for host in again.recap()} == {"centre1": [], "pop1": []}
+
+
+async def test_the_first_call_is_encrypted_on_both_sides(site: SiteOfLab, pop: Machine) -> None:
+    """Carrier, POP, agent: SIP over TLS and SRTP."""
+    async with Centre.open(site, "freeswitch") as centre:
+        await centre.configure_queue(["pop1"])
+        agent = await centre.add_agent("pop1", "anna")
+        with capturing(site.hosts["carrier"]) as trunk, capturing(site.hosts["phones"]) as access:
+            async with centre.phone("pop1", agent) as phone:
+                await phone.wait_registered()
+                await centre.available(agent)
+                async with centre.caller("pop1") as caller:
+                    await caller.wait_for("CALL_ESTABLISHED", deadline_s=30)
+                    assert await phone.hears(1000, deadline_s=20)
+                    assert await caller.hears(600, deadline_s=20)
+                    for cable in (trunk, access):
+                        await asyncio.to_thread(cable.wait_for_sound, pop.address, 100)
+        for cable in (trunk, access):
+            assert unevenness(cable.rtp(pop.address)) < 400
+            assert cable.sip_in_clear() == []
+        call = (await centre.api.get("calls?limit=1"))["items"]
+        assert call, "the centre has no record of it"
 
 
 def test_its_secrets_are_its_own(pop: Machine) -> None:

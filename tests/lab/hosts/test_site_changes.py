@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.lab.errors import wait_until
-from tests.lab.hosts.centre import POPS, Agent, Centre
+from tests.lab.hosts.centre import ASTERISK, POPS, Agent, Centre
 from tests.lab.hosts.handshake import certificate
 from tests.lab.hosts.site import Run, SiteOfLab
 from tests.lab.phone import Phone
@@ -29,7 +29,6 @@ NEW_TRUNK = {
     "transport": "tls",
     "srtp": "required",
 }
-ASTERISK = "asterisk -C /etc/callplane/asterisk/asterisk.conf -rx"
 RELOAD = "dialplan : Reload the media server"
 FETCH = """python3 - {url} {certificate} <<'END'
 import ssl, sys, urllib.request

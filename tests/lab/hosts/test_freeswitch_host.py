@@ -25,6 +25,16 @@ from tests.support.freeswitch import freeswitch_or_skip
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(1500)]
 
+READY = """
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen("http://127.0.0.1:9464/ready", timeout=5)
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError:
+    sys.exit()
+print(answer.read().decode())
+"""
 CONTROL = """Package: lab-freeswitch
 Version: 1
 Architecture: amd64
@@ -97,7 +107,7 @@ def pop(site: SiteOfLab, installed: Run) -> Machine:
 
 
 def ready(pop: Machine) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(pop.run("curl -s http://127.0.0.1:9464/ready || true").stdout or "{}")
+    answer: dict[str, Any] = json.loads(pop.run(f"python3 -c '{READY}'", check=False).stdout or "{}")
     return answer
 
 

@@ -62,8 +62,9 @@ class Load:
         try:
             yield load
         finally:
+            # With a BYE each: a caller who is gone without one keeps a place in the queue, and the next test's agent.
             for run in load.runs:
-                await asyncio.to_thread(run.stop)
+                await asyncio.to_thread(run.end)
 
     def unharmed(self, after: str) -> list[SippResult]:
         """What was done so far. Fails when a call was refused or dropped, or when the load has ended."""

@@ -20,7 +20,7 @@ POPS = {"pop1": ("de-ber-1", "+49305550100"), "pop2": ("de-fra-1", "+49695550100
 SPANNING = "+49305550200"
 """At pop1: whoever calls it waits in a queue that spans both POPs."""
 QUEUE = {"name": "Support", "skills": {"support": 1}, "ring_timeout_s": 10, "wrap_up_s": 1}
-TLS_PORT, MESH_PORT = 5061, 5062
+UDP_PORT, TLS_PORT, MESH_PORT = 5060, 5061, 5062
 TOKEN = (
     "set -a; . /etc/callplane/centre.env; set +a; "
     "runuser -u callplane -- /opt/callplane/current/venv/bin/callplane centre token create lab"
@@ -135,19 +135,22 @@ class Centre:
         return path
 
     @contextlib.asynccontextmanager
-    async def caller(self, machine: str, number: str | None = None, *, name: str = "caller") -> AsyncIterator[Phone]:
-        """A customer of the carrier who has dialled the POP's number (or another one there) over TLS with SRTP; sends
-        1000 Hz."""
+    async def caller(
+        self, machine: str, number: str | None = None, *, name: str = "caller", clear: bool = False
+    ) -> AsyncIterator[Phone]:
+        """A customer of the carrier who has dialled the POP's number (or another one there) over TLS with SRTP, or in
+        the clear; sends 1000 Hz."""
         carrier = self.site.hosts["carrier"]
         account = Account(
             uri=f"sip:+491701234567@{carrier.address}",
-            transport="tls",
-            media_encryption="srtp-mand",
+            transport="udp" if clear else "tls",
+            media_encryption=None if clear else "srtp-mand",
             ca_file=self._authority(carrier),
         )
         async with Phone.start(carrier, name, tone_hz=1000, account=account) as phone:
             target = self.site.machine(machine).address
-            await phone.dial(f"sip:{number or POPS[machine][1]}@{target}:{TLS_PORT};transport=tls")
+            where = f"{target}:{UDP_PORT}" if clear else f"{target}:{TLS_PORT};transport=tls"
+            await phone.dial(f"sip:{number or POPS[machine][1]}@{where}")
             yield phone
 
 

@@ -235,7 +235,7 @@ def test_only_the_documented_ports_are_open(site: SiteOfLab, configured: None) -
     documented = {
         name: {
             int(rule["ports"])
-            for rule in site.variables(name)["hardening_open"]
+            for rule in site.variable(name, "hardening_open")
             if rule["proto"] == "tcp" and not rule.get("networks")
         }
         for name in ("centre1", "pop1")

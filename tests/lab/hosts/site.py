@@ -139,7 +139,8 @@ class SiteOfLab:
         return done.stdout
 
     def _run(self, command: Sequence[str], **more: str) -> Run:
-        """``more``: of its environment. Its output also goes to `plays.log` as it comes, each line with the seconds since the run began."""
+        """``more``: of its environment. Its output also goes to `plays.log` as it comes, each line with the seconds
+        since the run began."""
         began = time.monotonic()
         lines: list[str] = []
         with (

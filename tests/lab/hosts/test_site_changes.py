@@ -312,7 +312,7 @@ async def tried(subject):
     await client.close()
     return "refused" if any("permissions violation" in error for error in errors) else "".join(errors)
 
-print(json.dumps({subject: asyncio.run(tried(subject)) for subject in sys.argv[2:]}))
+print(json.dumps({{subject: asyncio.run(tried(subject)) for subject in sys.argv[2:]}}))
 END
 """
 

@@ -98,8 +98,9 @@ class Pop(Strict):
     """Asterisk: where these files lie, when that is not the directory that its package reads."""
     tls_dir: str | None = None
     """Directory with the POP's certificate, readable by the media server alone. Asterisk reads ``cert.pem`` (chain),
-    ``key.pem`` and ``ca.pem`` (whom it believes), FreeSWITCH ``agent.pem``, key and chain in one. With it SIP is spoken
-    over TLS: by Asterisk to agents' phones over TLS only, by FreeSWITCH to those that register so."""
+    ``key.pem`` and ``ca.pem`` (whom it believes), FreeSWITCH ``agent.pem``, key and chain in one, and ``cafile.pem``;
+    without the second it writes a ``tls.pem`` there, and starts no profile where it may not. With it SIP is spoken over
+    TLS: by Asterisk to agents' phones over TLS only, by FreeSWITCH to those that register so."""
     tls_port: int = 5061
     tls_minimum: Literal["1.2", "1.3"] = "1.3"
     """Asterisk: the oldest TLS that is spoken, 1.2 where a phone or a carrier has no other. FreeSWITCH speaks both."""

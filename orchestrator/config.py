@@ -5,14 +5,18 @@ from __future__ import annotations
 import ipaddress
 import sys
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, IPvAnyAddress, IPvAnyNetwork, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyAddress, IPvAnyNetwork, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.domain.access_resources import ClaimRule
 from pbx.wire.telemetry.settings import WatchSettings
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class CentreSettings(WatchSettings, BaseSettings):
@@ -31,7 +35,8 @@ class CentreSettings(WatchSettings, BaseSettings):
     """Tokens in clear text on an address that others can reach. For laboratories, or behind a TLS proxy."""
     bus_url: SecretStr = SecretStr("")
     """An existing cluster, with the centre's login in it, nodes with commas between; empty: an embedded nats-server."""
-    bus_replicas: Literal[1, 3, 5] = 1
+    # The environment has words, and a Literal takes them as they are.
+    bus_replicas: Annotated[Literal[1, 3, 5], BeforeValidator(_whole)] = 1
     """On how many nodes of the cluster at ``bus_url`` streams are kept; counts for those that are made from then on."""
     bus_host: str = "127.0.0.1"
     """Where the embedded server listens; POPs connect to it."""

@@ -25,6 +25,8 @@ MADE_ON_THE_HOST = {
     "tls_dir": "/etc/callplane/tls",
 }
 """Stands for what the roles add; nobody sets it."""
+ACME_PORT = 80
+"""Where an ACME server asks, whatever ``tls_acme_port`` is (RFC 8555, 8.3)."""
 
 
 def faults(given: dict[str, Any]) -> Iterator[str]:
@@ -43,6 +45,8 @@ def faults(given: dict[str, Any]) -> Iterator[str]:
         }
         yield from _refused(PopSettings, settings | given["pop_settings"], "pbx_controller_settings", {"regions"})
         yield from _mesh(given)
+        yield from _browsers(given["pop"], given["open"])
+    yield from _acme(given)
     if given["centre_settings"] is not None:
         fixed = {"state_dir": "/x", "api_host": given["centre_address"], "tls_cert": "/x", "tls_key": "/x"}
         yield from _refused(CentreSettings, fixed | given["centre_settings"], "orchestrator_settings", set())
@@ -71,6 +75,36 @@ def _pop(given: dict[str, Any], all_pops: dict[str, Any]) -> Iterator[str]:
         yield f"dialplan_pop.country: {error}"
     except RenderError as error:
         yield f"dialplan_{error.field}: {error.reason}"
+
+
+def _browsers(pop: dict[str, Any], opened: list[dict[str, Any]]) -> Iterator[str]:
+    port = pop.get("wss_port")
+    if isinstance(port, int) and not _opened(opened, port):
+        yield f"hardening_open: does not let browsers in on {port}/tcp (dialplan_pop.wss_port)"
+
+
+def _acme(given: dict[str, Any]) -> Iterator[str]:
+    asked = given.get("acme") or {}
+    if not asked.get("server"):
+        return
+    if not asked["server"].startswith("https://"):
+        yield "tls_acme_server: has to begin with https://"
+    if not asked.get("email"):
+        yield "tls_acme_email: is needed with tls_acme_server"
+    for name in asked.get("names") or []:
+        if "." not in name:
+            yield f"tls_acme_names: {name} is no public name; ACME servers know none without a dot"
+    if not _opened(given["open"], ACME_PORT):
+        yield f"hardening_open: does not let the ACME server in on {ACME_PORT}/tcp, where its challenge is answered"
+
+
+def _opened(rules: list[dict[str, Any]], port: int) -> bool:
+    """Whether everybody reaches a TCP port, by ``hardening_open``."""
+    for rule in rules:
+        first, _, last = str(rule["ports"]).partition("-")
+        if rule["proto"] == "tcp" and not rule.get("networks") and int(first) <= port <= int(last or first):
+            return True
+    return False
 
 
 def _freeswitch(given: dict[str, str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ with Sipp.agents(phones, ring_ms=200, talk_ms=3000, port=5080) as agents:
 
 import contextlib
 import csv
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,8 +216,13 @@ class Sipp:
             raise LabError(f"{self.name} did not finish within {timeout_s:g} s: {self.result()}") from error
         return self.result()
 
+    def end(self, timeout_s: float = 30) -> SippResult:
+        """Begin no more calls, wait until those that are there have hung up, and return the figures."""
+        self.process.signal(signal.SIGUSR1)
+        return self.finish(timeout_s)
+
     def stop(self) -> SippResult:
-        """End it now and return the figures so far."""
+        """End it now, its calls without a BYE, and return the figures so far."""
         self.process.stop(5)
         return self.result()
 

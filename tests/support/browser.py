@@ -54,8 +54,10 @@ class Browser:
 
 
 @contextlib.contextmanager
-def phone(host: Host, server: str, port: int, ca: bytes, user: str, password: str, tone_hz: float) -> Iterator[Browser]:
-    """Registers, and answers each call."""
+def phone(
+    host: Host, server: str, port: int, ca: bytes, user: str, password: str, tone_hz: float, name: str | None = None
+) -> Iterator[Browser]:
+    """Registers, and answers each call. ``name``: whose certificate it wants to see, where that is not the address."""
     directory = host.state_dir / f"browser-{user}"
     directory.mkdir()
     ca_file, heard, settings = directory / "ca.pem", directory / "heard.wav", directory / "settings.json"
@@ -65,6 +67,7 @@ def phone(host: Host, server: str, port: int, ca: bytes, user: str, password: st
         json.dumps(
             {
                 "server": server,
+                "name": name or server,
                 "port": port,
                 "ca_file": str(ca_file),
                 "user": user,

@@ -63,8 +63,9 @@ class Phone:
 
     async def run(self) -> None:
         context = ssl.create_default_context(cafile=self._s["ca_file"])
-        uri = f"wss://{self._s['server']}:{self._s['port']}/ws"
-        async with websockets.connect(uri, subprotocols=["sip"], ssl=context) as socket:
+        uri = f"wss://{self._s['name']}:{self._s['port']}/ws"
+        at = {"host": self._s["server"], "port": self._s["port"]}
+        async with websockets.connect(uri, subprotocols=["sip"], ssl=context, **at) as socket:
             self._socket = socket
             transport = socket.transport.get_extra_info("ssl_object")
             say("connected", tls=transport.version(), subprotocol=socket.subprotocol)

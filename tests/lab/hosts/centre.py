@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +19,20 @@ POPS = {"pop1": ("de-ber-1", "+49305550100"), "pop2": ("de-fra-1", "+49695550100
 """Machine -> id of its POP, number that is answered there by the queue at once, without menu."""
 SPANNING = "+49305550200"
 """At pop1: whoever calls it waits in a queue that spans both POPs."""
-TLS_PORT, MESH_PORT = 5061, 5062
+QUEUE = {"name": "Support", "skills": {"support": 1}, "ring_timeout_s": 10, "wrap_up_s": 1}
+UDP_PORT, TLS_PORT, MESH_PORT = 5060, 5061, 5062
 TOKEN = (
     "set -a; . /etc/callplane/centre.env; set +a; "
     "runuser -u callplane -- /opt/callplane/current/venv/bin/callplane centre token create lab"
 )
+
+
+ASTERISK = "asterisk -C /etc/callplane/asterisk/asterisk.conf -rx"
+HAS_PHONE = {
+    "asterisk": f"{ASTERISK} 'pjsip show endpoint {{0}}' | grep -q media_encryption",
+    "freeswitch": "python3 /usr/local/lib/callplane-esl.py user_exists id {0} callplane | grep -qx true",
+}
+"""Engine -> whether its media server has the account of a phone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +46,47 @@ class Agent:
 class Centre:
     site: SiteOfLab
     api: Api
+    engine: str = "asterisk"
+    """Of its POPs."""
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, site: SiteOfLab) -> AsyncIterator[Centre]:
+    async def open(cls, site: SiteOfLab, engine: str = "asterisk") -> AsyncIterator[Centre]:
         """With a token of its own; needs the site to be installed."""
         machine = site.machine("centre1")
         token = machine.run(TOKEN).stdout.splitlines()[-1]
         async with Api.open(f"https://{machine.address}:8443", token, site.ca_dir / "ca.pem") as api:
-            yield cls(site, api)
+            yield cls(site, api, engine)
 
     async def configure(self) -> None:
         """A queue, and for each POP a number that leads to it at once; a queue of both POPs with a number at one."""
-        queue = {
-            "queue_id": "support",
-            "name": "Support",
-            "skills": {"support": 1},
-            "ring_timeout_s": 10,
-            "wrap_up_s": 1,
-        }
-        await self.api.post("queues", queue)
+        await self.configure_queue(POPS)
+        nodes = QUEUE_FLOW["nodes"] | {"wait": QUEUE_FLOW["nodes"]["wait"] | {"queue": "everywhere"}}
+        await self.api.post("queues", QUEUE | {"queue_id": "everywhere", "pops": [pop for pop, _ in POPS.values()]})
+        await self.api.post("flows", {"flow_id": "spanning", "graph": QUEUE_FLOW | {"nodes": nodes}})
+        await self._number(SPANNING, POPS["pop1"][0], "spanning")
+        await self._wait_synced(POPS)
+
+    async def configure_queue(self, machines: Iterable[str]) -> None:
+        """A queue, and for the POP of each machine a number that leads to it at once."""
+        await self.api.post("queues", QUEUE | {"queue_id": "support"})
         await self.api.post("flows", {"flow_id": "main", "graph": FLOW})
         await self.api.post("flows", {"flow_id": "direct", "graph": QUEUE_FLOW})
-        for pop_id, number in POPS.values():
-            did = {"number": number, "pop_id": pop_id, "flow_id": "direct", "country": "DE", "language": "de"}
-            await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
-        await self.api.post("queues", queue | {"queue_id": "everywhere", "pops": [pop for pop, _ in POPS.values()]})
-        nodes = QUEUE_FLOW["nodes"] | {"wait": QUEUE_FLOW["nodes"]["wait"] | {"queue": "everywhere"}}
-        await self.api.post("flows", {"flow_id": "spanning", "graph": QUEUE_FLOW | {"nodes": nodes}})
-        did = {"number": SPANNING, "pop_id": POPS["pop1"][0], "flow_id": "spanning", "country": "DE", "language": "de"}
-        await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
-        for pop_id, _ in POPS.values():
-            await self.api.until(f"pops/{pop_id}", _synced, 30)
+        for machine in machines:
+            pop_id, number = POPS[machine]
+            await self._number(number, pop_id, "direct")
+        await self._wait_synced(machines)
 
-    async def add_agent(self, machine: str, name: str) -> Agent:
-        body = {"name": name.title(), "phone_id": name, "skills": {"support": 3}, "country": "DE"}
+    async def _number(self, number: str, pop_id: str, flow_id: str) -> None:
+        did = {"number": number, "pop_id": pop_id, "flow_id": flow_id, "country": "DE", "language": "de"}
+        await self.api.post("dids", did | {"time_zone": "Europe/Berlin", "region": "eu"})
+
+    async def _wait_synced(self, machines: Iterable[str]) -> None:
+        for machine in machines:
+            await self.api.until(f"pops/{POPS[machine][0]}", _synced, 30)
+
+    async def add_agent(self, machine: str, name: str, **more: Any) -> Agent:
+        body = {"name": name.title(), "phone_id": name, "skills": {"support": 3}, "country": "DE", **more}
         created = await self.api.post("agents", body | {"pop_id": POPS[machine][0]})
         await self.provisioned(machine, name)
         return Agent(created["agent_id"], created["phone_id"], created["sip"]["password"])
@@ -79,8 +94,7 @@ class Centre:
     async def provisioned(self, machine: str, name: str) -> None:
         """Wait until the media server of ``machine`` has the account of the agent's phone."""
         await self.api.until(f"pops/{POPS[machine][0]}", _synced, 30)
-        asterisk = "asterisk -C /etc/callplane/asterisk/asterisk.conf -rx"
-        show = f"{asterisk} 'pjsip show endpoint {name}' | grep -q media_encryption"
+        show = HAS_PHONE[self.engine].format(name)
         pop = self.site.machine(machine)
         until = asyncio.get_running_loop().time() + 20
         while (await asyncio.to_thread(pop.run, show, check=False)).returncode != 0:
@@ -121,19 +135,22 @@ class Centre:
         return path
 
     @contextlib.asynccontextmanager
-    async def caller(self, machine: str, number: str | None = None, *, name: str = "caller") -> AsyncIterator[Phone]:
-        """A customer of the carrier who has dialled the POP's number (or another one there) over TLS with SRTP; sends
-        1000 Hz."""
+    async def caller(
+        self, machine: str, number: str | None = None, *, name: str = "caller", clear: bool = False
+    ) -> AsyncIterator[Phone]:
+        """A customer of the carrier who has dialled the POP's number (or another one there) over TLS with SRTP, or in
+        the clear; sends 1000 Hz."""
         carrier = self.site.hosts["carrier"]
         account = Account(
             uri=f"sip:+491701234567@{carrier.address}",
-            transport="tls",
-            media_encryption="srtp-mand",
+            transport="udp" if clear else "tls",
+            media_encryption=None if clear else "srtp-mand",
             ca_file=self._authority(carrier),
         )
         async with Phone.start(carrier, name, tone_hz=1000, account=account) as phone:
             target = self.site.machine(machine).address
-            await phone.dial(f"sip:{number or POPS[machine][1]}@{target}:{TLS_PORT};transport=tls")
+            where = f"{target}:{UDP_PORT}" if clear else f"{target}:{TLS_PORT};transport=tls"
+            await phone.dial(f"sip:{number or POPS[machine][1]}@{where}")
             yield phone
 
 

@@ -18,9 +18,20 @@ def spoken(site: SiteOfLab, machine: str, version: ssl.TLSVersion) -> str | None
 def certificate(site: SiteOfLab, machine: str) -> bytes:
     """Its certificate (DER), verified by the site's authority."""
     with _connected(site, machine, ssl.TLSVersion.TLSv1_3) as encrypted:
-        shown = encrypted.getpeercert(binary_form=True)
-        assert shown is not None
-        return shown
+        found = encrypted.getpeercert(binary_form=True)
+        assert found is not None
+        return found
+
+
+def shown(address: str, port: int, trusting: ssl.SSLContext, name: str) -> bytes:
+    """The certificate (DER) that is shown there, verified for ``name``. Raises ssl.SSLError."""
+    with (
+        socket.create_connection((address, port), timeout=5) as plain,
+        trusting.wrap_socket(plain, server_hostname=name) as encrypted,
+    ):
+        found = encrypted.getpeercert(binary_form=True)
+        assert found is not None
+        return found
 
 
 def _connected(site: SiteOfLab, machine: str, version: ssl.TLSVersion) -> ssl.SSLSocket:

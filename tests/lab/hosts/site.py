@@ -116,11 +116,12 @@ class SiteOfLab:
         run = self._run([*command, *arguments, str(environment.HERE / f"{name}.yml")])
         return run.require_success() if check else run
 
-    def variables(self, host: str) -> dict[str, Any]:
-        """The inventory's variables of a host, templates resolved where they stand alone."""
-        inventory = [str(environment.ensure() / "ansible-inventory"), "-i", str(ROOT / "inventory/lab")]
-        found: dict[str, Any] = json.loads(self._run([*inventory, "--host", host]).output)
-        return found
+    def variable(self, host: str, name: str) -> Any:
+        """A variable of a host as its plays have it, templates resolved. Raises `LabError`."""
+        ansible = [str(environment.ensure() / "ansible"), "-i", str(ROOT / "inventory/lab"), host]
+        debug = [*ansible, "-m", "ansible.builtin.debug", "-a", f"var={name}"]
+        run = self._run(debug, ANSIBLE_CALLBACK_RESULT_FORMAT="json").require_success()
+        return json.loads(run.output.partition(" => ")[2])[name]
 
     def sign_expired(self, request: str) -> str:
         """A certificate of the site's authority that ended yesterday."""
@@ -137,8 +138,9 @@ class SiteOfLab:
             raise LabError(f"openssl x509: {done.stderr}")
         return done.stdout
 
-    def _run(self, command: Sequence[str]) -> Run:
-        """Its output also goes to `plays.log` as it comes, each line with the seconds since the run began."""
+    def _run(self, command: Sequence[str], **more: str) -> Run:
+        """``more``: of its environment. Its output also goes to `plays.log` as it comes, each line with the seconds
+        since the run began."""
         began = time.monotonic()
         lines: list[str] = []
         with (
@@ -151,6 +153,7 @@ class SiteOfLab:
                     **self.environment(),
                     "ANSIBLE_NOCOLOR": "1",
                     "ANSIBLE_FORCE_COLOR": "0",
+                    **more,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

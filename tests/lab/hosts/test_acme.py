@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import ssl
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,62 +10,38 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from tests.dialplans.certificates import certificate
-from tests.lab.errors import wait_until
 from tests.lab.host import Host
+from tests.lab.hosts import acme
+from tests.lab.hosts.acme import Authority
 from tests.lab.lab import ROOT, Lab
 
 pytestmark = pytest.mark.hosts
 SCRIPT = ROOT / "playbooks/roles/tls/files/acme.sh"
 NAME = "pop.example"
-HTTP_PORT, ACME_PORT, ROOTS_PORT, DNS_PORT = 8081, 14000, 15000, 8053
+HTTP_PORT = 8081
 
 
 @pytest.fixture(scope="module")
-def authority(lab: Lab) -> Iterator[Host]:
-    """A host with the ACME server, to which every name is the next host's."""
-    host, pop = lab.host("acme"), lab.host("acme-pop")
-    private, public = certificate(host.address)
-    for name, data in (("key.pem", private), ("cert.pem", public)):
-        (host.state_dir / name).write_bytes(data)
-    config = {
-        "listenAddress": f"{host.address}:{ACME_PORT}",
-        "managementListenAddress": f"{host.address}:{ROOTS_PORT}",
-        "certificate": str(host.state_dir / "cert.pem"),
-        "privateKey": str(host.state_dir / "key.pem"),
-        "httpPort": HTTP_PORT,
-        "tlsPort": 5001,
-        "ocspResponderURL": "",
-    }
-    (host.state_dir / "pebble.json").write_text(json.dumps({"pebble": config}))
-    dns = f"{host.address}:{DNS_PORT}"
-    off = ["-http01", "", "-https01", "", "-tlsalpn01", "", "-management", f"{host.address}:8055"]
-    host.spawn(
-        ["pebble-challtestsrv", "-dns01", dns, "-defaultIPv4", pop.address, "-defaultIPv6", "", *off], name="dns"
-    )
-    env = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
-    server = host.spawn(
-        ["pebble", "-strict", "-config", host.state_dir / "pebble.json", "-dnsserver", dns], name="pebble", env=env
-    )
-    wait_until(lambda: "Listening on" in server.log_text(), 10, "pebble", server.log_text)
-    yield host
-    server.stop()
+def authority(lab: Lab) -> Iterator[Authority]:
+    """To it every name is the host's on which the script runs."""
+    with acme.authority(lab.host("acme"), lab.host("acme-pop").address, HTTP_PORT) as running:
+        yield running
 
 
 class Site:
     """A host on which the script runs, with directories of its own."""
 
-    def __init__(self, authority: Host, pop: Host) -> None:
+    def __init__(self, authority: Authority, pop: Host) -> None:
         self.host, self.target = pop, pop.state_dir / "public"
         self.told = pop.state_dir / "told"
         ca = pop.state_dir / "acme-ca.pem"
-        ca.write_bytes((authority.state_dir / "cert.pem").read_bytes())
+        ca.write_text(authority.own_certificate)
         for directory in (self.target, pop.state_dir / "state"):
             directory.mkdir(exist_ok=True)
         self.env = {
             "ACME_STATE": str(pop.state_dir / "state"),
             "ACME_TARGET": str(self.target),
-            "ACME_SERVER": f"https://{authority.address}:{ACME_PORT}/dir",
+            "ACME_SERVER": authority.server,
             "ACME_EMAIL": "noc@pop.example",
             "ACME_NAMES": NAME,
             "ACME_PORT": str(HTTP_PORT),
@@ -93,7 +66,7 @@ def names(found: x509.Certificate) -> list[str]:
     return found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
 
 
-def test_issued_renewed_and_told(lab: Lab, authority: Host, tmp_path: Path) -> None:
+def test_issued_renewed_and_told(lab: Lab, authority: Authority, tmp_path: Path) -> None:
     site = Site(authority, lab.host("acme-pop"))
     first = site.run()
     assert names(first) == [NAME]
@@ -103,9 +76,7 @@ def test_issued_renewed_and_told(lab: Lab, authority: Host, tmp_path: Path) -> N
     assert (site.target / "key.pem").stat().st_mode & 0o777 == 0o640
     assert site.reloads() == 1
     # Believed by who believes the ACME server's root, with the chain in the file.
-    trusting = ssl.create_default_context(cadata=(authority.state_dir / "cert.pem").read_text())
-    with urllib.request.urlopen(f"https://{authority.address}:{ROOTS_PORT}/roots/0", context=trusting) as root:
-        (tmp_path / "root.pem").write_bytes(root.read())
+    (tmp_path / "root.pem").write_text(authority.root())
     chain = site.target / "cert.pem"
     checked = ["openssl", "verify", "-CAfile", str(tmp_path / "root.pem"), "-untrusted", str(chain), str(chain)]
     assert subprocess.run(checked, capture_output=True, check=False).returncode == 0

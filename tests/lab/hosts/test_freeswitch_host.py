@@ -3,6 +3,7 @@ this test alone. Its libraries are this machine's, for the lab's machines are of
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -15,6 +16,8 @@ import pytest
 
 from tests.lab.errors import wait_until
 from tests.lab.freeswitch import find_freeswitch
+from tests.lab.hosts.capture import capturing, unevenness
+from tests.lab.hosts.centre import TLS_PORT, Centre
 from tests.lab.hosts.machine import Machine
 from tests.lab.hosts.site import Run, SiteOfLab
 from tests.lab.lab import Lab
@@ -22,6 +25,16 @@ from tests.support.freeswitch import freeswitch_or_skip
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(1500)]
 
+READY = """
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen("http://127.0.0.1:9464/ready", timeout=5)
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError:
+    sys.exit()
+print(answer.read().decode())
+"""
 CONTROL = """Package: lab-freeswitch
 Version: 1
 Architecture: amd64
@@ -65,31 +78,37 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     program = find_freeswitch()
     assert program is not None
     pop = {
-        "pop_id": "de-ber-1",
+        "pop_id": "{{ pop_id }}",
         "country": "DE",
         "area_code": "30",
         "engine": "freeswitch",
         "sip_address": "{{ ansible_host }}",
+        "trunks": [
+            {
+                "name": "carrier",
+                "addresses": ["{{ lab_carrier }}"],
+                "host": "{{ lab_carrier }}:5060",
+                "transport": "udp",
+                "srtp": "off",
+                "clear_reason": "carriers of FreeSWITCH have no other transport",
+            }
+        ],
     }
-    return {
-        "dialplan_pop": pop,
-        "freeswitch_package": str(pack(program.parents[1], tmp_path_factory.mktemp("package"))),
-        "tls_group": "freeswitch",
-        "pbx_controller_centre_host": "",
-        "pbx_controller_settings": {},
-    }
+    opened = {"name": "SIP of the carrier", "proto": "udp", "ports": "5060", "networks": ["{{ lab_carrier }}"]}
+    package = pack(program.parents[1], tmp_path_factory.mktemp("package"))
+    return {"lab_pop": pop, "lab_more_open": [opened], "freeswitch_package": str(package)}
 
 
 @pytest.fixture(scope="module")
 def site(variables: dict[str, Any]) -> Iterator[SiteOfLab]:
-    """One machine of the inventory, bare."""
-    with Lab.start() as lab, SiteOfLab.start(lab, machines=("pop1",)) as running:
+    """A centre and one POP, bare."""
+    with Lab.start() as lab, SiteOfLab.start(lab, machines=("centre1", "pop1")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def installed(site: SiteOfLab, variables: dict[str, Any]) -> Run:
-    return site.play("site", "-l", "pop1", variables=variables)
+    return site.play("site", "-l", "centre1,pop1", variables=variables)
 
 
 @pytest.fixture
@@ -98,7 +117,7 @@ def pop(site: SiteOfLab, installed: Run) -> Machine:
 
 
 def ready(pop: Machine) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(pop.run("curl -s http://127.0.0.1:9464/ready || true").stdout or "{}")
+    answer: dict[str, Any] = json.loads(pop.run(f"python3 -c '{READY}'", check=False).stdout or "{}")
     return answer
 
 
@@ -109,9 +128,36 @@ def test_it_becomes_ready_and_a_second_run_changes_nothing(
     assert "RUNNING" in shown
     parts = wait_until(lambda: ready(pop).get("parts"), 30, "the controller to answer")
     assert parts["media_server"] == "ok", parts
-    again = site.play("site", "-l", "pop1", variables=variables)
-    assert again.changed("pop1") == []
-    assert again.recap()["pop1"]["changed"] == 0
+    again = site.play("site", "-l", "centre1,pop1", variables=variables)
+    assert {host: again.changed(host) for host in again.recap()} == {"centre1": [], "pop1": []}
+
+
+async def test_the_first_call_is_encrypted_to_the_agent(site: SiteOfLab, pop: Machine) -> None:
+    """Carrier, POP, agent: to the agent SIP over TLS and SRTP."""
+    async with Centre.open(site, "freeswitch") as centre:
+        await centre.configure_queue(["pop1"])
+        agent = await centre.add_agent("pop1", "anna")
+        with capturing(site.hosts["phones"]) as access:
+            async with centre.phone("pop1", agent) as phone:
+                await phone.wait_registered()
+                await centre.available(agent)
+                async with centre.caller("pop1", clear=True) as caller:
+                    await caller.wait_for("CALL_ESTABLISHED", deadline_s=30)
+                    assert await phone.hears(1000, deadline_s=20)
+                    assert await caller.hears(600, deadline_s=20)
+                    await asyncio.to_thread(access.wait_for_sound, pop.address, 100)
+        assert unevenness(access.rtp(pop.address)) < 400
+        assert access.sip_in_clear() == []
+        await centre.api.until("calls?limit=1", lambda page: bool(page["items"]), 30)
+
+
+async def test_a_phone_without_srtp_is_refused(site: SiteOfLab, pop: Machine) -> None:
+    async with Centre.open(site, "freeswitch") as centre:
+        agent = await centre.add_agent("pop1", "clara")
+        async with centre.phone("pop1", agent, encryption=None) as phone:
+            await phone.wait_registered()
+            await phone.dial(f"sip:+493055501234@{pop.address}:{TLS_PORT};transport=tls")
+            assert "488" in (await phone.wait_for("CALL_CLOSED", deadline_s=20)).param
 
 
 def test_its_secrets_are_its_own(pop: Machine) -> None:

@@ -19,9 +19,11 @@ from tests.lab.test_teardown import descendants
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(300)]
 
 CHILD = """
-import sys
+import signal, sys
 from tests.lab.lab import Lab
 from tests.lab.hosts.machine import Site
+# A program that was started in the background of a shell ignores it, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Lab.start() as lab, Site.start(lab) as site:
     site.machine("solo").wait_up()
     print(lab.slot.number, lab.warden_pid, flush=True)

@@ -33,6 +33,15 @@ def test_urls_get_the_asynchronous_driver(tmp_path: Path) -> None:
     assert url("postgresql+asyncpg://h/n") == "postgresql+asyncpg://h/n"
 
 
+def test_replicas_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLPLANE_CENTRE_BUS_REPLICAS", "3")
+    assert CentreSettings(state_dir=tmp_path).bus_replicas == 3
+    for wrong in ("2", "three", ""):
+        monkeypatch.setenv("CALLPLANE_CENTRE_BUS_REPLICAS", wrong)
+        with pytest.raises(ValidationError, match="bus_replicas"):
+            CentreSettings(state_dir=tmp_path)
+
+
 def test_secrets_do_not_show(tmp_path: Path) -> None:
     settings = CentreSettings(state_dir=tmp_path, database_url=SecretStr("postgresql://u:hush@h/n"))
     assert "hush" not in repr(settings)

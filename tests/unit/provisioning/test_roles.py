@@ -132,6 +132,26 @@ def test_wrong_codecs_classes_and_timers_are_named(wrong: dict[str, Any], named:
     assert line.startswith(f"dialplan_pop.{named}: ")
 
 
+OPEN = [{"name": "browsers", "proto": "tcp", "ports": "8443"}, {"name": "ACME", "proto": "tcp", "ports": "80-81"}]
+ACME = {"server": "https://acme.example/directory", "email": "noc@pop.example", "names": ["pop.example"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"open": []}, ["hardening_open", "hardening_open"]),
+        ({"open": [rule | {"networks": ["198.18.0.2"]} for rule in OPEN]}, ["hardening_open", "hardening_open"]),
+        ({"acme": ACME | {"server": "http://acme.example/"}}, ["tls_acme_server"]),
+        ({"acme": ACME | {"email": ""}}, ["tls_acme_email"]),
+        ({"acme": ACME | {"names": ["pop1"]}}, ["tls_acme_names"]),
+        ({}, []),
+    ],
+)
+def test_what_browsers_and_acme_need_is_asked_for(changes: dict[str, Any], named: list[str]) -> None:
+    lines = list(check.faults(given({**POP, "wss_port": 8443}, **({"open": OPEN, "acme": ACME} | changes))))
+    assert [line.partition(":")[0] for line in lines] == named
+
+
 @pytest.mark.parametrize(
     ("source", "named"),
     [

@@ -8,6 +8,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+import pytest
+
 from tests.lab.errors import wait_until
 from tests.lab.flows import QUEUE_FLOW
 from tests.lab.lab import Lab
@@ -46,6 +48,7 @@ async def hear_each_other(caller: Phone, phone: Phone) -> None:
     await asyncio.gather(caller.hears(AGENT_HZ, deadline_s=20), phone.hears(CALLER_HZ, deadline_s=20))
 
 
+@pytest.mark.timeout(300)
 async def test_the_active_host_is_powered_off_and_comes_back(lab: Lab) -> None:
     async with Pair.start(lab, flow=QUEUE_FLOW, queue={"redial_s": 120}) as pair, agent(pair, "anna") as anna:
         stack, first, second = pair.stack, pair.first, pair.second

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.e2e.test_moving_agent import agent, at, back_up, dials, hear_each_other, rings_for
 from tests.lab.errors import wait_until
 from tests.lab.flows import QUEUE_FLOW
@@ -18,6 +20,7 @@ def rung(phone: Phone) -> int:
     return [event.type for event in phone.events].count("CALL_INCOMING")
 
 
+@pytest.mark.timeout(300)
 async def test_a_phone_with_two_accounts_is_rung_once_and_goes_on_without_its_first_pop(lab: Lab) -> None:
     async with two_pops(lab, flow=QUEUE_FLOW) as (stack, second):
         await back_up(stack, second)

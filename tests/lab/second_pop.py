@@ -78,7 +78,7 @@ class SecondPop:
         def ready(pop: dict[str, Any]) -> bool:
             return bool(pop["engine_up"]) and pop["revision_lag"] == 0 and pop["phones_pending"] == 0
 
-        await self.stack.api.until(f"pops/{SECOND_ID}", ready, 20)
+        await self.stack.api.until(f"pops/{SECOND_ID}", ready, 60)
 
     @contextlib.asynccontextmanager
     async def agent(self, name: str, tone_hz: int = 600, auto: bool = True) -> AsyncIterator[Phone]:

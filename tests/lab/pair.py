@@ -199,6 +199,10 @@ class Pair:
             "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics', timeout=2).read().decode())"
         )
         for half in (self.first, self.second):
+            # keepalived prefers a host that has been well for two seconds: before that the address might move back.
+            weights = [line for line in half.keepalived.log_text().splitlines() if "effective priority" in line]
+            if weights and not weights[-1].endswith("to 100"):
+                return False
             said = half.host.run(["python3", "-c", script], rootfs=False, check=False).stdout
             if not any(line.startswith(metric) and line.endswith(" 1.0") for line in said.splitlines()):
                 return False

@@ -77,6 +77,7 @@ class Eraser:
 
     async def run(self) -> None:
         """Until cancelled."""
+        await self._database.overwrite_log()  # of a centre that was killed before it did
         while True:
             self._wanted.clear()
             async with self._database.read() as session:
@@ -274,6 +275,13 @@ class Eraser:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     async def _finish(self, erasure: Erasure) -> bool:
+        async with self._database.read() as session:
+            if "pending" in {row.state for row in (await self._steps(session, erasure)).values()}:
+                return False
+        # Before anybody is told that it is done: who is killed in between has still said nothing that is not so.
+        if not await self._database.overwrite_log():
+            log.info("erasure %s waits for a long read: what was replaced still lies in the log", erasure.erasure_id)
+            return False
         async with self._database.write() as session:
             states = {row.state for row in (await self._steps(session, erasure)).values()}
             if "pending" in states:
@@ -287,7 +295,7 @@ class Eraser:
                 await session.execute(delete(MinorMarkRow).where(MinorMarkRow.digest == row.digest))
                 over = HoldRow.digest == row.digest, ~holds.in_force(row.completed_at)
                 await session.execute(update(HoldRow).where(*over).values(number=None))
-        await self._database.overwrite_log()
+        await self._database.overwrite_log()  # of what the row itself held, sealed
         log.info("erasure %s is %s", erasure.erasure_id, row.state)
         return True
 

@@ -212,7 +212,8 @@ class Pop:
 
     def _closed(self, actor: CallActor) -> None:
         for leg_id in actor.legs:
-            self._legs.pop(leg_id, None)
+            if self._legs.get(leg_id) is actor:
+                del self._legs[leg_id]
             self.codes.forget(leg_id)
         self.calls.pop(actor.call.call_id, None)
         self.callbacks.call_over(actor.call)
@@ -296,6 +297,9 @@ class Pop:
     def _to_leg(self, leg_id: LegId, event: ev.Event) -> None:
         actor = self._legs.get(leg_id)
         if actor is not None:
+            if isinstance(event, ev.LegEnded):
+                # Said once and last. A media server that was restarted may give the id to the next leg.
+                del self._legs[leg_id]
             actor.post(event)
         elif self.guests is not None and self.guests.event(leg_id, event):
             return

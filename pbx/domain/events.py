@@ -17,6 +17,7 @@ from pbx.domain import (
     consult_events,
     outside_events,
     placed_events,
+    spanning_events,
     talk_events,
 )
 from pbx.domain.adoption_events import *  # noqa: F403  and those of a restart
@@ -42,6 +43,7 @@ from pbx.domain.ids import (
 from pbx.domain.outside_events import *  # noqa: F403
 from pbx.domain.placed_events import *  # noqa: F403
 from pbx.domain.queue_rules import Asked
+from pbx.domain.spanning_events import *  # noqa: F403
 from pbx.domain.talk_events import *  # noqa: F403  those of a conversation are a file of their own
 from pbx.domain.variables import Value
 
@@ -483,6 +485,6 @@ FINDINGS: tuple[type[Event], ...] = (
     TalkStarted, CallEnded, AgentChanged, QueueLeft, DigitsCollected, CollectFailed, SubFlowEntered, SubFlowLeft,
     CustomerValueIgnored, CallbackQueued,
     *talk_events.FINDINGS, *outside_events.FINDINGS, *consult_events.FINDINGS, *callback_events.FINDINGS,
-    *caller_events.FINDINGS, *adoption_events.FINDINGS,
+    *caller_events.FINDINGS, *adoption_events.FINDINGS, *spanning_events.FINDINGS,
 )  # fmt: skip
 BY_NAME: dict[str, type[Event]] = {kind.__name__: kind for kind in FACTS + FINDINGS}

@@ -24,6 +24,8 @@ from pbx.domain.queue_rules import Requirement, Strategy
 from pbx.domain.sorted_blocks import Place, SortedBlocks
 from pbx.domain.waiting_line import Line, Waiting
 
+ASKED_ROUTER = "router:"
+"""How the name of a timer begins, before the agent: how long the router has the first word."""
 ROUTER_S = 0.5
 """For so long an agent is left to the router for a call that comes before those of this POP's own queues."""
 _LOOKED_AT = 32
@@ -124,7 +126,7 @@ class Matching:
             best, found = wanted, None
         if best is not None and self._shared_lines and not asked_router and self._routed_first(agent, best):
             self._restamp(agent)
-            return [cmd.SetTimer(f"router:{agent.agent_id}", ROUTER_S)]
+            return [cmd.SetTimer(f"{ASKED_ROUTER}{agent.agent_id}", ROUTER_S)]
         if best is not None:
             waiting = self._waiting[best[1]]
             self._close(waiting)

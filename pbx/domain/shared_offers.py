@@ -41,6 +41,10 @@ class SharedOffers(Adoption):
         self._shared_lines = tuple(line for line in self._lines.values() if line.shared)
         return decisions + self._settle(freed, now)
 
+    def differs(self, queue_ids: Collection[QueueId]) -> bool:
+        """Whether to ``share`` these would change anything."""
+        return any(line.shared is not (queue_id in queue_ids) for queue_id, line in self._lines.items())
+
     def _open_calls(self, line: Line) -> list[Waiting]:
         calls = (self._waiting[call_id] for _, call_id in line.all)
         return [waiting for waiting in calls if waiting.offer_id is None]
@@ -88,32 +92,32 @@ class SharedOffers(Adoption):
             return self._drop(waiting)
         return self._reopen(waiting, now)
 
-    def adopt_guest(self, guest: ev.GuestOffered, now: float) -> list[Decision]:
+    def adopt_guest(self, lent: ev.AgentLent, now: float) -> list[Decision]:
         """The agent has been talking to another POP's caller since before this run, and is IDLE here by mistake."""
-        agent = self.agents.get(guest.agent_id)
+        agent = self.agents.get(lent.agent_id)
         if agent is None or agent.state is not State.IDLE:
             return []
         agent.step(Step.ENGAGE)
         agent.step(Step.TAKE_OVER)
-        self._taken(agent, guest, now)
+        self._taken(agent, lent, now)
         return [self._changed(agent, now)]
 
-    def reserve(self, guest: ev.GuestOffered, now: float) -> list[Decision]:
+    def reserve(self, lent: ev.AgentLent, now: float) -> list[Decision]:
         """Another POP's offer, which its agent's owner accepts: the agent can be offered a call. From here on the leg's
         keeper says what becomes of it, as a call does (AgentRings, EndOffer, ReleaseAgent)."""
-        agent = self.agents[guest.agent_id]
+        agent = self.agents[lent.agent_id]
         agent.step(Step.RESERVE)
         agent.epoch += 1
-        agent.offer_id = guest.offer_id
-        self._taken(agent, guest, now)
+        agent.offer_id = lent.offer_id
+        self._taken(agent, lent, now)
         return [self._changed(agent, now)]
 
-    def _taken(self, agent: Agent, guest: ev.GuestOffered, now: float) -> None:
+    def _taken(self, agent: Agent, lent: ev.AgentLent, now: float) -> None:
         self._restamp(agent)
         self._turns = agent.turn = self._turns + 1
-        agent.call_id, agent.queue_id = guest.call_id, guest.queue_id
-        line = self._lines.get(guest.queue_id)
+        agent.call_id, agent.queue_id = lent.call_id, lent.queue_id
+        line = self._lines.get(lent.queue_id)
         if line is not None:
             agent.wrap_up_s, agent.wrap_up_max_s = line.queue.wrap_up_s, line.queue.wrap_up_max_s
         agent.busy_since = now
-        self._serving[guest.call_id] = (*self._serving.get(guest.call_id, ()), agent.agent_id)
+        self._serving[lent.call_id] = (*self._serving.get(lent.call_id, ()), agent.agent_id)

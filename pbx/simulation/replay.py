@@ -23,17 +23,16 @@ from pbx.domain.consent import RegimeTable
 from pbx.domain.e164 import E164
 from pbx.domain.errors import IllegalTransition
 from pbx.domain.explain import Why
-from pbx.domain.ids import AgentId, CallId, PhoneId
+from pbx.domain.ids import AgentId, CallId, PhoneId, QueueId
 from pbx.domain.matching import Choice
 from pbx.domain.queue import Queue
 from pbx.domain.queue_rules import Asked, overdue_numbers
 from pbx.domain.service_level import End
+from pbx.domain.sorted_blocks import Place
+from pbx.simulation import replay_spanning
 from pbx.simulation.replay_observed import Chose, Observed
-from pbx.simulation.replay_read import DECISIONS, Configured, Journal, Row, Run
+from pbx.simulation.replay_read import DECISIONS, SAME_ACT_S, Configured, Journal, Row, Run
 from pbx.wire.messages import AgentConfig, ConfigEntry
-
-SAME_ACT_S = 0.05
-"""A change so soon after a change of the configuration is taken to be its effect, if it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,7 @@ class Replay:
         why: CallId | None = None,
     ) -> None:
         self.acd = Acd()
+        self.acd.others_first = self._others_first
         self.run = run
         self.report = report or Report()
         self._since, self._until, self._why = since, until, why
@@ -128,7 +128,12 @@ class Replay:
         self._tried: dict[CallId, tuple[E164, ...]] = {}
         self._taken_up: set[AgentId] = set()
         """Agents whom this controller took up busy, and who are so still."""
+        self._leaves_to_router = False
         self.seen = Observed()
+
+    def _others_first(self, queue_id: QueueId) -> Place | None:
+        """Where other POPs' calls stood is not in the journal, but what came of it is."""
+        return (-math.inf, CallId("")) if self._leaves_to_router else None
 
     def play(self) -> None:
         for one in self.run.in_force:
@@ -138,6 +143,9 @@ class Replay:
         for number, row in enumerate(rows):
             if row.at > self._until:
                 break
+            if isinstance(row.event, ev.RouterAwaited):
+                continue
+            self._leaves_to_router = self.run.left_to_router(number)
             if isinstance(row.event, ev.AgentChanged):
                 self._meet(row, row.event)
                 continue
@@ -227,6 +235,8 @@ class Replay:
                 self._do(row, lambda: self.acd.handle(call_id, cmd.LeaveQueue(queue_id), at))
             case ev.PhoneReachable(phone_id=phone_id, reachable=reachable):
                 self._do(row, lambda: self.acd.phone_reachable(phone_id, reachable, at))
+            case ev.QueuesShared() | ev.ProposalTaken() | ev.AgentLent() | ev.LentOfferEnded():
+                self._do(row, lambda: replay_spanning.feed(self.acd, self.run, self.seen, event))
             case ev.TimerFired(timer=timer):
                 self._do(row, lambda: self.acd.timer(timer, at))
                 if timer.partition(":")[2] == self._why:

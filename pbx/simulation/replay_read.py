@@ -11,13 +11,14 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from pbx.domain import events as ev
 from pbx.domain.events import BY_NAME, Event
-from pbx.domain.ids import AgentId, CallId, OfferId, QueueId
+from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, QueueId
 from pbx.domain.queue_rules import Asked
 from pbx.wire.codec import decode_event
 from pbx.wire.messages import AgentConfig, QueueConfig
@@ -30,6 +31,11 @@ OF_THE_ROUTER = (
     ev.CallbackQueued,
     ev.AgentAdopted,
     ev.WaitAdopted,
+    ev.QueuesShared,
+    ev.ProposalTaken,
+    ev.AgentLent,
+    ev.LentOfferEnded,
+    ev.RouterAwaited,
 )
 DECISIONS = (ev.OfferMade, ev.OfferWithdrawn, ev.QueueRefused, ev.QueueOverflowed, ev.WaitEnded, ev.CallbackOffered)
 _READ = {kind.__name__ for kind in (*OF_THE_ROUTER, *DECISIONS, ev.QueueJoined, ev.OfferEnded, ev.TalkStarted)}
@@ -39,6 +45,8 @@ _READ |= {kind.__name__ for kind in (ev.CallbackRequested, ev.CallbackPromised)}
 _ENTITY = msgspec.json.Decoder(QueueConfig | AgentConfig)
 
 
+SAME_ACT_S = 0.05
+"""A change so soon after a change of the configuration is taken to be its effect, if it is one."""
 PROMISE_S = 1.0
 """Who leaves a queue for a callback is promised it within this."""
 
@@ -104,6 +112,41 @@ class Run:
             if queue_id == asked.queue_id and min(entered_at, at) == asked.entered_at:
                 return requested
         return None
+
+    def offer(self, taken: ev.ProposalTaken) -> ev.OfferMade:
+        """What the call was told of an agent of another POP; its own event was lost where the controller died."""
+        for row in self.decisions.get(taken.call_id, ()):
+            if isinstance(row.event, ev.OfferMade) and row.event.offer_id == taken.offer_id:
+                return row.event
+        return ev.OfferMade(
+            at=taken.at,
+            offer_id=taken.offer_id or OfferId(""),
+            queue_id=QueueId(""),
+            agent_id=taken.agent_id,
+            phone_id=PhoneId(""),
+            agent_country=None,
+            epoch=0,
+            ring_timeout_s=0.0,
+        )
+
+    def left_to_router(self, number: int) -> bool:
+        """Whether row ``number`` led to an agent being left to the router of the queues that span POPs. It has the time
+        of what led to it; that of a change of the configuration is a little earlier."""
+        act, changed = self.rows[number], set[AgentId]()
+        slack_s = SAME_ACT_S if isinstance(act.event, Configured) else 0.0
+        for row in islice(self.rows, number + 1, None):
+            match row.event:
+                case ev.AgentChanged(agent_id=agent_id):
+                    changed.add(agent_id)
+                case ev.RouterAwaited(agent_id=agent_id, at=at) if at - act.at <= slack_s:
+                    if not isinstance(act.event, ev.AgentChanged):
+                        return True
+                    # Else it is what that agent did, and did last.
+                    if act.event.agent_id == agent_id and agent_id not in changed:
+                        return True
+                case _:
+                    break
+        return False
 
     def reserved_for(self, change: ev.AgentChanged) -> CallId | None:
         """The call whose offer this change is."""
@@ -199,6 +242,8 @@ def _take(run: Run, row: Row, joins: list[Row]) -> None:
     if call_id is None:
         if isinstance(event, OF_THE_ROUTER):
             run.rows.append(row)
+        if isinstance(event, ev.LentOfferEnded):
+            run.outcomes[event.offer_id] = ev.OfferOutcome(event.outcome)
         if isinstance(event, ev.CallbackRequested):
             run.promises[event.queue_id, event.entered_at] = event
         if isinstance(event, ev.AgentChanged) and event.state == "ENGAGED":
@@ -217,7 +262,8 @@ def _take(run: Run, row: Row, joins: list[Row]) -> None:
                 joins.append(row)
         case ev.OfferMade():
             run.decisions[call_id].append(row)
-            run.offered[event.agent_id, event.at] = call_id
+            if event.pop_id is None:
+                run.offered[event.agent_id, event.at] = call_id
         case ev.OfferWithdrawn() | ev.QueueOverflowed() | ev.WaitEnded() | ev.CallbackOffered():
             run.decisions[call_id].append(row)
         case ev.OfferEnded():
@@ -250,6 +296,9 @@ def _merged(run: Run, joins: list[Row]) -> Iterable[Row]:
         end, reserved = at, None
         while end < len(rows) and rows[end].at == join.at:
             event = rows[end].event
+            if isinstance(event, ev.ProposalTaken) and event.call_id == join.call_id:
+                reserved = end
+                break
             if isinstance(event, ev.AgentChanged):
                 # The last one: what a callback was offered in vain is in no call's events. Nor is what a controller
                 # decided in its last moment.

@@ -95,6 +95,17 @@ async def test_controller_that_dies_under_a_running_lease(pop: AsteriskPop) -> N
     await nothing_left(pop)
 
 
+async def test_legs_of_a_server_that_was_restarted_end_at_once(pop: AsteriskPop) -> None:
+    """Before the new one is said to be up: it may give a leg the id of one of them."""
+    async with pop.controller() as controller, pop.caller() as caller:
+        leg = await controller.called_by(caller)
+        await pop.restart_server(controller)
+        listener = controller.listener
+        await listener.until(lambda: len(listener.ups) == 2, "engine_up")
+        assert [event.leg_id for event in listener.of(LegEnded)] == [leg]
+    await nothing_left(pop)
+
+
 async def test_phones_are_put_again_after_a_restart(pop: AsteriskPop) -> None:
     async with pop.controller() as controller:
         engine, listener = controller.engine, controller.listener

@@ -118,9 +118,7 @@ async def two_pops(
     prefix = lab.prefix()
     host, phones = lab.host(f"{prefix}pop2"), lab.host(f"{prefix}phones2")
     mesh = [between(SECOND_ID, host)]
-    made = Stack.start(
-        lab, flow=flow, mesh=mesh, adapted=lambda settings, _: certified(settings), engine=engines[0]
-    )
+    made = Stack.start(lab, flow=flow, mesh=mesh, adapted=lambda settings, _: certified(settings), engine=engines[0])
     async with made as stack:
         second = await SecondPop.start(stack, host, phones, engines[1])
         try:

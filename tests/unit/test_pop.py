@@ -12,12 +12,13 @@ from pbx.adapters.memory.engine import Answer
 from pbx.controller.pop import ORPHAN_GRACE_S
 from pbx.domain.call import Call
 from pbx.domain.consent import Regime
+from pbx.domain.e164 import cli_of
 from pbx.domain.errors import EngineRefused, JournalError
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, LegId, PhoneId, RecordingId
 from pbx.ports.link import LinkHandler
 from pbx.wire import messages as wire
-from tests.support.world import SHORT_FLOW, World
+from tests.support.world import CALLER, DID, SHORT_FLOW, World
 
 
 def request(command: wire.PopCommand) -> wire.CommandRequest:
@@ -232,6 +233,26 @@ async def test_reconnect_ends_what_is_gone_and_orphans(tmp_path: Path) -> None:
         assert cdr.cause == HangupCause.NETWORK_OUT_OF_ORDER
         await world.run(ORPHAN_GRACE_S + 1)
         assert not world.engine.legs
+
+
+async def test_leg_with_the_id_of_one_that_has_just_ended(tmp_path: Path) -> None:
+    """A media server that is back within a second begins its ids anew, while the first call is being closed."""
+    async with World(tmp_path, SHORT_FLOW) as world:
+        caller = await world.call()
+        await world.run(1)
+        first = world.call_id(caller)
+        caller.hang_up()
+        world.engine._count -= 1
+        again = world.engine.call(DID, cli_of(CALLER), "DE")
+        assert again.leg_id == caller.leg_id
+        assert first in world.pop.calls, "the first is not closed yet"
+        await world.until(lambda: set(world.pop.calls).isdisjoint({first}) and len(world.pop.calls) == 1)
+        (second,) = world.pop.calls
+        await world.until(lambda: again.hears is not None, "what callers hear first")
+        again.hang_up()
+        await world.until(lambda: not world.pop.calls)
+        ends = [world.cdr(call_id).end_reason for call_id in (first, second)]
+        assert ends == ["caller_hung_up", "caller_hung_up"]
 
 
 async def test_unreachable_after_reconnect(tmp_path: Path) -> None:

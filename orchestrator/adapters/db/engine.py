@@ -18,6 +18,9 @@ from orchestrator.adapters.db.direct import Direct, Fixed
 
 _WRITE = "callplane_write"
 IDLE_S = 1.0
+LOCK_WAIT_S = 30
+"""How long a transaction waits for another one that writes (SQLite)."""
+LOG_WAIT_MS = 1000
 _CONFIG_LOCK = 0x63616C6C
 _PROJECTION_LOCK = 0x63616C70
 """Keys of the advisory locks that serialise configuration changes, and projections, on PostgreSQL."""
@@ -98,12 +101,21 @@ class Database:
         statement = sqlite.insert(table).on_conflict_do_nothing().returning(*columns)
         return list((await session.execute(statement, rows)).all())
 
-    async def overwrite_log(self) -> None:
-        """Bring the write-ahead log into the file and empty it (SQLite): what was replaced must not lie on in it."""
-        if self.is_sqlite:
-            async with self.engine.connect() as connection:
-                raw: Any = (await connection.get_raw_connection()).driver_connection
-                await raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    async def overwrite_log(self) -> bool:
+        """Bring the write-ahead log into the file and empty it (SQLite): what was replaced must not lie on in it.
+        False when somebody who reads an older state kept it from that."""
+        if not self.is_sqlite:
+            return True
+        async with self.engine.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                # Nobody can write while it waits for who reads.
+                await raw.execute(f"PRAGMA busy_timeout={LOG_WAIT_MS}")
+                async with raw.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                    busy, *_ = await cursor.fetchone()
+            finally:
+                await raw.execute(f"PRAGMA busy_timeout={LOCK_WAIT_S * 1000}")
+        return not busy
 
     async def close(self) -> None:
         if self._direct is not None:
@@ -119,7 +131,7 @@ def _engine(url: str) -> AsyncEngine:
         _ping_when_idle(engine)
         return engine
     engine = create_async_engine(
-        url, connect_args={"timeout": 30}, hide_parameters=True, json_deserializer=orjson.loads
+        url, connect_args={"timeout": LOCK_WAIT_S}, hide_parameters=True, json_deserializer=orjson.loads
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -126,7 +126,7 @@ class AsteriskEngine:
         self._codecs = phones.codecs
         self._phones = Phones(self._ari, self._phone, phones)
         self._listener: EngineListener | None = None
-        self._version = ""
+        self._version, self._started_at = "", ""
         self._lease = Lease(self._ari, clock)
         self._checks: set[asyncio.Task[None]] = set()
 
@@ -403,8 +403,12 @@ class AsteriskEngine:
         self._supervisions.end(leg_id)
 
     async def _connected(self) -> None:
-        system = _info.decode(await self._ari.request("GET", "asterisk/info", (("only", "system"),))).system
-        self._version = system.version if system is not None else ""
+        info = _info.decode(await self._ari.request("GET", "asterisk/info", (("only", "system,status"),)))
+        self._version = info.system.version if info.system is not None else ""
+        started_at = info.status.startup_time if info.status is not None else ""
+        if self._started_at and started_at != self._started_at:
+            self._tracker.server_restarted(self._clock())
+        self._started_at = started_at
         snapshot = await snapshots.take(self._ari, APPLICATION)
         missing = self._tracker.adopt(await snapshots.adopted(self._ari, snapshot), self._clock())
         self._supervisions.adopt(snapshot.snoops, snapshot.snoop_bridges)

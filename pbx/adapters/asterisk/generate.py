@@ -23,7 +23,8 @@ READ: dict[str, tuple[str, ...]] = {
     "Endpoint": ("technology", "resource", "state"),
     "Application": ("name", "channel_ids"),
     "SystemInfo": ("version",),
-    "AsteriskInfo": ("system",),
+    "StatusInfo": ("startup_time",),
+    "AsteriskInfo": ("system", "status"),
     "Variable": ("value",),
 }
 EVENTS: dict[str, tuple[str, ...]] = {

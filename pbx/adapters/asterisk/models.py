@@ -51,8 +51,13 @@ class SystemInfo(Struct, frozen=True, gc=False):
     version: str
 
 
+class StatusInfo(Struct, frozen=True, gc=False):
+    startup_time: str
+
+
 class AsteriskInfo(Struct, frozen=True, gc=False):
     system: SystemInfo | None = None
+    status: StatusInfo | None = None
 
 
 class Variable(Struct, frozen=True, gc=False):

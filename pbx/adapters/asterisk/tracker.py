@@ -249,6 +249,13 @@ class Tracker:
                 self.bridged(bridge_id, at)  # the answer to the request was lost with the connection
         return self.legs.keys() - there
 
+    def server_restarted(self, at: float) -> None:
+        """Another process is the media server now: what was known is over. The new one counts its legs from the start,
+        and within the same second gives them the ids that the old one gave: none of those may be remembered."""
+        for leg_id in list(self.legs):
+            self.end(leg_id, at, HangupCause.TEMPORARY_FAILURE)
+        self._ended.clear()
+
     def dissolve(self, bridge_id: str) -> None:
         """The bridge is over: its legs are in none, but one that is held stays so until it is brought back."""
         bridge = self.bridges.pop(bridge_id, None)

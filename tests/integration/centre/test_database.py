@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, delete, text
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator.adapters.db.engine import Database
+from orchestrator.adapters.db.engine import LOCK_WAIT_S, Database
 from orchestrator.adapters.db.migrate import alembic_config, newest, upgrade
 from orchestrator.adapters.db.models import Base, DidRow, RejectedBatchRow
 from orchestrator.config import CentreSettings
@@ -98,6 +98,27 @@ async def test_what_is_deleted_is_overwritten_in_the_file(tmp_path: Path, migrat
     await database.overwrite_log()
     await database.close()
     assert b"very secret" not in _contents(tmp_path)
+
+
+async def test_who_reads_an_older_state_keeps_the_log(tmp_path: Path, migrated_file: Path) -> None:
+    path = tmp_path / "centre.db"
+    shutil.copy(migrated_file, path)
+    database = Database(f"sqlite+aiosqlite:///{path}")
+    row = RejectedBatchRow(subject="s", reason="r", payload=b"very secret " * 2000, received_at=1.0)
+    async with database.read() as reader:
+        await reader.execute(text("SELECT count(*) FROM rejected_batches"))
+        async with database.write() as session:
+            session.add(row)
+        async with database.write() as session:
+            await session.execute(delete(RejectedBatchRow))
+        assert not await database.overwrite_log()
+        assert b"very secret" in _contents(tmp_path)
+    assert await database.overwrite_log()
+    assert b"very secret" not in _contents(tmp_path)
+    async with database.write() as session:
+        waits = (await session.execute(text("PRAGMA busy_timeout"))).scalar_one()
+    assert waits == LOCK_WAIT_S * 1000
+    await database.close()
 
 
 def _contents(directory: Path) -> bytes:

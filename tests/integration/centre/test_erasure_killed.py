@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestrator.adapters.db.engine import Database
@@ -18,7 +19,7 @@ from orchestrator.services.erasing import Eraser
 from orchestrator.services.guards import _Session
 from tests.integration.centre.conftest import running
 from tests.integration.centre.rights_world import PERSON, ended, everything, site_of
-from tests.integration.centre.support import Api
+from tests.integration.centre.support import Api, until
 from tests.integration.centre.test_erasure import TAIL, erase, holding
 from tests.integration.centre.test_process import _environment, started
 from tests.support.ports import free_port
@@ -94,6 +95,43 @@ async def _killed(api: Api, settings: CentreSettings, database: Database, eraser
         assert not site.opens(site.recording)
 
 
+async def test_log_is_empty_before_it_is_said_to_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nobody can be killed between the certificate and what it says. A long read is waited for."""
+    settings = CentreSettings(state_dir=tmp_path / "centre", api_port=0, bus_port=free_port())
+    looks: list[tuple[str, bool, bool]] = []
+    overwrite = Database.overwrite_log
+
+    async def watched(database: Database) -> bool:
+        done = await overwrite(database)
+        async with database.read() as session:
+            states = list(await session.scalars(text("SELECT state FROM erasures")))
+        if states:
+            looks.append((states[0], done, _in_files(tmp_path)))
+        return done
+
+    monkeypatch.setattr(Database, "overwrite_log", watched)
+    async with running(settings) as (centre, said), client(centre, said) as api:
+        assert centre.database is not None
+        async with site_of(api, tmp_path / "pop", settings.bus_port):
+            async with centre.database.read() as reader:
+                assert (await reader.execute(text("SELECT count(*) FROM events"))).scalar_one()
+                erasure_id = await erase(api)
+                await until(lambda: _said(looks))
+                assert (await api.get(f"/erasures/{erasure_id}")).body["state"] == "running"
+            await ended(api, erasure_id, "done")
+            await until(lambda: _said([one for one in looks if one[0] == "done"]))
+    assert looks[0] == ("running", False, True)
+    assert looks[-2:] == [("running", True, False), ("done", True, False)]
+
+
+async def _said(looks: list[tuple[str, bool, bool]]) -> bool:
+    return bool(looks)
+
+
+def _in_files(directory: Path) -> bool:
+    return any(PERSON.encode() in file.read_bytes() for file in (directory / "centre").glob("centre.db*"))
+
+
 async def test_kill_9_in_the_middle(tmp_path: Path) -> None:
     port = free_port()
     environment = _environment(tmp_path / "centre", bus_port=str(port))
@@ -117,6 +155,5 @@ async def test_kill_9_in_the_middle(tmp_path: Path) -> None:
                     assert document["certificate"]["result"] == "erased"
                 assert not site.journal_holds(TAIL)
                 assert not site.opens(site.recording)
-    files = [file.read_bytes() for file in (tmp_path / "centre").glob("centre.db*")]
-    assert files
-    assert not any(PERSON.encode() in data for data in files), "nor is it in the database's file"
+    assert list((tmp_path / "centre").glob("centre.db*"))
+    assert not _in_files(tmp_path), "nor is it in the database's file"

@@ -75,6 +75,20 @@ def started(play: str, ms: int) -> m.PlaybackStarted:
     return m.PlaybackStarted(at(ms), m.Playback(play, "playing", "channel:L"))
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_restarted_server_may_give_an_id_again(world: World, over: bool) -> None:
+    """Channel ids are seconds and a count from zero: a server that is back within a second repeats itself."""
+    world.say(start())
+    if over:
+        world.say(m.ChannelDestroyed(at(50), 16, channel("L")))
+    world.said()
+    world.tracker.server_restarted(1.0)
+    ended = world.said()
+    assert [(type(e), e.leg_id) for e in ended if isinstance(e, LegEnded)] == ([] if over else [(LegEnded, "L")])
+    (offered,) = world.say(start())
+    assert isinstance(offered, LegOffered)
+
+
 def test_offered_once_although_handed_over_twice(world: World) -> None:
     (offered,) = world.say(start(), start())
     assert isinstance(offered, LegOffered)

@@ -1,9 +1,9 @@
 """What the dialplan noted of calls that it served without a controller, moved to where the controller reads it.
 
 FreeSWITCH cannot write a line to a file. It puts a note into its database (mod_db) when it begins to serve such a call,
-and one when that ends; here they become the lines that Asterisk's dialplan writes itself (``dialplans.render.ALONE_LOG``,
-``pbx.controller.served_alone``). A note is deleted after its line was written: who dies between leaves the line twice,
-and the reader takes one call once.
+and one when that ends; here they become the lines that Asterisk's dialplan writes itself
+(``dialplans.render.ALONE_LOG``, ``pbx.controller.served_alone``). A note is deleted after
+its line was written: who dies between leaves the line twice, and the reader takes one call once.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ class PopSettings(WatchSettings, VaultSettings):
     """How often registered phones are asked whether they are still there, unless their class says otherwise; 0:
     never."""
     phone_classes: dict[ClassName, PhoneClass] = {}
-    """Classes of phones, as ``phone_classes`` of the rendered files (JSON). An agent names its class. On FreeSWITCH they
-    say codecs and nothing else, and there are no ``low-bandwidth`` and ``browser``."""
+    """Classes of phones, as ``phone_classes`` of the rendered files (JSON). An agent names its class. On FreeSWITCH
+    they say codecs and nothing else, and there are no ``low-bandwidth`` and ``browser``."""
     sip_timers: SipTimers = SipTimers()
     """Asterisk: what classes do not set, as ``timers`` of the rendered files (JSON)."""
     browsers: bool = False

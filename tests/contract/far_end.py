@@ -131,7 +131,7 @@ class FarEnd(ABC):
 
 
 class OtherPop(FarEnd):
-    """Another POP of the site, as the POP under test meets it: who rings and is rung is one of its controller's legs."""
+    """Another POP of the site, as the POP under test meets it: who rings and is rung is a leg of its controller."""
 
     @abstractmethod
     async def offer(self, to: ToAgent) -> None:

@@ -142,9 +142,7 @@ class SimulatedOtherPop(SimulatedFarEnd, OtherPop):
         assert far is not None
         self._ours = far[1].leg_id
         self._track()
-        to = ToAgent(
-            PopId(OTHER), offered.agent_id, offered.epoch, offered.offer_id, offered.call_id, offered.queue_id
-        )
+        to = ToAgent(PopId(OTHER), offered.agent_id, offered.epoch, offered.offer_id, offered.call_id, offered.queue_id)
         return offer_text(to), str(offered.cli.number or offered.cli.kind.value)
 
     async def left(self) -> None:

@@ -110,7 +110,9 @@ class SipOtherPop(SipFarEnd, OtherPop):
         # The INVITE goes by the relay, what follows to the POP itself.
         await self.phone.connect(f"sip:{self._pop}:{MESH_PORT};transport=tls")
         answered = re.compile(rf"{re.escape(self._pop)}:{MESH_PORT} -> .*\nSIP/2.0 ")
-        await asyncio.to_thread(wait_until, lambda: answered.search(self.phone.process.log_text()), 10, "a connection", self.phone.log_tail)
+        await asyncio.to_thread(
+            wait_until, lambda: answered.search(self.phone.process.log_text()), 10, "a connection", self.phone.log_tail
+        )
         await self.phone.dial(f"sip:offer@{self._target}")
 
     async def asked(self) -> tuple[str, str]:

@@ -7,6 +7,8 @@ import contextlib
 import os
 import re
 import signal
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -28,7 +30,9 @@ from tests.contract.far_end import CALLEE, CALLER, DID, PROMPT_HZ, RATE, FarEnd,
 from tests.contract.freeswitch_pop import PASSWORD, FreeSwitchPop
 from tests.contract.listener import Listener
 from tests.contract.promises.recording import sides
-from tests.contract.sip_far_ends import SipFarEnd
+from tests.contract.sip_far_ends import AUTHORITY, MESH_PORT, SipFarEnd
+from tests.dialplans.test_mesh_tls import OPTIONS
+from tests.lab.authority import Authority
 from tests.lab.errors import wait_until
 
 pytestmark = pytest.mark.lab
@@ -72,6 +76,31 @@ async def press(caller: FarEnd, controller: Controller, digit: str) -> None:
     count = len(controller.listener.of(DigitPressed))
     await caller.press(digit)
     assert (await controller.listener.wait_for(DigitPressed, count=count + 1)).digit == digit
+
+
+def is_spoken_to(pop: FreeSwitchPop, port: int, shown: Path | None) -> bool:
+    """Whether there is a SIP answer over TLS for one who shows the certificate in that directory, or none."""
+    context = ssl.create_default_context(cadata=AUTHORITY.pem.decode())
+    if shown is not None:
+        context.load_cert_chain(shown / "cert.pem", shown / "key.pem")
+    address = pop.host.address
+    with socket.create_connection((address, port), timeout=5) as plain:
+        try:  # in TLS 1.3 a client learns only by its first read that it was refused
+            with context.wrap_socket(plain, server_hostname=address) as encrypted:
+                me = encrypted.getsockname()[0]
+                encrypted.sendall(OPTIONS.format(to=address, me=me).encode())
+                return encrypted.recv(1000).startswith(b"SIP/2.0 ")
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+
+def test_other_pops_show_a_certificate_of_the_site(freeswitch_pop: FreeSwitchPop, tmp_path: Path) -> None:
+    for name, authority in (("ours", AUTHORITY), ("foreign", Authority("Somebody else"))):
+        authority.certify(tmp_path / name, "198.18.0.1")
+    assert is_spoken_to(freeswitch_pop, MESH_PORT, tmp_path / "ours")
+    assert not is_spoken_to(freeswitch_pop, MESH_PORT, tmp_path / "foreign")
+    assert not is_spoken_to(freeswitch_pop, MESH_PORT, None)
+    assert is_spoken_to(freeswitch_pop, 5061, None), "phones show none"
 
 
 async def test_a_phone_speaks_what_its_class_says(freeswitch_pop: FreeSwitchPop) -> None:

@@ -34,8 +34,9 @@ class Authority:
         )
 
     def certify(self, directory: Path, address: str) -> None:
-        """``key.pem``, ``cert.pem`` and ``ca.pem`` of the host with that address, and the same as FreeSWITCH and baresip
-        read them: ``agent.pem`` and ``cafile.pem``. Everybody can read them: a laboratory's media server is not root."""
+        """``key.pem``, ``cert.pem`` and ``ca.pem`` of the host with that address, and the same as FreeSWITCH and
+        baresip read them: ``agent.pem`` and ``cafile.pem``. Everybody can read them: a laboratory's media server is not
+        root."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
         both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])

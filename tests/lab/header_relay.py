@@ -15,14 +15,18 @@ import sys
 from pathlib import Path
 
 
+def with_line(message: bytes, header: Path) -> bytes:
+    first, rest = message.split(b"\r\n", 1)
+    return b"\r\n".join((first, header.read_bytes(), rest))
+
+
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, header: Path | None) -> None:
     """Copy until the end. With ``header``, the file's line is put into each INVITE: a phone writes a message at once,
     and what it writes next begins with the next one."""
     with contextlib.suppress(ConnectionError, ssl.SSLError):
         while data := await reader.read(65536):
             if header is not None and data.startswith(b"INVITE "):
-                first, rest = data.split(b"\r\n", 1)
-                data = first + b"\r\n" + header.read_bytes() + b"\r\n" + rest
+                data = with_line(data, header)
             writer.write(data)
             await writer.drain()
     writer.close()

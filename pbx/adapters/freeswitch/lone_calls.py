@@ -1,9 +1,9 @@
 """What the dialplan noted of calls that it served without a controller, moved to where the controller reads it.
 
 FreeSWITCH cannot write a line to a file. It puts a note into its database (mod_db) when it begins to serve such a call,
-and one when that ends; here they become the lines that Asterisk's dialplan writes itself (``dialplans.render.ALONE_LOG``,
-``pbx.controller.served_alone``). A note is deleted after its line was written: who dies between leaves the line twice,
-and the reader takes one call once.
+and one when that ends; here they become the lines that Asterisk's dialplan writes itself
+(``dialplans.render.ALONE_LOG``, ``pbx.controller.served_alone``). A note is deleted after
+its line was written: who dies between leaves the line twice, and the reader takes one call once.
 """
 
 from __future__ import annotations
@@ -61,14 +61,19 @@ class LoneCalls:
 
     def __init__(self, link: EslLink, file: Path | None) -> None:
         self._link, self._file = link, file
+        self._watching = False
 
     async def watch(self) -> None:
-        """Until the connection is lost, or it is cancelled. Calls go on when a controller has come, and end later."""
-        while self._file is not None and self._link.connected:
+        """Until cancelled; the second time nothing happens. Calls go on when a controller has come, and end later."""
+        if self._file is None or self._watching:
+            return
+        self._watching = True
+        while True:
             try:
-                await self.take(self._file)
+                if self._link.connected:
+                    await self.take(self._file)
             except (EngineError, OSError) as error:
-                log.error("ALARM what was noted of calls without a controller stays there: %s", type(error).__name__)
+                log.error("ALARM what is noted of calls without a controller stays there: %s", type(error).__name__)
             await asyncio.sleep(LOOK_S)
 
     async def take(self, file: Path) -> None:

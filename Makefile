@@ -10,7 +10,7 @@ INVENTORY ?= inventory/lab
 .DEFAULT_GOAL := help
 .PHONY: help system venv rootfs prompts provider browser format lint unit test demo bench bench-call bench-call-freeswitch bench-ari
 .PHONY: bench-readopt bench-ring bench-failover bench-start bench-sync bench-ingest bench-api bench-match bench-wait-estimate
-.PHONY: test-drill bench-estimate bench-vault bench-consent bench-provision simulate simulate-day chaos model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl
+.PHONY: test-drill test-pair bench-estimate bench-vault bench-consent bench-provision simulate simulate-day chaos model fuzz-acd fuzz-callbacks fuzz-consent fuzz-esl
 .PHONY: clean lab-hosts provision plan lint-hosts test-hosts images
 
 help: ## What can be made
@@ -48,7 +48,7 @@ unit: venv ## Tests that need no server, but for long random walks
 	.venv/bin/pytest -n 2 --dist loadfile -m "not long" tests/unit $(ARGS)
 
 test: lint rootfs prompts provider browser ## All checks and all tests (as root; ARGS go to pytest)
-	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not hosts" $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not hosts and not pair" $(ARGS)
 
 lab-hosts: venv ## Bare machines for inventory/lab, until Ctrl-C (as root)
 	@tests/lab/install.sh hosts
@@ -146,6 +146,9 @@ fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --se
 
 chaos: rootfs prompts ## Faults at random under calls, and an independent check (as root; ARGS="--seed N --rounds N --engine E --aimed --pops 2")
 	@$(PY) -m tests.chaos $(ARGS)
+
+test-pair: rootfs prompts ## Two hosts that are one POP, phones with two registrars: a minute and a half (as root)
+	.venv/bin/pytest -n0 -m pair tests/e2e $(ARGS)
 
 test-drill: rootfs prompts ## callplane drill in a lab that is running: a minute and a half (as root)
 	@$(PY) -m pytest -n0 -q tests/chaos/drill_proof.py

@@ -41,7 +41,6 @@ LAB = Recipe(
         "asterisk",
         "baresip-core",
         "ca-certificates",
-        "dnsmasq-base",
         "iproute2",
         "keepalived",
         "nats-server",

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from pbx.adapters.asterisk.tracker import Tracker
 from pbx.domain.events import DigitPressed, LegEnded, LegOffered, PhoneReachable
 from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import PhoneId
@@ -45,6 +46,25 @@ async def test_events_of_the_time_away_arrive_once(pop: AsteriskPop) -> None:
         await hung_up(after, offered)
         assert len(after.listener.of(LegOffered)) == len(after.listener.of(DigitPressed)) == 1
         assert len(after.listener.of(LegEnded)) == 2
+    await nothing_left(pop)
+
+
+async def test_caller_whose_news_died_with_the_controller(pop: AsteriskPop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server wrote it to a connection whose other end was gone: it is told of to nobody again."""
+    async with contextlib.AsyncExitStack() as stack:
+        before = await stack.enter_async_context(dying(pop))
+        caller = await stack.enter_async_context(pop.caller())
+        with monkeypatch.context() as lost:
+            lost.setattr(Tracker, "handle", lambda tracker, event: None)
+            await caller.dial()
+            wait_until(lambda: len(pop.server.channels()) == 1, 5, "the call")
+            await pop.crash(before)
+        after = await stack.enter_async_context(pop.controller())
+        leg = await after.offered()
+        await after.engine.answer(leg)
+        await caller.talks()
+        await hung_up(after, leg)
+        assert len(after.listener.of(LegOffered)) == 1
     await nothing_left(pop)
 
 

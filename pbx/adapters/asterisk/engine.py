@@ -418,6 +418,8 @@ class AsteriskEngine:
                 self._forget_bridge(bridge_id)
         if missing:
             self._run(self._give_up(missing), "asterisk-missing-legs")
+        if snapshot.handed:
+            self._run(self._offer_again(snapshot.handed), "asterisk-unheard-legs")
         self._phones.found(snapshot.engine.reachable_phones)
         await self._lease.take()
         log.info("the media server is up: %d legs, %d bridges", len(snapshot.engine.legs), len(snapshot.engine.bridges))
@@ -433,6 +435,12 @@ class AsteriskEngine:
         await asyncio.sleep(GRACE_S)
         for leg_id in missing:
             self._tracker.end(leg_id, self._clock(), HangupCause.TEMPORARY_FAILURE)
+
+    async def _offer_again(self, handed: Mapping[str, list[str]]) -> None:
+        """The server keeps events for a controller that is away, but not those that it wrote to one that had died."""
+        await asyncio.sleep(GRACE_S)
+        for leg_id, args in handed.items():
+            self._tracker.offer_again(leg_id, args, self._clock())
 
     def _down(self, reason: str) -> None:
         log.warning("the media server's connection is down: %s", reason)

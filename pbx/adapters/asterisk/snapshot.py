@@ -27,6 +27,8 @@ class Snapshot:
     engine: EngineSnapshot
     inbound: dict[str, bool]
     """For each leg in control: whether it is an inbound one."""
+    handed: dict[str, list[str]]
+    """The arguments with which callers' legs were handed over that no controller has answered or marked as its own."""
     snoops: tuple[str, ...]
     """Channels and bridges that only serve a supervision."""
     snoop_bridges: tuple[str, ...]
@@ -38,7 +40,7 @@ def read(application: str, name: str, channels: str, bridges: str, endpoints: st
     bridge_list = _bridges.decode(bridges)
     conversations = [bridge for bridge in bridge_list if not is_snoop(bridge.id)]
     bridge_of = {leg_id: bridge.id for bridge in conversations for leg_id in bridge.channels}
-    legs, inbound, snoops = [], {}, []
+    legs, inbound, handed, snoops = [], dict[str, bool](), dict[str, list[str]](), []
     decoded = _channels.decode(channels)
     watching = dict(channel.id.split(MARK)[2:4] for channel in decoded if is_snoop(channel.id))
     for channel in decoded:
@@ -48,21 +50,23 @@ def read(application: str, name: str, channels: str, bridges: str, endpoints: st
         in_control = channel.dialplan.app_name == "Stasis" or channel.id in ours
         bridge_id = bridge_of.get(channel.id)
         variables = channel.channelvars or {}
-        legs.append(
-            LegSnapshot(
-                leg_id=LegId(channel.id),
-                answered=channel.state == "Up",
-                bridge_id=BridgeId(bridge_id) if bridge_id is not None else None,
-                in_control=in_control,
-                variables={key: variables[key] for key in LEG_VARIABLES if variables.get(key)},
-                supervises=LegId(watching[channel.id]) if channel.id in watching else None,
-            )
+        leg = LegSnapshot(
+            leg_id=LegId(channel.id),
+            answered=channel.state == "Up",
+            bridge_id=BridgeId(bridge_id) if bridge_id is not None else None,
+            in_control=in_control,
+            variables={key: variables[key] for key in LEG_VARIABLES if variables.get(key)},
+            supervises=LegId(watching[channel.id]) if channel.id in watching else None,
         )
+        legs.append(leg)
         if in_control:
-            inbound[channel.id] = f"{name},+" in channel.dialplan.app_data
+            _, _, given = channel.dialplan.app_data.partition(f"{name},")
+            inbound[channel.id] = given.startswith("+")
+            if inbound[channel.id] and not (leg.answered or leg.variables):
+                handed[channel.id] = given.split(",")
     reachable = frozenset(PhoneId(e.resource) for e in _endpoints.decode(endpoints) if e.state == "online")
     engine = EngineSnapshot(tuple(legs), tuple(BridgeId(bridge.id) for bridge in conversations), reachable)
-    return Snapshot(engine, inbound, tuple(snoops), tuple(b.id for b in bridge_list if is_snoop(b.id)))
+    return Snapshot(engine, inbound, handed, tuple(snoops), tuple(b.id for b in bridge_list if is_snoop(b.id)))
 
 
 async def take(ari: AriLink, name: str) -> Snapshot:

@@ -249,6 +249,21 @@ class Tracker:
                 self.bridged(bridge_id, at)  # the answer to the request was lost with the connection
         return self.legs.keys() - there
 
+    def offer_again(self, leg_id: str, args: list[str], at: float) -> None:
+        """A caller's leg of a snapshot of which nothing has been heard: the news of it was on its way to a controller
+        that died. Nothing where it has been heard meanwhile."""
+        leg = self.legs.get(leg_id)
+        if leg is None or leg.handed_over or leg.answered:
+            return
+        try:
+            offered = self._offer(leg_id, at, args)
+        except BadValue as error:
+            log.error("a leg that waits for a controller cannot be taken: %s", error)
+            return
+        leg.inbound = leg.handed_over = True
+        self._take(leg_id)
+        self._emit(offered)
+
     def server_restarted(self, at: float) -> None:
         """Another process is the media server now: what was known is over. The new one counts its legs from the start,
         and within the same second gives them the ids that the old one gave: none of those may be remembered."""

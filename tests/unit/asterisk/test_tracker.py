@@ -75,6 +75,19 @@ def started(play: str, ms: int) -> m.PlaybackStarted:
     return m.PlaybackStarted(at(ms), m.Playback(play, "playing", "channel:L"))
 
 
+def test_leg_of_which_the_news_was_lost_is_offered_once(world: World) -> None:
+    args = ["+49305550100", "withheld", "t"]
+    for leg, answered in (("L", False), ("A", True)):
+        world.tracker.adopt([adopted(leg, answered=answered)], 1.0)
+        world.tracker.offer_again(leg, args, 2.0)
+    [offered] = world.said()
+    assert isinstance(offered, LegOffered)
+    assert (offered.leg_id, offered.did, world.taken) == ("L", "+49305550100", ["L"])
+    world.tracker.offer_again("L", args, 3.0)
+    world.tracker.offer_again("gone", args, 3.0)
+    assert world.say(start()) == []
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_restarted_server_may_give_an_id_again(world: World, over: bool) -> None:
     """Channel ids are seconds and a count from zero: a server that is back within a second repeats itself."""

@@ -49,6 +49,7 @@ async def hear_each_other(caller: Phone, phone: Phone) -> None:
     await asyncio.gather(caller.hears(AGENT_HZ, deadline_s=20), phone.hears(CALLER_HZ, deadline_s=20))
 
 
+@pytest.mark.pair
 @pytest.mark.timeout(300)
 async def test_the_active_host_is_powered_off_and_comes_back(lab: Lab) -> None:
     async with Pair.start(lab, flow=QUEUE_FLOW, queue={"redial_s": 120}) as pair, agent(pair, "anna") as anna:

@@ -21,6 +21,7 @@ def rung(phone: Phone) -> int:
     return len(set(re.findall(r"^INVITE sip:.*?^Call-ID: (\S+)", phone.process.log_text(), re.MULTILINE | re.DOTALL)))
 
 
+@pytest.mark.pair
 @pytest.mark.timeout(300)
 async def test_a_phone_with_two_accounts_is_rung_once_and_goes_on_without_its_first_pop(lab: Lab) -> None:
     async with two_pops(lab, flow=QUEUE_FLOW) as (stack, second):

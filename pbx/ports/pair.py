@@ -73,8 +73,8 @@ class Recordings(Protocol):
     def key(self, recording_id: str) -> wire.KeyRow | None:
         """Of one whose file was verified; None: it has none any more, or not yet."""
 
-    def blob(self, recording_id: str) -> Iterator[tuple[str, str, bytes, bool]] | None:
-        """Area, name, bytes and whether it is the end, piece by piece; None: it does not lie on this disk."""
+    def blob(self, recording_id: str) -> Iterator[wire.FilePiece] | None:
+        """Piece by piece; None: it does not lie on this disk."""
 
     def on_change(self, changed: Callable[[str], None]) -> None:
         """``changed`` is called, from any thread, with each recording whose key or file has changed."""

@@ -119,6 +119,8 @@ class FilePiece(msgspec.Struct, tag=True, frozen=True):
 
     area: str
     name: str
+    at: int
+    """Where the piece begins; 0 begins the file anew, whatever came of it before."""
     data: bytes
     end: bool
 

@@ -25,8 +25,6 @@ PIECE = 1 << 20
 PROMPTS = "prompts"
 PROMPTS_EVERY_S = 5.0
 
-Piece = tuple[str, str, bytes, bool]
-
 
 class Over(Exception):
     """This connection is of no more use."""
@@ -203,8 +201,8 @@ class Active:
         if pieces is None:
             writer.write(wire.frame(wire.FileGone(key[1], recording_id)))
         else:
-            async for area, name, data, end in _in_thread(pieces):
-                writer.write(wire.frame(wire.FilePiece(area, name, data, end)))
+            async for piece in _in_thread(pieces):
+                writer.write(wire.frame(piece))
                 await writer.drain()
         writer.write(wire.frame(wire.KeyKept(key)))
         await writer.drain()
@@ -217,13 +215,13 @@ class Active:
             if path.name in there or path.name.startswith(".") or path.suffix == ".part":
                 continue
             data = await asyncio.to_thread(path.read_bytes)
-            writer.write(wire.frame(wire.FilePiece(PROMPTS, path.name, data, True)))
+            writer.write(wire.frame(wire.FilePiece(PROMPTS, path.name, 0, data, True)))
             await writer.drain()
             there.add(path.name)
 
 
-async def _in_thread(pieces: Iterator[Piece]) -> AsyncIterator[Piece]:
-    def following() -> Piece | None:
+async def _in_thread(pieces: Iterator[wire.FilePiece]) -> AsyncIterator[wire.FilePiece]:
+    def following() -> wire.FilePiece | None:
         return next(pieces, None)
 
     while (piece := await asyncio.to_thread(following)) is not None:

@@ -29,7 +29,7 @@ class PairedRecordings:
     def key(self, recording_id: str) -> wire.KeyRow | None:
         return self._store.row(RecordingId(recording_id))
 
-    def blob(self, recording_id: str) -> Iterator[tuple[str, str, bytes, bool]] | None:
+    def blob(self, recording_id: str) -> Iterator[wire.FilePiece] | None:
         name = name_of(RecordingId(recording_id))
         for region, local in self._local.items():
             if (size := local.size(name)) is not None:
@@ -58,7 +58,11 @@ class PairedRecordings:
         directory = self._root / piece.area
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = directory / f"{piece.name}.part"
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "r+b") as out:
+            if out.seek(0, os.SEEK_END) < piece.at:
+                raise BadValue("recording", "a piece of it is missing")
+            out.seek(piece.at)
+            out.truncate()
             out.write(piece.data)
             if piece.end:
                 out.flush()
@@ -72,6 +76,6 @@ class PairedRecordings:
             local.clear()
 
 
-def _pieces(local: DiskBlobs, region: str, name: str, size: int) -> Iterator[tuple[str, str, bytes, bool]]:
+def _pieces(local: DiskBlobs, region: str, name: str, size: int) -> Iterator[wire.FilePiece]:
     for at in range(0, max(size, 1), PIECE):
-        yield region, name, local.read(name, at, PIECE), at + PIECE >= size
+        yield wire.FilePiece(region, name, at, local.read(name, at, PIECE), at + PIECE >= size)

@@ -136,10 +136,9 @@ def _callers(two: Two, pop: int, count: int) -> Sipp:
         calls,
         rate=RATE,
         digits=[(600, "1")],
-        hold_ms=None,
+        speaks=True,
         at_once=count,
         limit_s=LONGEST_S,
-        wait_s=LONGEST_S,
     )
 
 

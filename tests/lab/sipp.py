@@ -24,6 +24,11 @@ WAIT_S = 60  # for the next message, e.g. for the far end's BYE
 LIMIT_S = 600  # no run goes on for longer, unless it says so, whatever happens to this process
 HOLD = '<recv request="BYE" timeout="{ms}" ontimeout="bye" next="byed"/>\n  <label id="bye"/>'
 WAIT = '<recv request="BYE" next="byed"/>'
+SPEAKS_MS = 20_000
+SPEAKING = """<label id="waits"/>
+  <recv request="BYE" timeout="{ms}" ontimeout="speaks" next="byed"/>
+  <label id="speaks"/>
+  <nop next="waits"><action><exec play_pcap_audio="speaks.pcap"/></action></nop>"""
 PAUSE = '<pause milliseconds="{ms}"/>'
 SOUND = '<nop><action><exec play_pcap_audio="sound.pcap"/></action></nop>'
 DIGIT = '<nop><action><exec play_pcap_audio="digit-{index}.pcap"/></action></nop>'
@@ -118,6 +123,7 @@ class Sipp:
         digits: Sequence[tuple[int, str]] = (),
         hold_ms: int | None = 1000,
         echo: bool = False,
+        speaks: bool = False,
         limit_s: int = LIMIT_S,
         wait_s: int = WAIT_S,
     ) -> Self:
@@ -125,12 +131,16 @@ class Sipp:
 
         `digits` are (ms since the digit before or the answer, at least 200; digit), sent by RFC 4733. After
         them the caller holds for `hold_ms` and hangs up, or waits for the far end's BYE when that is None or
-        comes first, for `wait_s` at most. With `echo` it sends back the audio it gets.
+        comes first, for `wait_s` at most. With `echo` it sends back the audio it gets. Who waits longer than a media
+        server bears silence (`rtp_timeout`) `speaks`: a sound now and then, until the far end's BYE, without limit.
         """
         steps = [PAUSE.format(ms=ms) + DIGIT.format(index=index) for index, (ms, _) in enumerate(digits)]
         media = "\n  ".join([*steps, *([PAUSE.format(ms=rtp_digits.DURATION_MS)] if digits else [])])
         files = {f"digit-{index}.pcap": rtp_digits.capture(digit, index) for index, (_, digit) in enumerate(digits)}
         hold = WAIT if hold_ms is None else HOLD.format(ms=hold_ms)
+        if speaks:
+            files["speaks.pcap"] = rtp_sound.capture(300, 100)
+            hold = SPEAKING.format(ms=SPEAKS_MS)
         scenario = _scenario("caller", {"<!-- MEDIA -->": media, "<!-- HOLD -->": hold})
         options = [f"{target}:5060", "-m", str(len(calls)), "-r", str(rate), "-l", str(at_once)]
         return cls(

@@ -10,6 +10,7 @@ from pbx.adapters.memory.engine import Answer, Caller
 from pbx.adapters.memory.legs import Leg
 from pbx.domain import events as ev
 from pbx.domain.e164 import cli_of
+from pbx.domain.hangup_cause import HangupCause
 from pbx.domain.ids import AgentId, CallId, LegId, OfferId, PhoneId, PopId, QueueId
 from pbx.wire import messages as wire
 from tests.support.pops import Site, pops
@@ -194,6 +195,26 @@ async def test_a_restarted_owner_finds_its_agent_talking(tmp_path: Path) -> None
         assert waiting.hears != "talk", "who talks is offered nothing"
         caller.hang_up()
         await site.one.until(lambda: waiting.hears == "talk", "the next one")
+
+
+async def test_an_agent_who_hangs_up_while_the_owner_is_down_ends_the_call_at_once_when_it_is_back(tmp_path: Path) -> None:
+    """The caller does not listen to silence until the leg between the POPs counts as nobody's, and the agent is not
+    offered the next caller meanwhile."""
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk" and site.two.state("bo")[2] == "ON_CALL", "talk")
+        await site.one.run(1)
+        await site.two.die()
+        phone = next(leg for leg in site.two.engine.legs.values() if leg.variables["CALLPLANE_ROLE"] == "guest-agent")
+        site.two.engine.end_leg(phone, HangupCause.NORMAL_CLEARING)
+        await site.one.run(1)
+        await site.two.live()
+        back = site.one.clock()
+        cdr = await site.one.ended(caller)
+        assert site.one.clock() - back < 0.5
+        assert cdr.end_reason == "agent_hung_up"
+        assert site.two.state("bo") == ("AVAILABLE", None, "IDLE")
 
 
 async def test_a_restarted_home_keeps_the_conversation_and_the_places(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ whoever ends it, the agent is free again.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 
@@ -75,16 +76,25 @@ class GuestCalls:
         return True
 
     def adopt(self, legs: Iterable[LegSnapshot]) -> None:
-        """Conversations that another run of this controller has begun go on. A leg whose other one is gone is nobody's,
-        and is ended as such; so are those that were not answered yet: the caller is then offered to somebody again."""
+        """Conversations that another run of this controller has begun go on. One who is left alone in such a
+        conversation is hung up at once: the other has hung up meanwhile. Legs that were not answered yet are nobody's,
+        and are ended as such: the caller is then offered to somebody again."""
+        there = list(legs)
+        bridged = Counter(leg.bridge_id for leg in there)
         pairs: dict[str, dict[str, LegSnapshot]] = {}
-        for leg in legs:
+        for leg in there:
             role = leg.variables.get("CALLPLANE_ROLE", "")
-            if role in _ROLES and leg.leg_id not in self._guests and leg.bridge_id is not None:
+            if role in _ROLES and leg.leg_id not in self._guests:
                 pairs.setdefault(leg.variables.get("CALLPLANE_CALL", ""), {})[role] = leg
         for text, pair in pairs.items():
             if len(pair) == len(_ROLES) and text.count("/") == 3:
                 self._adopt(text, pair[_THEIRS], pair[_PHONES])
+                continue
+            for leg in pair.values():
+                if leg.bridge_id is None or bridged[leg.bridge_id] < len(_ROLES):
+                    self._do(self._engine.hang_up(leg.leg_id, HangupCause.NORMAL_CLEARING), leg.leg_id)
+                    if leg.bridge_id is not None:
+                        self._do(self._engine.destroy_bridge(leg.bridge_id), leg.leg_id)
 
     def _adopt(self, text: str, theirs: LegSnapshot, phones: LegSnapshot) -> None:
         offer_id, agent_id, home, queue_id = text.split("/")
@@ -99,7 +109,8 @@ class GuestCalls:
             epoch=0,
             cli=cli_of("unknown"),
         )
-        if theirs.bridge_id == phones.bridge_id and self._router.adopt_guest(offered):
+        together = theirs.bridge_id is not None and theirs.bridge_id == phones.bridge_id
+        if together and self._router.adopt_guest(offered):
             guest = Guest(offered, phones.leg_id, answered=True, bridge_id=theirs.bridge_id)
             self._guests[theirs.leg_id] = self._guests[phones.leg_id] = guest
 

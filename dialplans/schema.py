@@ -158,6 +158,9 @@ class Pop(Strict):
     ami_user: str = "callplane"
     ami_password: str = ""
     """Needed for Asterisk."""
+    guard_password: str = ""
+    """Asterisk: with it the AMI user ``guard`` is told of refused passwords, and of nothing else, for the program that
+    bans (``callplane guard``)."""
     esl_host: str = "127.0.0.1"
     """Address on which FreeSWITCH listens for the controller."""
     esl_port: int = 8021

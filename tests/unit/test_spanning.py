@@ -197,7 +197,7 @@ async def test_a_restarted_owner_finds_its_agent_talking(tmp_path: Path) -> None
         await site.one.until(lambda: waiting.hears == "talk", "the next one")
 
 
-async def test_an_agent_who_hangs_up_while_the_owner_is_down_ends_the_call_at_once_when_it_is_back(tmp_path: Path) -> None:
+async def test_an_agent_who_hangs_up_while_the_owner_is_down_ends_the_call_once_it_is_back(tmp_path: Path) -> None:
     """The caller does not listen to silence until the leg between the POPs counts as nobody's, and the agent is not
     offered the next caller meanwhile."""
     async with pops(tmp_path) as site:

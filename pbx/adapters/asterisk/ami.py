@@ -53,8 +53,11 @@ class AmiLink:
         password: str,
         on_event: Callable[[Mapping[str, str]], None],
         on_up: Callable[[], None] = lambda: None,
+        events: str = "system",
         action_timeout_s: float = 5.0,
     ) -> None:
+        """``events``: classes of events that are wanted, of those that ``read`` in manager.conf gives the user."""
+        self._events = events
         self._host, self._port, self._user, self._password = host, port, user, password
         self._on_event, self._on_up = on_event, on_up
         self._timeout_s = action_timeout_s
@@ -135,7 +138,8 @@ class AmiLink:
         protocol.factory, protocol.encoding, protocol.config = session, "latin-1", {}
         session.protocol = protocol
         try:
-            await self._send(session, "Login", {"Username": self._user, "Secret": self._password, "Events": "system"})
+            login = {"Username": self._user, "Secret": self._password, "Events": self._events}
+            await self._send(session, "Login", login)
             self._session = session
             self._on_up()
             while not session.lost.done():

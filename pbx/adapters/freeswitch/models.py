@@ -52,6 +52,7 @@ _NAMES = {
     "user": "username",
     "from_user": "from-user",
     "ping_status": "Ping-Status",
+    "network_ip": "network-ip",
 }
 
 HEADERS = frozenset(_NAMES.values())
@@ -108,6 +109,7 @@ class ServerEvent(msgspec.Struct, gc=False, rename=_NAMES, frozen=True):
     user: str = ""
     from_user: str = ""
     ping_status: str = ""
+    network_ip: str = ""
 
     @property
     def is_for_us(self) -> bool:

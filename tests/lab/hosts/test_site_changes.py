@@ -296,7 +296,7 @@ async def test_the_bus_becomes_a_cluster_that_loses_a_node(site: SiteOfLab, cent
 
 RIGHTS = """cd /var/lib/callplane && /opt/callplane/current/venv/bin/python3 - {url} {subjects} <<'END'
 import asyncio, json, sys
-import nats
+from nats.aio.client import Client
 from pathlib import Path
 from pbx.wire import pop_key, subjects
 
@@ -306,7 +306,11 @@ async def tried(subject):
     errors = []
     async def on_error(error):
         errors.append(str(error).lower())
-    client = await nats.connect(sys.argv[1], signature_cb=lambda nonce: pop_key.sign(key, nonce), error_cb=on_error)
+    client = Client()
+    client._public_nkey = pop_key.public_nkey(key)
+    await client.connect(
+        sys.argv[1], signature_cb=lambda nonce: pop_key.sign(key, nonce), allow_reconnect=False, error_cb=on_error
+    )
     await client.publish(subject, b"")
     await client.flush(5)
     await client.close()

@@ -119,8 +119,7 @@ class Pop(Strict):
     sip_b_ms: int | None = Field(default=None, ge=6400, le=256_000)
     """Timer B: so long an answer is waited for before the next route is taken. None: 64 times T1."""
     security_log: bool = False
-    """Asterisk: refused registrations and calls are written, with their addresses, to ``security.log``, for a program
-    that bans them."""
+    """Asterisk: refused registrations and calls are written, with their addresses, to ``security.log``."""
     rtp_first_port: int = 10000
     rtp_last_port: int = 20000
     trunks: list[Trunk] = Field(default=[])

@@ -240,11 +240,20 @@ class Faults:
             await asyncio.to_thread(host.run, ["nft", "delete", "table", *TABLE])
 
     async def up(self, since: float) -> None:
-        """A controller has renewed its lease after now; it may not have held it ``since``."""
-        former = await asyncio.to_thread(self.site.server.lease)
+        """A controller has renewed its lease after now; it may not have held it ``since``. Raises LabError, also where
+        the media server has ended by itself."""
+
+        def lease() -> int:
+            try:
+                return self.site.server.lease()
+            except LabError:
+                self.site.server.process.require_running()
+                return 0  # on a busy machine its console does not answer each time
+
+        former = await asyncio.to_thread(lease)
 
         def renewed() -> bool:
-            return self.site.server.lease() > max(former, int(time.time() + self._ahead))
+            return lease() > max(former, int(time.time() + self._ahead))
 
         await asyncio.to_thread(wait_until, renewed, HEALED_S, "the controller's lease", self.site.logs)
         self.away.append((since, time.time()))

@@ -226,7 +226,11 @@ async def run(
         await one.stack.event("TalkStarted", deadline_s=40)
         for name, seconds in plan:
             one.callers.come(rate, 4.0 + seconds)
-            await one.strike(name, seconds)
+            try:
+                await one.strike(name, seconds)
+            except LabError as error:  # it did not become whole again: what is left is looked at
+                outcome.wrong.append(f"{name}: {error}")
+                break
         outcome.struck["seconds"] = round(time.monotonic() - began)
         await _judged(one, carrier, phones, keep)
     return outcome
@@ -258,9 +262,12 @@ async def run_aimed(
 
 
 async def _judged(one: Run, carrier: Path, phones: Path, keep: Path | None) -> None:
-    await one.settle()
-    one.callers.stop()
-    await one.settle()
-    await one.judge(carrier, phones)
+    try:
+        await one.settle()
+        one.callers.stop()
+        await one.settle()
+        await one.judge(carrier, phones)
+    except LabError as error:
+        one.outcome.wrong.append(str(error))
     if keep is not None and one.outcome.wrong:
         one.keep(keep, carrier, phones)

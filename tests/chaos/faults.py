@@ -57,6 +57,10 @@ class Faults:
     """When no controller held the lease, at most."""
     unnoted: list[tuple[float, float]] = field(default_factory=list)
     """When the disk was full on which calls are noted that are served without a controller."""
+    crashes: list[str] = field(default_factory=list)
+    """How the media server ended by itself, each time; it is started again then, as systemd would."""
+    _is_down: bool = False
+    """The media server has ended, or is about to, for a fault."""
 
     def all(self) -> dict[str, Callable[[float], Awaitable[None]]]:
         """Name -> what is done for so many seconds."""
@@ -83,9 +87,15 @@ class Faults:
         return found
 
     async def watch(self) -> None:
-        """Until cancelled: note when nobody holds the lease, for whatever reason: it may be the machine's load."""
+        """Until cancelled: note when nobody holds the lease, for whatever reason: it may be the machine's load. A media
+        server that has ended by itself is started again."""
         while True:
             asked = time.time()
+            status = self.site.server.process.poll()
+            if status is not None and not self._is_down:
+                self.crashes.append(f"{self.site.server.process.name} ended with {status}")
+                self.deaths.append(asked)
+                await asyncio.to_thread(self.site.server.start)
             try:
                 held = await asyncio.to_thread(self.site.server.lease) > int(asked + self._ahead)
             except LabError:
@@ -104,9 +114,11 @@ class Faults:
     async def media_server(self, seconds: float) -> None:
         began = time.time()
         self.deaths.append(began)
+        self._is_down = True
         self.site.server.kill()
         await asyncio.sleep(min(seconds, 1.0))
         await asyncio.to_thread(self.site.server.restart)
+        self._is_down = False
         await self.up(began)
 
     async def bus(self, seconds: float) -> None:
@@ -166,6 +178,7 @@ class Faults:
         """Media server and controller end at the same moment, nobody is told; then the host boots."""
         began = time.time()
         self.deaths.append(began)
+        self._is_down = True
         for process in (self.site.server.process, self.site.controller):
             process.signal(signal.SIGKILL)
         self.site.pop.unplug()
@@ -174,6 +187,7 @@ class Faults:
         await asyncio.sleep(min(seconds, 2.0))
         self.site.pop.plug_in()
         await asyncio.gather(asyncio.to_thread(self.site.server.start), asyncio.to_thread(self.site.restart_controller))
+        self._is_down = False
         await self.up(began)
 
     async def journal_full(self, seconds: float) -> None:
@@ -240,15 +254,13 @@ class Faults:
             await asyncio.to_thread(host.run, ["nft", "delete", "table", *TABLE])
 
     async def up(self, since: float) -> None:
-        """A controller has renewed its lease after now; it may not have held it ``since``. Raises LabError, also where
-        the media server has ended by itself."""
+        """A controller has renewed its lease after now; it may not have held it ``since``. Raises LabError."""
 
         def lease() -> int:
             try:
                 return self.site.server.lease()
             except LabError:
-                self.site.server.process.require_running()
-                return 0  # on a busy machine its console does not answer each time
+                return 0  # on a busy machine its console does not answer each time, and it may have to be started again
 
         former = await asyncio.to_thread(lease)
 

@@ -52,6 +52,8 @@ class Outcome:
     """How often a call went on under another controller."""
     crossed: int = 0
     """Offers to agents of another POP."""
+    crashes: list[str] = field(default_factory=list)
+    """How media servers ended by themselves."""
 
 
 @contextlib.contextmanager
@@ -262,6 +264,7 @@ async def run_aimed(
 
 
 async def _judged(one: Run, carrier: Path, phones: Path, keep: Path | None) -> None:
+    one.outcome.crashes = one.faults.crashes
     try:
         await one.settle()
         one.callers.stop()

@@ -144,6 +144,7 @@ class Two:
             self.outcome.calls += kinds["LegOffered"]
             self.outcome.adopted += kinds["CallReadopted"]
             self.outcome.crossed += sum(e["kind"] == "OfferMade" and e.get("pop_id") is not None for e in events)
+            self.outcome.crashes += faults.crashes
             if "Traceback" in faults.site.controller.log_text():
                 self.outcome.wrong.append(f"{pop_id}: the controller's log has a traceback")
         self.outcome.wrong += check_together(pops, rows, self.calm)

@@ -183,7 +183,7 @@ class Run:
         directory.mkdir(parents=True, exist_ok=True)
         log = self._journal.with_name(f"{self._journal.name}-wal")
         logs = [path for path in (log, self.stack.server.process.log_path) if path.exists()]
-        for path in (self._journal, self.stack.controller.log_path, *logs, *captures):
+        for path in (self._journal, self.stack.controller.log_path, self.stack.orchestrator.log_path, *logs, *captures):
             shutil.copy(path, directory / f"{path.parent.name}-{path.name}")
 
 

@@ -269,5 +269,6 @@ def keep_evidence(two: Two, directory: Path, captures: list[Path]) -> None:
             if path.exists():
                 (directory / f"{pop_id}-{path.name}").write_bytes(path.read_bytes())
         (directory / f"{pop_id}.log").write_text(faults.site.controller.log_text())
+    (directory / "centre.log").write_text(two.stack.orchestrator.log_text())
     for path in captures:
         (directory / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from sqlalchemy import Table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from orchestrator.adapters.bus.client import Bus, BusDown, Delivered
 from orchestrator.adapters.db.engine import Database
@@ -34,6 +34,10 @@ EVENTS = cast(Table, EventRow.__table__)
 IDENTITY = ("pop_id", "journal_id", "seq")
 CHUNK = 500
 RETRY_S = 1.0
+TRIES = 3
+"""So often a batch is tried whose data the database refuses; another writer may have been in the way."""
+OF_DATA = frozenset(("21", "22", "23"))
+"""Classes of SQLSTATE: cardinality violation, data exception, integrity constraint violation (SQL:2023, table 38)."""
 
 
 @dataclass(slots=True)
@@ -88,11 +92,17 @@ class Ingest:
                 await asyncio.sleep(RETRY_S)
 
     async def _store_at_last(self, messages: list[Delivered]) -> None:
-        """However long the database is away. Given back to the bus, they would come after newer ones."""
+        """However long the database is away. Given back to the bus, they would come after newer ones. A message that it
+        refuses for what is in it is set aside: those of all other POPs must not wait for it for ever."""
+        tries = 0
         while True:
             try:
                 await self.store(messages)
             except (SQLAlchemyError, OSError) as error:
+                tries += 1
+                if _is_of_data(error) and tries >= TRIES:
+                    await self._apart(messages, error)
+                    return
                 if self.meter.stuck is None:
                     log.error("events wait: the database refused them (%s)", type(error).__name__)
                 self.meter.stuck = "the database refuses events"
@@ -100,6 +110,28 @@ class Ingest:
             else:
                 self.meter.stuck = None
                 return
+
+    async def _apart(self, messages: list[Delivered], error: Exception) -> None:
+        """One by one, until the one is found that cannot be stored."""
+        if len(messages) > 1:
+            for message in messages:
+                await self._store_at_last([message])
+            return
+        [message] = messages
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        reason = f"the database refused it: {type(error).__name__}, SQLSTATE {state}"
+        text = "ALARM batch %d on %s was set aside, its events are missing in records and reports: %s"
+        log.error(text, message.sequence, message.subject, reason, extra={"pop_id": message.subject.split(".")[1]})
+        while True:
+            try:
+                async with self._database.write() as session:
+                    session.add(_set_aside(message, reason))
+            except (SQLAlchemyError, OSError):
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
+        self.meter.rejected += 1
+        self.meter.stuck = None
 
     async def store(self, messages: list[Delivered]) -> int:
         """One transaction for all of ``messages``; the number of events that were new."""
@@ -113,11 +145,7 @@ class Ingest:
                 pop_id = message.subject.split(".")[1]
                 text = "batch %d on %s is unreadable and was set aside"
                 log.error(text, message.sequence, message.subject, extra={"pop_id": pop_id})
-                rejected.append(
-                    RejectedBatchRow(
-                        subject=message.subject, reason=str(error), payload=message.data, received_at=time.time()
-                    )
-                )
+                rejected.append(_set_aside(message, str(error)))
         new: list[dict[str, Any]] = []
         queued = joined = False
         async with self._database.write(projections=True) as session:
@@ -129,7 +157,9 @@ class Ingest:
                 new += _taken(chunk, stored)
             session.add_all(rejected)
             deltas = Deltas()
-            wrapped_up = await agent_times.project(session, rows, deltas)
+            # Only what is new: an agent's events are in the journals of several POPs, and only of the last of them it
+            # is known how far they were taken.
+            wrapped_up = await agent_times.project(session, new, deltas)
             touched = Counter((row["pop_id"], row["call_id"]) for row in new if row["call_id"] is not None)
             projecting = time.time()
             await records.project(session, touched.keys(), wrapped_up, deltas)
@@ -176,6 +206,16 @@ class Ingest:
             }
             for event in batch.events
         ]
+
+
+def _is_of_data(error: Exception) -> bool:
+    """Whether the database is well, and what is to be stored is at fault."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(error, DataError | IntegrityError) or (isinstance(state, str) and state[:2] in OF_DATA)
+
+
+def _set_aside(message: Delivered, reason: str) -> RejectedBatchRow:
+    return RejectedBatchRow(subject=message.subject, reason=reason, payload=message.data, received_at=time.time())
 
 
 def _taken(rows: list[dict[str, Any]], stored: set[tuple[Any, ...]]) -> list[dict[str, Any]]:

@@ -327,7 +327,7 @@ def rights(site: SiteOfLab, machine: str) -> dict[str, str]:
     pop, other = POPS[machine][0], next(pop for name, (pop, _) in POPS.items() if name != machine)
     subjects = f"callplane.{pop}.heartbeat callplane.{other}.heartbeat"
     url = f"tls://{site.machine(machine).address}:4223"
-    found: dict[str, str] = json.loads(
-        site.machine(machine).run(RIGHTS.format(url=url, subjects=subjects)).stdout.splitlines()[-1]
-    )
+    said = site.machine(machine).run(RIGHTS.format(url=url, subjects=subjects)).stdout.splitlines()
+    # Standard error is among it.
+    found: dict[str, str] = json.loads(next(line for line in said if line.startswith("{")))
     return found

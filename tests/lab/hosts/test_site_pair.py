@@ -77,7 +77,8 @@ async def test_a_pop_becomes_two_hosts_and_goes_on_without_one(site: SiteOfLab, 
     site.site.machines["pair"] = Machine("pair", floating, first.pid, site.site)
     assert floating in first.run("ip -o address").stdout
     assert floating not in second.run("ip -o address").stdout
-    wait_until(lambda: '"standby": "ok"' in second.run(READY).stdout, 60, "the standby in step")
+    in_step = lambda: '"standby": "ok"' in second.run(READY).stdout  # noqa: E731
+    wait_until(in_step, 60, "the standby in step", lambda: _said(second) + _said(first))
     assert changed(await asyncio.to_thread(site.play, "site", *more)) == {}
     assert changed(await asyncio.to_thread(site.play, "deploy", *more)) == {}
 
@@ -94,6 +95,12 @@ async def test_a_pop_becomes_two_hosts_and_goes_on_without_one(site: SiteOfLab, 
     wait_until(lambda: '"standby": "ok"' in first.run(READY, check=False).stdout, 90, "the first host as the standby")
     assert floating not in first.run("ip -o address").stdout
     await _talks(centre, agent)
+
+
+def _said(machine: Machine) -> str:
+    """What a host says of itself."""
+    log = "journalctl --no-pager --lines=25 --unit=callplane-controller --output=cat"
+    return machine.run(f"{READY}; echo; {log}", check=False).stdout
 
 
 async def _talks(centre: Centre, agent: Any) -> None:

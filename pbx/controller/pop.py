@@ -24,6 +24,7 @@ from pbx.controller.readoption import Readoption
 from pbx.controller.router import Router
 from pbx.controller.self_call import SelfCalls
 from pbx.controller.served_alone import ServedAlone
+from pbx.controller.spanning.borrowed import Borrowed
 from pbx.controller.spanning.desk import SpanningDesk
 from pbx.controller.spanning.guests import GuestCalls
 from pbx.controller.witnesses import Witnesses
@@ -101,7 +102,10 @@ class Pop:
         self.guests: GuestCalls | None = None
         if self.spanning is not None:
             rules = (self.spanning.accepts, self.spanning.tell_agent, self.spanning.queues.get)
-            self.guests = GuestCalls(engine, self.router, *rules, self._spawn, clock)
+            self.guests = guests = GuestCalls(engine, self.router, *rules, self._spawn, clock)
+            self.spanning.serving = lambda: guests.offers() if self.engine_is_up else None
+            borrowed = Borrowed(self.calls, self._end_borrowed, clock)
+            self.spanning.served, self.spanning.free = borrowed.told, borrowed.free
         self.phones = PhoneBook(engine, self._news)
         self._phone_news = PhoneNews(
             engine, self.router, None if self.spanning is None else self.spanning.moving, self._spawn
@@ -364,6 +368,9 @@ class Pop:
             await self.engine.hang_up(leg_id, cause)
         except EngineError as error:
             log.warning("a leg could not be refused (%s): %s", cause.name, error)
+
+    def _end_borrowed(self, leg_id: LegId) -> None:
+        self._spawn(self._hang_up(leg_id, HangupCause.TEMPORARY_FAILURE), f"borrowed-{leg_id}")
 
     def _spawn(self, job: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(job, name=name)

@@ -367,6 +367,7 @@ class QueueStep(BaseStep):
             leg=leg,
             bridge_id=bridge_id,
             node=self.node,
+            lent=None if offer.pop_id is None else (offer.pop_id, offer.offer_id),
         )
         return Connected(seat)
 

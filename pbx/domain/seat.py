@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pbx.domain.flow_nodes import EnterQueue
-from pbx.domain.ids import AgentId, BridgeId, LegId, QueueId
+from pbx.domain.ids import AgentId, BridgeId, LegId, OfferId, PopId, QueueId
 from pbx.domain.queue import Queue
 
 
@@ -20,3 +20,5 @@ class Seat:
     leg: LegId
     bridge_id: BridgeId
     node: EnterQueue
+    lent: tuple[PopId, OfferId] | None = None
+    """An agent of another POP, and the offer by which that POP knows the conversation."""

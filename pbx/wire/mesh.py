@@ -118,4 +118,11 @@ class LetGo(Wire, frozen=True, tag="let_go"):
     held: AgentHeld | None = None
 
 
-MeshMessage = Told | Router | Proposed | Positions | Held | Claimed | LetGo
+class Serving(Wire, frozen=True, tag="serving"):
+    """POP -> all others, every two seconds while its media server is there: the offers by which its agents are with
+    callers of other POPs. A conversation by another offer of this POP's is over, whether its end was heard or not."""
+
+    offers: list[str]
+
+
+MeshMessage = Told | Router | Proposed | Positions | Held | Claimed | LetGo | Serving

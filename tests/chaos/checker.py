@@ -19,6 +19,9 @@ SETTLED_S = 0.5
 """Who entered the queue that long before an offer was made must have been seen by it."""
 NOTED_S = 10.0
 """Who had the fallback has a record that long after the end, with a controller there."""
+LENT_OVER_S = 1.0
+"""An agent of another POP may be offered so long before the POP of the last caller has ended that call: the agent's own
+POP lost its power, and says that the agent is free before anything says that the conversation is over."""
 CLEARED_S = 10.0
 """A call whose offer failed is in the line again when the media server has answered to two requests, of at most 5 s."""
 
@@ -173,6 +176,7 @@ def _offers(events: list[Event]) -> Iterator[str]:
 def _talks(events: list[Event]) -> Iterator[str]:
     """An agent talks to one caller at a time, and is offered nobody meanwhile."""
     talks: dict[str, str] = {}
+    ends = {event["call"]: event["at"] for event in events if event["kind"] == "CallEnded"}
     for event in events:
         agent = event.get("agent_id")
         if event["kind"] == "TalkStarted":
@@ -180,6 +184,9 @@ def _talks(events: list[Event]) -> Iterator[str]:
                 yield f"agent {agent} talks in call {event['call']} and in call {talks[agent]}"
             talks[str(agent)] = event["call"]
         elif event["kind"] == "OfferMade" and agent in talks:
+            over = ends.get(talks[str(agent)], float("inf")) <= event["at"] + LENT_OVER_S
+            if over and event.get("pop_id") is not None:
+                continue
             yield f"agent {agent} talks in call {talks[str(agent)]} and is offered call {event['call']}"
         elif event["kind"] == "TalkEnded" or (
             event["kind"] == "AgentChanged" and event["state"] in ("WRAP_UP", "IDLE")

@@ -217,6 +217,60 @@ async def test_an_agent_who_hangs_up_while_the_owner_is_down_ends_the_call_once_
         assert site.two.state("bo") == ("AVAILABLE", None, "IDLE")
 
 
+async def test_a_media_server_that_dies_without_a_word_ends_its_conversations_at_other_pops(tmp_path: Path) -> None:
+    """Power was lost: no BYE comes, and the caller would hear silence until no sound has come for a minute."""
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk" and site.two.state("bo")[2] == "ON_CALL", "talk")
+        own = await site.two.call()
+        await site.one.run(20)
+        assert caller.hears == "talk", "what goes on is left alone"
+        for world in (site.one, site.two):
+            for leg in world.engine.legs.values():
+                leg.far = None
+        site.two.engine.crash()
+        died = site.one.clock()
+        cdr = await site.one.ended(caller)
+        assert site.one.clock() - died < 6
+        assert cdr.end_reason == "agent_hung_up"
+        assert own._leg.leg_id not in site.two.engine.legs
+
+
+async def test_an_agent_who_is_free_again_ends_the_conversation_that_nobody_ended(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk" and site.two.state("bo")[2] == "ON_CALL", "talk")
+        for world in (site.one, site.two):
+            for leg in world.engine.legs.values():
+                leg.far = None
+        desk = site.one.pop.spanning
+        assert desk is not None
+        desk.served = lambda owner, offers: None  # what would end it as well, later
+        site.two.engine.crash()
+        site.two.agent("bo")  # registers again
+        following = await site.one.call()
+        await site.one.until(lambda: following.hears == "talk", "the next conversation")
+        assert site.one.call_id(caller) not in site.one.pop.calls
+
+
+async def test_what_a_pop_says_of_its_conversations_may_be_old(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.bus.delay_s = 1.0
+        site.two.agent("bo")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk", "talk")
+        await site.one.run(30)
+        assert caller.hears == "talk"
+        await site.two.restart()
+        await site.one.run(10)
+        assert caller.hears == "talk", "the next controller found the conversation"
+        await site.one.restart()
+        await site.one.run(10)
+        assert caller.hears == "talk"
+
+
 async def test_a_restarted_home_keeps_the_conversation_and_the_places(tmp_path: Path) -> None:
     async with pops(tmp_path) as site:
         site.two.agent("bo")

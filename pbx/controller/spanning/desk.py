@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pbx.controller.router import Router
@@ -35,6 +35,8 @@ ALONE_S = 2.0
 """Without a word of the router for so long, this POP is alone."""
 REFRESH_S = 2.0
 """How often the router is told everything again: what was lost is made up for."""
+SERVING_S = 2.0
+"""How often the other POPs are told which conversations this POP's agents have with their callers."""
 LEG_SLACK_S = 3.0
 """The owner ends a ringing that nobody answers; its word may take so long."""
 
@@ -81,6 +83,13 @@ class SpanningDesk:
         self._refreshed_at = 0.0
         self._before: Mapping[str, int] = {}
         self._first: Mapping[str, tuple[float, str]] = {}
+        self._served_at = 0.0
+        self.serving: Callable[[], Sequence[str] | None] = lambda: None
+        """The offers by which agents of this POP are with callers of others; None: nobody knows."""
+        self.served: Callable[[PopId, Collection[str]], None] = lambda owner, offers: None
+        """Is told the same of another POP."""
+        self.free: Callable[[PopId, AgentId], None] = lambda owner, agent_id: None
+        """Is told of an agent of another POP who is about to be offered a call of this one."""
         self.election = Election(pop_id, mesh, clock, self._from_router, self.counts)
         router.acd.watch(self._on_call, self._on_agent)
         router.on_handled = self._touched
@@ -144,6 +153,9 @@ class SpanningDesk:
         self.election.look(bool(self.queues), self._router_pop is not None)
         if self._router_pop is not None and now - self._refreshed_at > REFRESH_S:
             self._tell_all()
+        if self.queues and now - self._served_at > SERVING_S and (offers := self.serving()) is not None:
+            self._served_at = now
+            self._mesh.send(None, wire.Serving(list(offers)))
 
     def _share(self) -> None:
         shared = self.queues.keys() if self._router_pop is not None else ()
@@ -265,6 +277,8 @@ class SpanningDesk:
         match message:
             case wire.Told():
                 self.election.told(sender, message)
+            case wire.Serving(offers=offers):
+                self.served(sender, frozenset(offers))
             case _:
                 self._from_router(sender, message)
 
@@ -320,6 +334,7 @@ class SpanningDesk:
         if owner == self.pop_id:
             self._router.take_here(call_id, agent_id)
         else:
+            self.free(owner, agent_id)
             self._router.take_elsewhere(call_id, self._offer(after, told))
         self._to_router(wire.Told([self._call_told(after.report())], []))
 

@@ -176,10 +176,9 @@ class GuestCalls:
             if leg_id not in live and leg_id in self._guests:
                 self._over(guest, HangupCause.TEMPORARY_FAILURE, leg_id == guest.offered.leg_id)
 
-    def talking(self) -> list[tuple[AgentId, PopId]]:
-        """Agents of this POP with callers of others."""
-        legs = ((leg_id, guest) for leg_id, guest in self._guests.items() if guest.answered)
-        return [(guest.offered.agent_id, guest.offered.home) for leg_id, guest in legs if leg_id == guest.phone_leg]
+    def offers(self) -> list[OfferId]:
+        """By which agents of this POP are with callers of others, or rung for them."""
+        return sorted({guest.offered.offer_id for guest in self._guests.values()})
 
     def _do(self, job: Coroutine[None, None, None], leg_id: LegId) -> None:
         self._spawn(self._tried(job, leg_id), f"guest-{leg_id}")

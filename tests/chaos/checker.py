@@ -20,8 +20,9 @@ SETTLED_S = 0.5
 NOTED_S = 10.0
 """Who had the fallback has a record that long after the end, with a controller there."""
 LENT_OVER_S = 1.0
-"""An agent of another POP may be offered so long before the POP of the last caller has ended that call: the agent's own
-POP lost its power, and says that the agent is free before anything says that the conversation is over."""
+"""An agent of another POP may be offered, and talk, so long before the POP of the last caller has ended that call: where
+one of the two POPs lost its power, the agent's says that the agent is free before anything says that the conversation is
+over. That the phone has one call at a time is looked at on the wire."""
 CLEARED_S = 10.0
 """A call whose offer failed is in the line again when the media server has answered to two requests, of at most 5 s."""
 
@@ -176,16 +177,19 @@ def _offers(events: list[Event]) -> Iterator[str]:
 def _talks(events: list[Event]) -> Iterator[str]:
     """An agent talks to one caller at a time, and is offered nobody meanwhile."""
     talks: dict[str, str] = {}
+    lent: set[str] = set()
     ends = {event["call"]: event["at"] for event in events if event["kind"] == "CallEnded"}
     for event in events:
         agent = event.get("agent_id")
+        over = ends.get(talks.get(str(agent), ""), float("inf")) <= event["at"] + LENT_OVER_S
+        if event["kind"] == "OfferMade" and event.get("pop_id") is not None:
+            lent.add(event["call"])
         if event["kind"] == "TalkStarted":
-            if agent in talks:
+            if agent in talks and not (over and event["call"] in lent):
                 yield f"agent {agent} talks in call {event['call']} and in call {talks[agent]}"
             talks[str(agent)] = event["call"]
         elif event["kind"] == "OfferMade" and agent in talks:
-            over = ends.get(talks[str(agent)], float("inf")) <= event["at"] + LENT_OVER_S
-            if over and event.get("pop_id") is not None:
+            if over and event["call"] in lent:
                 continue
             yield f"agent {agent} talks in call {talks[str(agent)]} and is offered call {event['call']}"
         elif event["kind"] == "TalkEnded" or (

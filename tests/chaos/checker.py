@@ -20,9 +20,9 @@ SETTLED_S = 0.5
 NOTED_S = 10.0
 """Who had the fallback has a record that long after the end, with a controller there."""
 LENT_OVER_S = 1.0
-"""An agent of another POP may be offered, and talk, so long before the POP of the last caller has ended that call: where
-one of the two POPs lost its power, the agent's says that the agent is free before anything says that the conversation is
-over. That the phone has one call at a time is looked at on the wire."""
+"""An agent of another POP may be offered, and talk, so long before the POP of the last caller has ended that call: when
+one of the two POPs lost its power, that the agent is free is heard before the end of the conversation. That the phone
+has one call at a time is looked at on the wire."""
 CLEARED_S = 10.0
 """A call whose offer failed is in the line again when the media server has answered to two requests, of at most 5 s."""
 

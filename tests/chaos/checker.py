@@ -161,10 +161,13 @@ def _offers(events: list[Event]) -> Iterator[str]:
     """An agent has one offer at a time, a call too."""
     agents: dict[str, str] = {}
     calls: dict[str, str] = {}
+    ends = {event["offer_id"]: event["at"] for event in events if event["kind"] == "OfferEnded"}
     for event in events:
         if event["kind"] == "OfferMade":
             for open_, key, who in ((agents, event["agent_id"], "agent"), (calls, event["call"], "call")):
-                if key in open_:
+                lent = event.get("pop_id") is not None
+                over = lent and ends.get(open_.get(key, ""), float("inf")) <= event["at"] + LENT_OVER_S
+                if key in open_ and not over:
                     yield f"{who} {key} is offered {event['offer_id']} while {open_[key]} is open"
                 open_[key] = event["offer_id"]
         elif event["kind"] in ("OfferEnded", "CallEnded"):

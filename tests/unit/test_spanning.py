@@ -255,6 +255,27 @@ async def test_an_agent_who_is_free_again_ends_the_conversation_that_nobody_ende
         assert site.one.call_id(caller) not in site.one.pop.calls
 
 
+async def test_an_agent_who_is_free_again_is_rung_for_nobody_else(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo").behaviour = Answer.NEVER
+        caller = await site.one.call()
+        await site.one.until(lambda: site.two.state("bo")[2] == "RINGING", "ringing")
+        for world in (site.one, site.two):
+            for leg in world.engine.legs.values():
+                leg.far = None
+        following = await site.one.call()
+        site.two.engine.crash()
+        site.two.agent("bo").behaviour = Answer.ANSWER
+        died = site.one.clock()
+        await site.one.until(lambda: "talk" in (caller.hears, following.hears), "the next conversation")
+        await site.one.run(3)
+        offers = [offer for one in (caller, following) for offer in site.one.cdr(site.one.call_id(one)).offers]
+        lost = [offer for offer in offers if offer.outcome != "answered" and offer.offered_at < died]
+        assert len(lost) == 1
+        assert lost[0].ended_at is not None
+        assert lost[0].ended_at < died + 5, "not at the end of the time for ringing"
+
+
 async def test_what_a_pop_says_of_its_conversations_may_be_old(tmp_path: Path) -> None:
     async with pops(tmp_path) as site:
         site.bus.delay_s = 1.0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from pbx.controller.call_actor import CallActor
 from pbx.domain.ids import AgentId, CallId, LegId, OfferId, PopId
+from pbx.domain.queue_step import QueueStep
 from pbx.ports.media_engine import Clock
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,12 @@ class Borrowed:
         self._missing = {one: since for one, since in self._missing.items() if one[0] != owner} | missing
 
     def free(self, owner: PopId, agent_id: AgentId) -> None:
-        """``owner`` has the agent, and says that he is free: whom he talks to here has been left, and is told so."""
+        """``owner`` has the agent, and says that the agent is free: whoever talks to the agent here, or waits for the
+        agent's answer, has been left, and is told so."""
         for actor in self._calls.values():
-            seat = None if actor.call.talk is None else actor.call.talk.seat
-            if seat is not None and seat.agent_id == agent_id and seat.lent is not None and seat.lent[0] == owner:
-                self._hang_up(seat.leg)
+            talk, step = actor.call.talk, actor.call.step
+            if talk is not None and talk.seat.agent_id == agent_id and talk.seat.lent is not None:
+                self._hang_up(talk.seat.leg)
+            offer, leg = (step.offer, step.agent_leg) if isinstance(step, QueueStep) else (None, None)
+            if offer is not None and leg is not None and (offer.agent_id, offer.pop_id) == (agent_id, owner):
+                self._hang_up(leg)

@@ -257,6 +257,8 @@ def _places(events: list[Event], of_call: dict[str, list[Event]], *, in_order: b
     one who waited longest is offered first. Offers count by when they were made: each is written by its own call, and
     after a restart, or on a busy machine, one that was made earlier may be written a little later."""
     waits: dict[str, _Wait] = {}
+    promised: dict[str, float] = {}
+    """Who is called back has a place, too: call -> since when."""
     made: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         if event["kind"] == "OfferMade":
@@ -266,8 +268,12 @@ def _places(events: list[Event], of_call: dict[str, list[Event]], *, in_order: b
         if kind == "QueueJoined":
             asked = event["asked"]
             waits[call] = _Wait(event["queue_id"], asked["entered_at"], event["at"], asked.get("priority", 0))
+        elif kind == "CallbackQueued":
+            promised[event["call_id"]] = event["asked"]["entered_at"]
         elif kind == "WaitAdopted":
             wait = waits.get(event["call_id"])
+            if promised.get(event["call_id"]) == event["asked"]["entered_at"]:
+                continue
             if wait is None:
                 yield f"call {event['call_id']} is taken up as waiting and did not wait"
             elif event["asked"]["entered_at"] != wait.entered_at:

@@ -56,12 +56,17 @@ def inventory(site: SiteOfLab, second: Machine, floating: str) -> Path:
     (directory / "group_vars").mkdir(parents=True)
     own = yaml.safe_load((ROOT / "inventory/lab/group_vars/pops.yml").read_text())
     (directory / "group_vars" / "standbys.yml").write_text(yaml.safe_dump(own))
-    # Other POPs reach this one at the floating address.
-    hosts = site.variable("pop2", "lab_hosts") | {"pop2": floating}
+    # The centre's bus lets both in at their own addresses; other POPs reach this one at the floating address.
+    hosts = site.variable("pop2", "lab_hosts") | {"pop2b": second.address}
     (directory / "group_vars" / "all.yml").write_text(yaml.safe_dump({"lab_hosts": hosts}))
     settings = own["pbx_controller_settings"]
     groups = {
-        "pops": {"hosts": {"pop2": of_a_pair(first.address, second.address, floating, settings)}},
+        "pops": {
+            "hosts": {
+                "pop1": {"lab_peer": floating},
+                "pop2": of_a_pair(first.address, second.address, floating, settings),
+            }
+        },
         "standbys": {"hosts": {"pop2b": of_a_pair(second.address, first.address, floating, settings)}},
     }
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,12 @@ async def test_a_pop_becomes_two_hosts_and_goes_on_without_one(site: SiteOfLab, 
         wait_until(
             lambda: '"media_server": "ok"' in second.run(READY, check=False).stdout, 60, "its controller at work"
         )
+        taken = time.time()
+
+        def heard(pop: dict[str, Any]) -> bool:
+            return bool(pop["connected"]) and datetime.fromisoformat(pop["last_seen_at"]).timestamp() > taken
+
+        await centre.api.until(f"pops/{POPS['pop2'][0]}", heard, 60)
         await _talks(centre, agent)
     finally:
         net.ip("link", "set", "eth0", "up", netns_of=first.pid)

@@ -8,8 +8,9 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.lab.lab import Lab
 from tests.lab.stack import Stack, recordings_on_disk
 
 SETTLE_S = 60.0
+STORED_S = 15.0
 AIMED_S = 30.0
 """How long a fault waits for a call in the state it is aimed at."""
 LINE = 6
@@ -63,6 +65,7 @@ def capturing(host: Host) -> Iterator[Path]:
     path.unlink(missing_ok=True)
     command: list[str | Path] = [
         "tcpdump",
+        "--immediate-mode",  # else the last call's BYE is not in the file yet when all is judged
         "-U",
         "-n",
         "-i",
@@ -83,6 +86,32 @@ def capturing(host: Host) -> Iterator[Path]:
         yield path
     finally:
         process.stop(5)
+
+
+async def at_the_centre(stack: Stack) -> None:
+    """Every POP says, from now on, that the bus has all its events. Raises LabError."""
+    since = time.time()
+
+    def heard(page: dict[str, Any]) -> bool:
+        return all(
+            pop["connected"]
+            and not pop["unsent_events"]
+            and datetime.fromisoformat(pop["last_seen_at"]).timestamp() > since
+            for pop in page["items"]
+        )
+
+    await stack.api.until("pops", heard, SETTLE_S)
+
+
+async def ended(stack: Stack, of: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """The centre's records, ``of`` some calls or of all, when each has its end: what is on the bus is stored a moment
+    later. Those that have none after ``STORED_S`` are among them."""
+    late = time.monotonic() + STORED_S
+    while True:
+        rows = [row for row in await stack.calls() if of is None or row["call_id"] in of]
+        if all(row["ended_at"] is not None for row in rows) or time.monotonic() > late:
+            return rows
+        await asyncio.sleep(0.25)
 
 
 class Run:
@@ -149,9 +178,7 @@ class Run:
         with contextlib.suppress(LabError):  # what does not end is the checker's to say
             await asyncio.to_thread(wait_until, over, SETTLE_S, "the calls' end")
         last = self._last_seq()
-        await self.stack.api.until(
-            "pops", lambda page: all(pop["connected"] and not pop["unsent_events"] for pop in page["items"]), SETTLE_S
-        )
+        await at_the_centre(self.stack)
         self._told(f"{last} events are at the centre")
 
     def _last_seq(self) -> int:
@@ -162,11 +189,11 @@ class Run:
         return [path.stem for path in recordings_on_disk(self.stack.pop) if path.name != "filler"]
 
     async def judge(self, carrier: Path, phones: Path) -> None:
-        calls, events = await self.stack.calls(), evidence.journal(self._journal)
+        events = evidence.journal(self._journal)
         if self._prefixes:
             events = evidence.of_callers(events, self._prefixes, self.since)
-            mine = {event["call"] for event in events}
-            calls = [call for call in calls if call["call_id"] in mine]
+        mine = {event["call"] for event in events} if self._prefixes else None
+        calls = await ended(self.stack, mine)
         on_disk = [one for one in self._recordings() if one not in self._rested]
         dialogs = evidence.dialogs(carrier, phones)
         seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address)

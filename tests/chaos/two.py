@@ -19,7 +19,7 @@ from tests.chaos import evidence
 from tests.chaos.checker import Evidence, check
 from tests.chaos.faults import Faults
 from tests.chaos.load import LONGEST_S, QUEUE, SHORT, Callers
-from tests.chaos.runner import SETTLE_S, Outcome, capturing
+from tests.chaos.runner import SETTLE_S, Outcome, at_the_centre, capturing, ended
 from tests.chaos.states import STATES, States
 from tests.chaos.together import check_together
 from tests.lab.errors import LabError, wait_until
@@ -125,12 +125,10 @@ class Two:
         over = lambda: not any(s.look()[one] for s in self.states.values() for one in STATES)  # noqa: E731
         with contextlib.suppress(LabError):  # what does not end is the checker's to say
             await asyncio.to_thread(wait_until, over, SETTLE_S, "the calls' end")
-        await self.stack.api.until(
-            "pops", lambda page: all(pop["connected"] and not pop["unsent_events"] for pop in page["items"]), SETTLE_S
-        )
+        await at_the_centre(self.stack)
 
     async def judge(self, captures: list[Path]) -> None:
-        rows, dialogs = await self.stack.calls(), evidence.dialogs(*captures)
+        rows, dialogs = await ended(self.stack), evidence.dialogs(*captures)
         pops: dict[str, Evidence] = {}
         for pop_id, faults in self.faults.items():
             host = faults.site.pop

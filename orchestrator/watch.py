@@ -143,6 +143,9 @@ class CentreWatch:
                 if beat.carries_audio is not None:
                     about = "1: called by itself it carries audio, by its last word."
                     page.gauge("callplane_pop_carries_audio", about, up and beat.carries_audio, pop=pop)
+                if (ahead_s := seen.clock_ahead_s) is not None:
+                    about = "Its host's clock, by its last word; negative: behind."
+                    page.gauge("callplane_pop_clock_ahead_seconds", about, ahead_s, pop=pop)
                 live = beat.live_calls if seen.connected else 0
                 page.gauge("callplane_pop_calls_live", "Calls under way, by its last word.", live, pop=pop)
                 about = "Events it has not sent, by its last word."

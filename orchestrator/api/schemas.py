@@ -68,6 +68,7 @@ class Pop(PopSpec):
             "state_since",
             "carries_audio",
             "audio_reason",
+            "clock_ahead_s",
             "phones_pending",
             "router_pop_id",
             "live_calls",
@@ -95,6 +96,9 @@ class Pop(PopSpec):
     """Whether its media server, called by itself, carries audio both ways; null: not known."""
     audio_reason: str
     """Why it does not."""
+    clock_ahead_s: float | None
+    """By how many seconds the clock of its host is ahead of the centre's (negative: behind), as its last heartbeat
+    tells; times in its records are off by that. null: not known."""
     phones_pending: int | None
     """How many agents' accounts its media server does not have yet: such a phone cannot register."""
     router_pop_id: str | None
@@ -137,6 +141,7 @@ def pop_fields(row: PopRow, presence: Presence, behind_s: float | None) -> dict[
         "engine_up": beat.engine_up if beat else None,
         "carries_audio": beat.carries_audio if beat else None,
         "audio_reason": beat.audio_reason if beat else "",
+        "clock_ahead_s": presence.clock_ahead_s,
         "phones_pending": beat.phones_pending if beat else None,
         "router_pop_id": beat.router_pop if beat else None,
         "live_calls": beat.live_calls if beat else None,

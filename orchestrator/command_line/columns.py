@@ -8,6 +8,9 @@ from typing import Any
 
 from orchestrator.command_line.output import Column
 
+CLOCK_WRONG_S = 2.0
+"""What the clocks of a POP and of the centre differ by less is the heartbeat's way, or nobody's trouble."""
+
 Item = dict[str, Any]
 
 
@@ -55,6 +58,8 @@ def health(pop: Item) -> str:
         found.append(f"{pending} phone{'s' * (pending > 1)} to come")
     if (pop["seconds_behind"] or 0) > 10:
         found.append("behind")
+    if abs(ahead_s := pop.get("clock_ahead_s") or 0.0) > CLOCK_WRONG_S:
+        found.append(f"clock {abs(ahead_s):.0f} s {'fast' if ahead_s > 0 else 'slow'}")
     return ", ".join(found) or "ok"
 
 

@@ -47,6 +47,13 @@ class Presence:
     connected: bool
 
     @property
+    def clock_ahead_s(self) -> float | None:
+        """By how many seconds the clock of the POP's host is ahead of the centre's, less what the heartbeat took to come;
+        negative: behind; None: not known."""
+        beat, seen_at = self.heartbeat, self.last_seen_at
+        return None if beat is None or beat.clock_at is None or seen_at is None else beat.clock_at - seen_at
+
+    @property
     def state(self) -> State | None:
         """None: it was never heard of."""
         beat = self.heartbeat

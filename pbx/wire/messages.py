@@ -291,6 +291,9 @@ class Heartbeat(Wire, frozen=True):
     """Whether the media server, called by itself, carries audio both ways; None: not known."""
     audio_reason: str = ""
     """Why it does not."""
+    clock_at: float | None = None
+    """Seconds since the epoch by the clock of the POP's host, which commands' deadlines go by, when this was sent;
+    None: from a POP of before. ``at`` is the time that calls go by."""
 
 
 # --- commands, centre -> POP: requests with a deadline and an idempotency key ---------------------------------------

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -28,6 +28,8 @@ OUTSIDE = "carrier"
 BROUGHT = ("hold", "consulting", "conference", "parked")
 REACHED_S = 5.0
 """How long a call may take to come into the state it is brought to."""
+AT_ONCE = 2
+"""So many calls are brought into the state that a fault waits for: one may end on the way."""
 CALLBACK_S = 6.0
 """So long after a callback was asked for, the next is, when one is wanted."""
 
@@ -47,6 +49,7 @@ class Desk:
         self._numbers = itertools.count()
         self._touched: dict[str, float] = {}
         self._called_back = 0.0
+        self._spare: deque[str] = deque()
         self._loop = asyncio.get_running_loop()
 
     @contextlib.asynccontextmanager
@@ -56,6 +59,7 @@ class Desk:
         for name in names:
             await self._stack.status(name, "NOT_READY", "CONSULTED")
         spare = [self._stack.agents[name].agent_id for name in names]
+        self._spare.extend(spare)
         with Sipp.agents(self._stack.carrier, ring_ms=2500, talk_ms=2500, port=5060, limit_s=LONGEST_S):
             working = asyncio.create_task(self._work(spare))
             try:
@@ -70,8 +74,8 @@ class Desk:
             count = self.states.look()
             jobs = [self._ready_again(agent, spare) for agent in list(self.states.not_ready)]
             if (state := self._wanted(count)) is not None:
-                jobs.append(self._bring(state, spare))
-            jobs += [self._back(call, spare) for call in list(self._touched) if self._over(call)]
+                jobs += [self._bring(state) for _ in range(1 if self.aim is None else AT_ONCE)]
+            jobs += [self._back(call) for call in list(self._touched) if self._over(call)]
             await asyncio.gather(*(self._asked(job) for job in jobs))
             await asyncio.sleep(0.25)
 
@@ -107,7 +111,12 @@ class Desk:
         body = of_spare if agent_id in spare else {"status": "AVAILABLE"}
         await self._stack.api.post(f"agents/{agent_id}/status", body)
 
-    async def _bring(self, state: str, spare: list[str]) -> None:
+    def _who(self) -> str:
+        """To be consulted, or to take a parked call: whose turn is longest ago, for the others may still be busy."""
+        self._spare.rotate(-1)
+        return self._spare[-1]
+
+    async def _bring(self, state: str) -> None:
         if state == "callback":
             if self._loop.time() - self._called_back > CALLBACK_S:
                 self._called_back = self._loop.time()
@@ -127,7 +136,7 @@ class Desk:
         elif state == "parked":
             await post(f"calls/{call}/park", {})
         else:
-            await post(f"calls/{call}/consult", {"agent_id": self._chance.choice(spare)})
+            await post(f"calls/{call}/consult", {"agent_id": self._who()})
             if state == "conference":
                 if not await self._until(call, "consulting"):
                     return
@@ -147,7 +156,7 @@ class Desk:
         self.missed[state] += 1
         return False
 
-    async def _back(self, call: str, spare: list[str]) -> None:
+    async def _back(self, call: str) -> None:
         state = self.states.calls.get(call)
         del self._touched[call]
         post = self._stack.api.post
@@ -158,4 +167,4 @@ class Desk:
         elif state == "conference":
             await post(f"calls/{call}/consult/complete", {})
         elif state == "parked":
-            await post(f"calls/{call}/retrieve", {"agent_id": self._chance.choice(spare)})
+            await post(f"calls/{call}/retrieve", {"agent_id": self._who()})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Bus:
         self._consumer: JetStreamContext.PullSubscription | None = None
         self._connected = asyncio.Event()
         self._closed = asyncio.Event()
+        self._clock_ahead_s: dict[str, float] = {}
         self.session = 0
         """Counts connections: what was true of the last one has to be looked at again."""
 
@@ -228,6 +230,8 @@ class Bus:
         if subjects.heartbeat(heartbeat.pop_id) != message.subject:
             log.error("a heartbeat on %s names another POP", message.subject)
             return
+        if heartbeat.clock_at is not None:
+            self._clock_ahead_s[heartbeat.pop_id] = heartbeat.clock_at - time.time()
         self._on_heartbeat(heartbeat)
 
     async def _prompt_asked(self, message: Msg) -> None:
@@ -352,7 +356,11 @@ class Bus:
     # --- commands ----------------------------------------------------------------------------------------------------
 
     async def request(self, pop_id: str, request: CommandRequest, timeout_s: float) -> CommandReply:
-        """Raises PopUnreachable (nobody took it) or PopTimeout (nobody knows)."""
+        """``deadline_at`` of ``request`` is by this host's clock. The POP judges it by its own, which may be set wrong,
+        and is told it by that, as its last heartbeat shows it. Raises PopUnreachable (nobody took it) or PopTimeout
+        (nobody knows)."""
+        deadline_at = request.deadline_at + self._clock_ahead_s.get(pop_id, 0.0)
+        request = msgspec.structs.replace(request, deadline_at=deadline_at)
         above = None if self._traces is None else self._traces.here()
         if self._traces is None or above is None:
             return await self._request(pop_id, request, timeout_s)

@@ -339,7 +339,7 @@ class NatsLink:
         while True:
             handler, mirror = self._handler, self._mirror
             if handler is not None and mirror is not None:
-                beat = handler.heartbeat()
+                beat = msgspec.structs.replace(handler.heartbeat(), clock_at=self._clock())
                 if mirror.revision is not None:
                     # The handler cannot know the revision of a deletion.
                     beat = msgspec.structs.replace(beat, revision=mirror.revision)

@@ -183,11 +183,13 @@ class TestPop:
 
 
 @asynccontextmanager
-async def pop(path: Path, port: int, key: str, pop_id: str = "de-fra-1") -> AsyncIterator[TestPop]:
+async def pop(
+    path: Path, port: int, key: str, pop_id: str = "de-fra-1", clock: Callable[[], float] = time.time
+) -> AsyncIterator[TestPop]:
     """A link on a journal at ``path``, which stays for the next start."""
     journal = SqliteJournal(path)
     handler = Handler(pop_id)
-    link = NatsLink(f"nats://127.0.0.1:{port}", pop_id, key, journal)
+    link = NatsLink(f"nats://127.0.0.1:{port}", pop_id, key, journal, clock)
     await link.start(handler)
     try:
         yield TestPop(journal, handler, link)

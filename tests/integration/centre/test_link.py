@@ -119,6 +119,27 @@ async def test_how_far_a_pop_is_behind(
     assert (await api.get("/pops/de-fra-1")).body["revision_lag"] == 0
 
 
+@pytest.mark.parametrize("ahead_s", [3600.0, -3600.0])
+async def test_a_clock_that_is_set_wrong_is_told_and_refuses_no_command(
+    api: Api, settings: CentreSettings, tmp_path: Path, ahead_s: float
+) -> None:
+    """Deadlines were the centre's time, judged by the POP's: a POP that was 5 s ahead refused all."""
+    key = await api.new_site()
+    made = await api.made("/agents", agent(phone_id="1001"))
+    assert (await api.get("/pops/de-fra-1")).body["clock_ahead_s"] is None
+    clock = lambda: time.time() + ahead_s  # noqa: E731
+    async with pop(tmp_path / "j.db", settings.bus_port, key, clock=clock) as site:
+        await until(lambda: _is(api, "revision_lag", 0))
+        told = (await api.get("/pops/de-fra-1")).body["clock_ahead_s"]
+        assert ahead_s - 2.0 < told <= ahead_s, "less what the heartbeat took"
+        sent_at = clock()
+        answer = await api.post(f"/agents/{made['agent_id']}/status", {"status": "AVAILABLE"})
+        assert answer.status < 300, answer.body
+        assert len(site.handler.commands) == 1
+        spare_s = site.handler.commands[0].deadline_at - sent_at
+        assert 2.0 < spare_s < 6.0, "late is late by either clock"
+
+
 async def _later(api: Api, behind_s: float) -> dict[str, float] | None:
     found: dict[str, float] = (await api.get("/pops/de-fra-1")).body
     return found if found["seconds_behind"] > behind_s else None

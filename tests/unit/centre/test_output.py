@@ -71,6 +71,10 @@ POP = {
         ({"config_errors": {"a": "x", "b": "y"}, "seconds_behind": 60.0}, "2 configuration errors, behind", "up"),
         ({"phones_pending": 1}, "1 phone to come", "up"),
         ({"phones_pending": 2, "seconds_behind": 60.0}, "2 phones to come, behind", "up"),
+        ({"clock_ahead_s": 30.2}, "clock 30 s fast", "up"),
+        ({"clock_ahead_s": -7200.0}, "clock 7200 s slow", "up"),
+        ({"clock_ahead_s": -0.3}, "ok", "up"),
+        ({"clock_ahead_s": None}, "ok", "up"),
     ],
 )
 def test_how_a_pop_is(change: dict[str, Any], words: str, server: str | None) -> None:

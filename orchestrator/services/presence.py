@@ -48,7 +48,7 @@ class Presence:
 
     @property
     def clock_ahead_s(self) -> float | None:
-        """By how many seconds the clock of the POP's host is ahead of the centre's, less what the heartbeat took to come;
+        """By how many seconds its host's clock is ahead of the centre's, less what the heartbeat took to come;
         negative: behind; None: not known."""
         beat, seen_at = self.heartbeat, self.last_seen_at
         return None if beat is None or beat.clock_at is None or seen_at is None else beat.clock_at - seen_at

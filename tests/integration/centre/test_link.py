@@ -127,7 +127,10 @@ async def test_a_clock_that_is_set_wrong_is_told_and_refuses_no_command(
     key = await api.new_site()
     made = await api.made("/agents", agent(phone_id="1001"))
     assert (await api.get("/pops/de-fra-1")).body["clock_ahead_s"] is None
-    clock = lambda: time.time() + ahead_s  # noqa: E731
+
+    def clock() -> float:
+        return time.time() + ahead_s
+
     async with pop(tmp_path / "j.db", settings.bus_port, key, clock=clock) as site:
         await until(lambda: _is(api, "revision_lag", 0))
         told = (await api.get("/pops/de-fra-1")).body["clock_ahead_s"]

@@ -147,7 +147,7 @@ fuzz-esl: venv ## A million mutated event socket streams (ARGS="--streams N --se
 chaos: rootfs prompts ## Faults at random under calls, and an independent check (as root; ARGS="--seed N --rounds N --engine E --aimed --pops 2")
 	@$(PY) -m tests.chaos $(ARGS)
 
-test-pair: rootfs prompts ## Two hosts that are one POP, phones with two registrars: a minute and a half (as root)
+test-pair: rootfs prompts ## Two hosts that are one POP, phones with two registrars, by accounts and by SRV: four minutes (as root)
 	.venv/bin/pytest -n0 -m pair tests/e2e $(ARGS)
 
 test-drill: rootfs prompts ## callplane drill in a lab that is running: a minute and a half (as root)

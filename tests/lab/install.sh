@@ -7,8 +7,8 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-PACKAGES="ca-certificates debian-archive-keyring espeak-ng iproute2 libfaketime mmdebstrap nftables postgresql python3
-python3-venv strace util-linux"
+PACKAGES="ca-certificates debian-archive-keyring dnsmasq-base espeak-ng iproute2 libfaketime mmdebstrap nftables postgresql
+python3 python3-venv strace util-linux"
 # Machines that boot, and how they are logged into.
 HOSTS="lego openssh-client openssl pebble systemd-container"
 IMAGES="buildah"

@@ -70,6 +70,10 @@ class Account:
     ca_file: Path | None = None
     certificate: Path | None = None
     """Key and certificate that it shows, in one file."""
+    renew_s: int = 600
+    """How long a registration is asked for; it is renewed a little earlier."""
+    name_server: str | None = None
+    """``server`` is a name, whose SRV records are asked for there; none: it is an address."""
     codecs: tuple[str, ...] = ()
     """What it offers and takes, in order, as in SDP (`GSM/8000/1`); none: what its modules can."""
 
@@ -77,7 +81,7 @@ class Account:
         """The account in baresip's notation."""
         name = f'"{self.display_name}" ' if self.display_name else ""
         parts = [f"{name}<{self.uri};transport={self.transport}>"]
-        parts.append(f"regint={600 if self.server else 0}")
+        parts.append(f"regint={self.renew_s if self.server else 0}")
         parts.append(f"answermode={self.answer}")
         if self.password is not None:
             parts.append(f"auth_pass={self.password}")
@@ -293,6 +297,8 @@ class Phone:
         config += "".join(f"module_app {name}.so\n" for name in APPLICATIONS)
         if self.account.ca_file is not None:
             config += f"sip_cafile {self.account.ca_file}\n"
+        if self.account.name_server is not None:
+            config += f"dns_server {self.account.name_server}\ndns_getaddrinfo no\n"
         if self.account.certificate is not None:
             config += f"sip_certificate {self.account.certificate}\n"
         (self.directory / "config").write_text(config)

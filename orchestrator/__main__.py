@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -31,6 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("run", help="run until SIGTERM or SIGINT")
     verbs.add_parser("rebuild", help="make records and reports again from the events; a centre may be running")
+    rejected = verbs.add_parser("rejected", help="batches of events that were set aside; a centre may be running")
+    rejected.add_argument(
+        "--store", action="store_true", help="try each again; those that are stored are gone from here"
+    )
     token = verbs.add_parser("token", help="bearer tokens").add_subparsers(dest="token_verb", required=True)
     create = token.add_parser("create", help="make a token and print it, this once")
     create.add_argument("name", help="whose it is")
@@ -55,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         return _run(_create_token(settings, options.name, grant.grant(), options.days))
     if options.verb == "rebuild":
         return _run(_rebuild(settings))
+    if options.verb == "rejected":
+        return _run(_rejected(settings, store=options.store))
     return _run(_serve(settings, traces, log_counts))
 
 
@@ -140,6 +147,27 @@ async def _rebuild(settings: CentreSettings) -> int:
     finally:
         await database.close()
     return 0
+
+
+async def _rejected(settings: CentreSettings, *, store: bool) -> int:
+    """1: with ``store``, some are left."""
+    from orchestrator.bootstrap import ingest_alone, open_database
+    from orchestrator.services import rejected
+
+    database = await open_database(settings)
+    try:
+        ingest = ingest_alone(settings, database)
+        if not store:
+            for one in await rejected.batches(database, ingest):
+                held = "unreadable" if one.events is None else f"{one.events} events of {len(one.calls)} calls"
+                at = datetime.fromtimestamp(one.received_at, UTC).isoformat(timespec="seconds")
+                sys.stdout.write(f"{one.batch_id}\t{at}\t{one.pop_id}\t{held}\t{one.reason}\n")
+            return 0
+        done = await rejected.store(database, ingest, _say)
+    finally:
+        await database.close()
+    _say(f"{done.batches} batches stored, {done.events} events new; {done.left} left")
+    return 1 if done.left else 0
 
 
 def _say(line: str) -> None:

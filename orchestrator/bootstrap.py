@@ -103,6 +103,13 @@ async def open_database(settings: CentreSettings) -> Database:
     return database
 
 
+def ingest_alone(settings: CentreSettings, database: Database) -> Ingest:
+    """As a centre stores events, without one: what it begins (webhooks, erasures) a centre goes on with."""
+    box = secret_box.load(settings.secrets_key or settings.state_dir / "secrets.key")
+    queue = WebhookQueue(database, payload, lambda: None)
+    return Ingest(database, lambda: None, queue, erased=ErasedNumbers(database, RightsKeys(box)))
+
+
 class Centre:
     """``start`` returns when the API answers; ``stop`` undoes it in reverse order."""
 
@@ -159,8 +166,8 @@ class Centre:
         names = PopNames(bus, rights)
         minors = MinorsKeeper(database, bus, rights, names)
         retention = Retention(database, bus, rights, names, erases=self.settings.retention == "erase")
-        ingest = Ingest(database, bus, feed.wake, queue, self._traces, erased, eraser.wake)
-        self._loop.keep(INGEST, ingest.run)
+        ingest = Ingest(database, feed.wake, queue, self._traces, erased, eraser.wake)
+        self._loop.keep(INGEST, lambda: ingest.run(bus))
         self._loop.keep("erasures", eraser.run)
         self._loop.keep("retention", retention.run)
         self._loop.keep("recordings of minors", minors.run)

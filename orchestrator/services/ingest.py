@@ -58,7 +58,6 @@ class Ingest:
     def __init__(
         self,
         database: Database,
-        bus: Bus,
         stored: Callable[[], None],
         webhooks: WebhookQueue | None = None,
         traces: Traces | None = None,
@@ -70,17 +69,17 @@ class Ingest:
         self.meter = IngestMeter()
         self._traces = traces
         self._database = database
-        self._bus = bus
         self._stored = stored
         """Called after a commit that brought new events."""
         self._webhooks = webhooks
         self._decoder = msgspec.json.Decoder(EventBatch)
 
-    async def run(self) -> None:
+    async def run(self, bus: Bus) -> None:
+        """What comes over the bus, until cancelled."""
         while True:
-            await self._bus.wait_connected()
+            await bus.wait_connected()
             try:
-                messages = await self._bus.next_batches()
+                messages = await bus.next_batches()
                 if not messages:
                     self.meter.stuck = None
                     continue
@@ -100,7 +99,7 @@ class Ingest:
                 await self.store(messages)
             except (SQLAlchemyError, OSError) as error:
                 tries += 1
-                if _is_of_data(error) and tries >= TRIES:
+                if is_of_data(error) and tries >= TRIES:
                     await self._apart(messages, error)
                     return
                 if self.meter.stuck is None:
@@ -120,7 +119,10 @@ class Ingest:
         [message] = messages
         state = getattr(getattr(error, "orig", None), "sqlstate", None)
         reason = f"the database refused it: {type(error).__name__}, SQLSTATE {state}"
-        text = "ALARM batch %d on %s was set aside, its events are missing in records and reports: %s"
+        text = (
+            "ALARM batch %d on %s was set aside, its events are missing in records and reports: %s; 'callplane centre"
+            " rejected' says which, and tries again"
+        )
         log.error(text, message.sequence, message.subject, reason, extra={"pop_id": message.subject.split(".")[1]})
         while True:
             try:
@@ -140,10 +142,10 @@ class Ingest:
         rejected: list[RejectedBatchRow] = []
         for message in messages:
             try:
-                rows.extend(self._rows(message))
+                rows.extend(self.rows(message))
             except (msgspec.MsgspecError, ValueError) as error:
                 pop_id = message.subject.split(".")[1]
-                text = "batch %d on %s is unreadable and was set aside"
+                text = "batch %d on %s is unreadable and was set aside ('callplane centre rejected' lists it)"
                 log.error(text, message.sequence, message.subject, extra={"pop_id": pop_id})
                 rejected.append(_set_aside(message, str(error)))
         new: list[dict[str, Any]] = []
@@ -190,7 +192,8 @@ class Ingest:
         meter.rejected += rejected
         meter.transactions.observe(s)
 
-    def _rows(self, message: Delivered) -> list[dict[str, Any]]:
+    def rows(self, message: Delivered) -> list[dict[str, Any]]:
+        """Of the table of events. Raises MsgspecError or ValueError: it is no batch of that POP."""
         batch = self._decoder.decode(message.data)
         if subjects.events(batch.pop_id) != message.subject:
             raise ValueError("the batch names another POP than its subject")
@@ -208,7 +211,7 @@ class Ingest:
         ]
 
 
-def _is_of_data(error: Exception) -> bool:
+def is_of_data(error: Exception) -> bool:
     """Whether the database is well, and what is to be stored is at fault."""
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     return isinstance(error, DataError | IntegrityError) or (isinstance(state, str) and state[:2] in OF_DATA)

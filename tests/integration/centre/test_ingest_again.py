@@ -14,7 +14,7 @@ from orchestrator.adapters.bus.client import Delivered
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.models import EventRow, RejectedBatchRow
 from orchestrator.services import ingest as module
-from orchestrator.services import records
+from orchestrator.services import records, rejected
 from pbx.domain import events as ev
 from pbx.domain.ids import AgentId, QueueId
 from pbx.wire import subjects
@@ -102,6 +102,37 @@ async def test_a_batch_that_the_database_never_takes_is_set_aside(
     assert ingest.meter.stuck is None
     assert "ALARM" in caplog.text
     assert "somebody" not in caplog.text
+
+
+async def test_what_was_set_aside_is_stored_later(
+    database: Database,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the version that can: its calls have their records, and it is set aside no more."""
+    project, broken = records.project, True
+
+    async def picky(session: Any, calls: Any, *more: Any, **named: Any) -> None:
+        if broken and any(call_id == CALL for _, call_id in calls):
+            raise IntegrityError("INSERT", {}, Exception("a number that is somebody's"))
+        await project(session, calls, *more, **named)
+
+    monkeypatch.setattr(records, "project", picky)
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+    ingest = ingest_of(database)
+    unreadable = Delivered(subjects.events("de-3"), b"{", 9)
+    await ingest._store_at_last([OWNER, HOME, unreadable])
+    aside = await rejected.batches(database, ingest)
+    assert [(one.pop_id, one.events, one.calls) for one in aside] == [("de-1", 1, {CALL}), ("de-3", None, frozenset())]
+    told: list[str] = []
+    done = await rejected.store(database, ingest, told.append)
+    assert (done.batches, done.events, done.left) == (0, 0, 2)
+    assert all("somebody" not in line for line in told)
+    broken = False
+    done = await rejected.store(database, ingest, told.append)
+    assert (done.batches, done.events, done.left) == (1, 1, 1)
+    assert [one.pop_id for one in await rejected.batches(database, ingest)] == ["de-3"], "nothing is thrown away"
+    assert [row["call_id"] for row in (await rows(database))["calls"]] == [CALL]
+    assert (await rejected.store(database, ingest)).batches == 0
 
 
 async def test_a_database_that_is_away_is_waited_for(

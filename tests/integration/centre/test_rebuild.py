@@ -11,13 +11,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Table, delete, func, select, text, update
 
-from orchestrator.adapters.bus.client import Address, Bus
 from orchestrator.adapters.db.engine import Database
 from orchestrator.adapters.db.migrate import upgrade
 from orchestrator.adapters.db.models import Base, CallRow, EventRow, VoicemailRow
 from orchestrator.adapters.db.report_models import FACTS, SUMS
 from orchestrator.config import CentreSettings
-from orchestrator.services import prompts
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.rebuild import rebuild
 from pbx.domain.ids import CallId
@@ -56,8 +54,7 @@ async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]
 
 
 def ingest_of(database: Database) -> Ingest:
-    bus = Bus(Address("nats://127.0.0.1:1"), lambda beat: None, lambda asked: prompts.chunk(database, asked))
-    return Ingest(database, bus, lambda: None)
+    return Ingest(database, lambda: None)
 
 
 async def rows(database: Database) -> dict[str, list[dict[str, Any]]]:

@@ -11,9 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from orchestrator.adapters.bus.client import Address, Bus, Delivered
+from orchestrator.adapters.bus.client import Delivered
 from orchestrator.bootstrap import Centre
-from orchestrator.services import prompts
 from orchestrator.services.ingest import Ingest
 from orchestrator.services.reports import Asked, By, Limits, has_agents, read
 from pbx.domain import events as ev
@@ -76,8 +75,7 @@ async def fed(centre: Centre, *parts: Sequence[tuple[CallId | None, ev.Event]], 
     ]
     batch = msgspec.json.encode(EventBatch(pop_id="de-fra-1", journal_id=journal, events=wired))
     database = centre.database
-    bus = Bus(Address("nats://127.0.0.1:1"), lambda beat: None, lambda asked: prompts.chunk(database, asked))
-    ingest = Ingest(database, bus, lambda: None)
+    ingest = Ingest(database, lambda: None)
     await ingest.store([Delivered(subjects.events("de-fra-1"), batch, 1)])
 
 

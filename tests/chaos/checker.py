@@ -245,6 +245,12 @@ class _Wait:
     since: float
     priority: float
     offered: bool = False
+    preferred: str | None = None
+    """For this agent it waits, and for nobody else, until ``preferred_until``: it was parked by him."""
+    preferred_until: float = 0.0
+
+    def would_take(self, agent: str, at: float) -> bool:
+        return self.preferred in (None, agent) or at > self.preferred_until
 
 
 def _made_before(offers: list[Event], offer: Event) -> bool:
@@ -267,7 +273,10 @@ def _places(events: list[Event], of_call: dict[str, list[Event]], *, in_order: b
         call, kind = event["call"], event["kind"]
         if kind == "QueueJoined":
             asked = event["asked"]
-            waits[call] = _Wait(event["queue_id"], asked["entered_at"], event["at"], asked.get("priority", 0))
+            joined = _Wait(event["queue_id"], asked["entered_at"], event["at"], asked.get("priority", 0))
+            joined.preferred = asked.get("preferred")
+            joined.preferred_until = event["at"] + asked.get("preferred_s", 0.0)
+            waits[call] = joined
         elif kind == "CallbackQueued":
             promised[event["call_id"]] = event["asked"]["entered_at"]
         elif kind == "WaitAdopted":
@@ -289,6 +298,7 @@ def _places(events: list[Event], of_call: dict[str, list[Event]], *, in_order: b
                 continue
             for other_id, other in waits.items() if in_order else ():
                 earlier = other.entered_at < mine.entered_at and other.since < event["at"] - SETTLED_S
+                earlier = earlier and other.would_take(event["agent_id"], event["at"])
                 first = earlier and other.queue == mine.queue and other.priority >= mine.priority
                 if first and other_id != call and not other.offered and not _made_before(made[other_id], event):
                     yield f"call {call} is offered before {other_id}, which waited longer"

@@ -122,6 +122,19 @@ def overtaken(seen: Evidence) -> None:
     seen.events.insert(place, {**last, "at": second["at"]})
 
 
+@pytest.mark.parametrize(
+    ("agent", "preferred_s", "is_told"), [("bela", 3600.0, False), ("anna", 3600.0, True), ("bela", 0.1, True)]
+)
+def test_who_waits_for_one_agent_is_passed_over_by_others(
+    good: Evidence, agent: str, preferred_s: float, is_told: bool
+) -> None:
+    """Who was parked waits for the agent who did it, for a while."""
+    for number in (1, 2):
+        of(good, "QueueJoined", number)["asked"] |= {"preferred": agent, "preferred_s": preferred_s}
+    overtaken(good)
+    assert any("waited longer" in line for line in check(good)) is is_told
+
+
 def test_an_offer_counts_by_when_it_was_made_not_by_when_it_is_written(good: Evidence) -> None:
     first, then = of(good, "OfferMade", 1), of(good, "OfferMade", 2)
     place = good.events.index(first)

@@ -26,6 +26,23 @@ async def back_up(stack: Stack, second: SecondPop) -> None:
     await second.synced()
 
 
+def power_off(stack: Stack) -> None:
+    """The first POP's host, at once."""
+    stack.pop.unplug()
+    stack.controller.kill()
+    stack.server.kill()
+
+
+async def boot(stack: Stack) -> None:
+    """The first POP again, after longer than registrations last: it knows of none."""
+    for kept in (stack.pop.state_dir / "asterisk").glob("astdb*"):
+        kept.unlink()
+    stack.pop.plug_in()
+    await asyncio.to_thread(stack.server.restart)
+    stack.restart_controller()
+    await stack.synced(60, news=True)
+
+
 def at(second: SecondPop) -> str:
     return f"{second.host.address}:{second.settings.sip_port}"
 
@@ -110,9 +127,7 @@ async def test_a_pop_is_powered_off_and_its_agents_go_on_at_the_backup_and_come_
         ):
             await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)
             await hear_each_other(lost, dora)
-            stack.pop.unplug()
-            stack.controller.kill()
-            stack.server.kill()
+            power_off(stack)
         # The phone, which hears nothing any more, takes the next of its registrars.
         password = stack.agents["dora"].password
         async with (
@@ -123,13 +138,7 @@ async def test_a_pop_is_powered_off_and_its_agents_go_on_at_the_backup_and_come_
         ):
             await dora.wait_for("CALL_ESTABLISHED", deadline_s=30)  # by the status of before
             await hear_each_other(caller, dora)
-            # The first POP comes back after longer than a registration lasts, and the phone too: the call goes on.
-            for kept in (stack.pop.state_dir / "asterisk").glob("astdb*"):
-                kept.unlink()
-            stack.pop.plug_in()
-            await asyncio.to_thread(stack.server.restart)
-            stack.restart_controller()
-            await stack.synced(60, news=True)
+            await boot(stack)
             await dora.register_at(f"{stack.pop.address}:{stack.settings.sip_port}")
             async with dials(stack, stack.pop.address, 3) as waiting:
                 await waiting.wait_for("CALL_ESTABLISHED")

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from tests.e2e.test_moving_agent import AGENT_HZ, back_up, dials, hear_each_other, rings_for
+from tests.e2e.test_moving_agent import AGENT_HZ, back_up, boot, dials, hear_each_other, power_off, rings_for
 from tests.lab.asterisk import AsteriskServer
 from tests.lab.errors import wait_until
 from tests.lab.flows import QUEUE_FLOW
@@ -53,9 +53,7 @@ async def test_a_phone_follows_the_records_to_the_backup_and_back(lab: Lab) -> N
                     assert not rings_for(second, eva.phone_id), "the first of the records"
                     await caller.hang_up()
                 await phone.wait_for("CALL_CLOSED")
-                stack.pop.unplug()
-                stack.controller.kill()
-                stack.server.kill()
+                power_off(stack)
                 # The carrier's second route, at once: the call waits for the phone.
                 async with dials(stack, second.host.address, 2) as caller:
                     await phone.wait_for("CALL_ESTABLISHED", deadline_s=MOVED_S)
@@ -63,13 +61,7 @@ async def test_a_phone_follows_the_records_to_the_backup_and_back(lab: Lab) -> N
                     assert rings_for(second, eva.phone_id)
                     await caller.hang_up()
                 await phone.wait_for("CALL_CLOSED")
-                # The first POP is there again after longer than registrations last.
-                for kept in (stack.pop.state_dir / "asterisk").glob("astdb*"):
-                    kept.unlink()
-                stack.pop.plug_in()
-                await asyncio.to_thread(stack.server.restart)
-                stack.restart_controller()
-                await stack.synced(60, news=True)
+                await boot(stack)
                 registered = lambda: eva.phone_id in stack.server.cli("pjsip show contacts")  # noqa: E731
                 await asyncio.to_thread(wait_until, registered, MOVED_S, "the phone to come back")
                 async with dials(stack, stack.pop.address, 3) as caller:

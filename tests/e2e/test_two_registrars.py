@@ -3,12 +3,11 @@ live, and needs to do nothing when one of them is powered off."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import pytest
 
-from tests.e2e.test_moving_agent import agent, at, back_up, dials, hear_each_other, rings_for
+from tests.e2e.test_moving_agent import agent, at, back_up, boot, dials, hear_each_other, power_off, rings_for
 from tests.lab.errors import wait_until
 from tests.lab.flows import QUEUE_FLOW
 from tests.lab.lab import Lab
@@ -37,20 +36,12 @@ async def test_a_phone_with_two_accounts_is_rung_once_and_goes_on_without_its_fi
                 await eva.wait_for("CALL_CLOSED")
             assert rung(eva) == 2, "once for each caller"
             wait_until(lambda: not second.server.leftovers(), 20, "the end of the calls", second.logs)
-            stack.pop.unplug()
-            stack.controller.kill()
-            stack.server.kill()
+            power_off(stack)
             async with dials(stack, second.host.address, 3) as caller:
                 await eva.wait_for("CALL_ESTABLISHED", deadline_s=30)
                 await hear_each_other(caller, eva)
                 assert (rung(eva), rings_for(second, "eva")) == (3, True)
-                # The first POP is there again after longer than registrations last, and the phone renews its first one.
-                for kept in (stack.pop.state_dir / "asterisk").glob("astdb*"):
-                    kept.unlink()
-                stack.pop.plug_in()
-                await asyncio.to_thread(stack.server.restart)
-                stack.restart_controller()
-                await stack.synced(60, news=True)
+                await boot(stack)
                 await eva.register_at(f"{stack.pop.address}:{stack.settings.sip_port}")
                 async with dials(stack, stack.pop.address, 4) as waiting:
                     await waiting.wait_for("CALL_ESTABLISHED")

@@ -214,7 +214,10 @@ class CallActor:
                 if failed and command.error_id is None:
                     command = replace(command, error_id="engine_failed", detail="the media server did not do it")
                 self._answer(command)
-            elif not journalled and (isinstance(command, cmd.StartRecording) or isinstance(event, CallbackDialled)):
+            elif not journalled and (
+                isinstance(command, cmd.StartRecording)
+                or (isinstance(command, cmd.OriginateLeg) and isinstance(event, CallbackDialled))
+            ):
                 # No evidence on disk, no recording; and nobody is called back who might be called again.
                 self.post(self._failure(command, "NotJournalled", unknown=False))
             elif not isinstance(command, cmd.Record):

@@ -633,7 +633,9 @@ async def test_after_a_crash_nobody_is_forgotten_and_nobody_called_twice(
             assert [event["reason"] for event in desk.events("CallbackFailed")] == ["interrupted"]
 
 
-async def test_no_evidence_on_disk_nobody_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_evidence_on_disk_nobody_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async with World(tmp_path, FLOW, **QUEUE) as world:
         await morning(world)
         desk = Desk(world)
@@ -651,3 +653,6 @@ async def test_no_evidence_on_disk_nobody_is_called(tmp_path: Path, monkeypatch:
         assert desk.callee.leg_id is None
         assert anna.rung == 0
         assert world.state("anna") == ("AVAILABLE", None, "IDLE")
+        assert not [record for record in caplog.records if record.exc_info], "refused, not broken"
+        monkeypatch.setattr(world.journal, "append", append)
+        await world.until(lambda: desk.callee.leg_id is not None, "the call, when there is room")

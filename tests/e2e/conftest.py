@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from dialplans.schema import Engine
+from tests.lab.lab import Lab
 from tests.lab.media_server import ENGINES
 from tests.support.freeswitch import freeswitch_or_skip
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A lab for each module: one has 245 addresses for hosts, and these tests together make more."""
+    with Lab.start(asterisk=request.config.getoption("--asterisk")) as started:
+        yield started
 
 
 @pytest.fixture(params=ENGINES)

@@ -35,6 +35,10 @@ NUMBERS = {
 }
 """Of a country: how its DIDs and its callers begin. Opt-in, notice and opt-out (``callplane consent explain``)."""
 
+NOTES = "alone"
+"""Of the calls that were served without a controller; FreeSWITCH keeps them in a database beside the captures, whose
+bytes, played, are a tone."""
+
 Voices = tuple[frozenset[int], frozenset[int]]
 """The tones on the left and on the right of a recording."""
 
@@ -75,6 +79,8 @@ class Captures:
 
     def look(self) -> None:
         for path in self.directory.glob("*.*"):
+            if path.stem == NOTES:
+                continue
             with contextlib.suppress(FileNotFoundError):  # destroyed or placed just now
                 self.seen[path.name] = path.read_bytes()
 

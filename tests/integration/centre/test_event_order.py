@@ -82,8 +82,8 @@ async def test_what_a_centre_that_was_killed_had_in_its_hands_comes_first(server
 class Refusing(Ingest):
     """Stands before a database that is away at first."""
 
-    def __init__(self, bus: Bus, times: int) -> None:
-        super().__init__(cast(Database, None), bus, lambda: None)
+    def __init__(self, times: int) -> None:
+        super().__init__(cast(Database, None), lambda: None)
         self.times, self.stored = times, list[int]()
 
     async def store(self, messages: list[Delivered]) -> int:
@@ -98,8 +98,8 @@ async def test_what_the_database_refused_comes_first(server: EmbeddedServer, mon
     monkeypatch.setattr(ingest, "RETRY_S", 0.05)
     async with connected(server) as bus:
         await publish(bus, 1, 2, 3)
-        refusing = Refusing(bus, 3)
-        running = asyncio.create_task(refusing.run())
+        refusing = Refusing(3)
+        running = asyncio.create_task(refusing.run(bus))
         await until(lambda: refusing.times < 3)
         await publish(bus, 4, 5)
         await until(lambda: len(refusing.stored) == 5)

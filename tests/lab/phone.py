@@ -18,12 +18,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
+
 from tests.lab.audio import PRESENT_DB, Samples, read_wav, tone_level_db
 from tests.lab.baresip_control import Control, PhoneEvent
 from tests.lab.errors import POLL_S, LabError, LabTimeoutError, log_tail
 from tests.lab.host import Host
 
 START_S = 30
+RATE = 8000
+"""Of what it plays, as its configuration has it."""
+HEADER_BYTES = 44
+"""Of a WAV file."""
 MODULES = ("g711", "ausine", "aubridge", "sndfile")
 APPLICATIONS = ("account", "menu", "ctrl_tcp")
 
@@ -212,6 +218,8 @@ class Phone:
         files = self.recordings()
         if not files:
             raise LabError(f"{self.name} has heard nothing: it had no call with media\n{self.log_tail()}")
+        if files[-1].stat().st_size < HEADER_BYTES:
+            return np.zeros(0), RATE  # its file is there a moment before its header
         (samples,), rate = read_wav(files[-1])
         return (samples if last_s is None else samples[-round(last_s * rate) :]), rate
 

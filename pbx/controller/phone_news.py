@@ -38,6 +38,8 @@ class PhoneNews:
     def seen(self, snapshot: EngineSnapshot) -> None:
         """Calls have been taken up. Where a word and the snapshot differ nobody knows which is newer: it is asked."""
         self._take(snapshot)
+        if self._moving is not None:
+            self._moving.phones_seen()
         early, self._early = self._early, {}
         if any(reachable is not (phone_id in snapshot.reachable_phones) for phone_id, reachable in early.items()):
             self._spawn(self._again(), "phones-again")

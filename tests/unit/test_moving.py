@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from pbx.domain.agent import State
 from pbx.domain.ids import AgentId, PopId
 from pbx.domain.spanning.messages import Claim, Yielded
 from pbx.domain.spanning.tenure import Tenure, may_be_presumed_gone
+from pbx.ports.media_engine import EngineListener
 from pbx.wire import mesh as wire
 from pbx.wire import messages
 from tests.support.pops import Site, pops
@@ -324,6 +326,26 @@ async def test_restarted_controllers_know_where_the_agent_is(tmp_path: Path) -> 
         caller = await site.one.call()
         await watched.until(lambda: talks(caller), "the conversation")
         assert site.two.state("bo")[2] == "ON_CALL"
+
+
+async def test_a_controller_that_has_not_seen_its_phones_yet_loses_no_agent(tmp_path: Path) -> None:
+    """Until the media server has told which phones are there, the POP does not say that one is not."""
+    async with moving(tmp_path) as (site, watched):
+        comes(site.two)  # the registration at the first one goes on
+        await watched.until(lambda: has(site.two) and not has(site.one), "the move")
+        start, engine = site.two.engine.start, site.two.engine
+        late: list[asyncio.Task[None]] = []
+
+        async def starts(listener: EngineListener) -> None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(2.5, lambda: late.append(loop.create_task(start(listener))))
+
+        engine.start = starts  # type: ignore[method-assign]
+        await site.two.restart()
+        await watched.until(lambda: site.two.pop.engine_is_up, "the media server seen")
+        await site.one.run(3)
+        assert (has(site.one), has(site.two)) == (False, True)
+        assert [task.exception() for task in late] == [None]
 
 
 async def test_commands_about_an_agent_who_is_elsewhere_are_refused(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ class Moving:
         self._kept = {agent_id: (ours, number, claimant) for agent_id, ours, number, claimant in journal.tenures()}
         self._heard: dict[PopId, float] = {}
         self._began = clock()
+        self._phones_seen = False
+        """The media server has told which phones are here: before that, nobody is told that one is not."""
         self._beat_at = self._full_at = 0.0
         self._changed: set[AgentId] = set()
         self._flushing = False
@@ -136,6 +138,13 @@ class Moving:
         self._show(agent_id, shared)
         if changed:
             self._touch(agent_id)
+
+    def phones_seen(self) -> None:
+        """What the media server knew of phones has been told."""
+        if not self._phones_seen:
+            self._phones_seen = True
+            for agent_id in self._agents:
+                self._touch(agent_id)
 
     def _claim(self, agent_id: AgentId, shared: Shared) -> None:
         was_ours = shared.tenure.ours
@@ -367,9 +376,12 @@ class Moving:
         self._say(changed & self._agents.keys(), whole=False)
 
     def _say(self, agents: Iterable[AgentId], *, whole: bool) -> None:
-        """To each other POP how these agents stand, of those that it has too and that are this POP's."""
+        """To each other POP how these agents stand, of those that it has too and that are this POP's. A controller that
+        has not seen its media server yet says that it is there, and no more: of a phone that is said not to be here
+        another POP that has an old registration of it takes the agent."""
         told: dict[PopId, list[wire.AgentHeld]] = defaultdict(list)
-        for agent_id in agents:
+        whole = whole and self._phones_seen
+        for agent_id in agents if self._phones_seen else ():
             shared = self._agents[agent_id]
             held = self._held(agent_id, shared, ours=shared.tenure.ours)
             if held is not None:

@@ -3,6 +3,9 @@
 The callers come to both POPs in turn and wait; then agents come to both. When some are served the program that is the
 router is killed with ``kill -9`` (``how``: ``killed``), or its POP is cut off from the centre and the other POP for
 some seconds (``cut``). The place of a caller is the moment of coming, at whichever POP and whoever is the router.
+
+Nobody may be offered to an agent after somebody who came later. There is one exception, and the command says how often
+it was made: a POP that is cut off serves its own callers with its own agents, and knows of nobody else.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ SERVED_BEFORE = 40
 """Callers who are served before the router fails."""
 RATE = 5.0
 """At each POP, a second."""
+SAME_MOMENT_S = 0.05
+"""What the router proposes to two POPs one after the other each of them takes and journals when it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,26 @@ class Place:
     call: str
     entered_at: float
     offered_at: float
+    pop: str = ""
+    alone: bool = False
+    """His POP served its callers alone then: it knew no router."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A caller who was offered later than somebody who came after him, by ``seconds``."""
+
+    place: Place
+    by: Place
+    seconds: float
+
+    def __str__(self) -> str:
+        by, place = self.by, self.place
+        return (
+            f"{place.call} of {place.pop}{' (alone)' if place.alone else ''} was offered {self.seconds:.3f} s after"
+            f" {by.call} of {by.pop}{' (alone)' if by.alone else ''}, who came {by.entered_at - place.entered_at:.3f} s"
+            " later"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +71,22 @@ class Line:
 
     callers: int
     served: int
+    failed_at: float
     gap_s: float
     """From the router's failure until both POPs knew one again."""
     furthest: int
-    """By how many places anybody was served earlier or later than he came, in the whole line."""
-    furthest_after: int
-    """The same among those who were first offered after there was a router again."""
+    """By how many places anybody was served earlier or later than he came, the same moment or not."""
+    passed: list[Passed]
+    """Each caller once, by whom he was passed for longest."""
+
+    def parted(self, one: Passed) -> bool:
+        """Whether he was passed while there was no router, by a caller of another POP."""
+        there = self.failed_at <= one.by.offered_at <= self.failed_at + self.gap_s
+        return there and one.place.pop != one.by.pop and (one.place.alone or one.by.alone)
+
+    def wrong(self, how: How) -> list[str]:
+        """A POP that is cut off may serve its own; while the POPs reach each other there is one line."""
+        return [str(one) for one in self.passed if not (how == "cut" and self.parted(one))]
 
 
 def furthest(places: list[Place]) -> int:
@@ -61,18 +96,34 @@ def furthest(places: list[Place]) -> int:
     return max((abs(came[place.call] - number) for number, place in enumerate(offered)), default=0)
 
 
+def all_passed(places: list[Place]) -> list[Passed]:
+    """Each caller who was offered later than somebody who came after him, if not in the same moment."""
+    found: list[Passed] = []
+    first: Place | None = None
+    for place in sorted(places, key=lambda one: (one.entered_at, one.call), reverse=True):
+        if first is not None and place.offered_at - first.offered_at > SAME_MOMENT_S:
+            found.append(Passed(place, first, place.offered_at - first.offered_at))
+        elif first is None or place.offered_at < first.offered_at:
+            first = place
+    return found[::-1]
+
+
 def places(two: Two) -> list[Place]:
     """Of all who were offered to an agent."""
     found: list[Place] = []
-    for faults in two.faults.values():
+    for pop_id, faults in two.faults.items():
         entered: dict[str, float] = {}
-        offered: dict[str, float] = {}
+        offered: dict[str, Place] = {}
+        alone = True
         for event in evidence.journal(faults.site.pop.state_dir / "controller" / "journal.sqlite"):
-            if event["kind"] == "QueueJoined":
-                entered.setdefault(event["call"], event["asked"]["entered_at"])
-            elif event["kind"] == "OfferMade":
-                offered.setdefault(event["call"], event["at"])
-        found += [Place(call, entered[call], at) for call, at in offered.items() if call in entered]
+            call = event["call"]
+            if event["kind"] == "QueuesShared":
+                alone = not event["queue_ids"]
+            elif event["kind"] == "QueueJoined":
+                entered.setdefault(call, event["asked"]["entered_at"])
+            elif event["kind"] == "OfferMade" and call in entered:
+                offered.setdefault(call, Place(call, entered[call], event["at"], pop_id, alone))
+        found += offered.values()
     return found
 
 
@@ -112,10 +163,13 @@ async def run_line(
             await two.settle()
             await two.judge(captures)
         found = places(two)
+        line = Line(callers, len(found), failed, again - failed, furthest(found), all_passed(found))
+        outcome.wrong += line.wrong(how)
+        if line.served != callers:
+            outcome.wrong.append(f"{callers - line.served} callers were never offered to anybody")
         if keep is not None and outcome.wrong:
             keep_evidence(two, keep, captures)
-    after = [place for place in found if place.offered_at > again + 3.0]
-    return Line(callers, len(found), again - failed, furthest(found), furthest(after))
+    return line
 
 
 async def _served(two: Two, count: int, deadline_s: float) -> None:
@@ -144,8 +198,16 @@ def _callers(two: Two, pop: int, count: int) -> Sipp:
 
 def summary(line: Line, how: How) -> str:
     what = {"killed": "the router's program killed", "cut": "the router's POP cut off for 6 s"}[how]
+    parted = sum(map(line.parted, line.passed))
+    longest = max((one.seconds for one in line.passed), default=0.0)
+    order = (
+        f"{len(line.passed)} offered after somebody who came later, by {longest:.2f} s at most"
+        f" ({parted} of them while each POP served its callers alone)"
+        if line.passed
+        else "nobody offered after somebody who came later"
+    )
     return (
         f"{line.callers} callers in line at two POPs, {what}: {line.served} served, a router again after"
-        f" {line.gap_s:.1f} s; furthest from the order of coming: {line.furthest} places in the whole line,"
-        f" {line.furthest_after} among those served once there was a router"
+        f" {line.gap_s:.1f} s; {order}; furthest from the order of coming, the same moment counted too:"
+        f" {line.furthest} places"
     )

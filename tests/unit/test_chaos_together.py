@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.checker import Dialog, Evidence
-from tests.chaos.line import Place, furthest
+from tests.chaos.line import Line, Passed, Place, all_passed, furthest
 from tests.chaos.together import PASSED_S, check_together
 
 ONE, TWO = "198.18.0.2", "198.18.0.5"
@@ -114,3 +114,21 @@ def test_how_far_anybody_is_out_of_order() -> None:
     came = [Place(str(number), number, 100 + number) for number in range(5)]
     assert furthest(came) == 0
     assert furthest([*came[1:], Place("0", 0, 102.5)]) == 2
+
+
+def test_who_is_passed_in_a_line_and_when_that_is_wrong() -> None:
+    """Three callers of two POPs; the second of POP "one" is offered 0.4 s after the third, of POP "two"."""
+    before = Place("a", 0.0, 100.0, "one")
+    late, early = Place("b", 1.0, 110.4, "one"), Place("c", 2.0, 110.0, "two", alone=True)
+    [passed] = all_passed([before, late, early])
+    assert passed == Passed(late, early, passed.seconds)
+    assert passed.seconds == pytest.approx(0.4)
+    together = Line(3, 3, 109.0, 3.0, 1, [passed])
+    assert together.wrong("cut") == []
+    assert len(together.wrong("killed")) == 1, "the POPs reach each other"
+    assert len(Line(3, 3, 100.0, 3.0, 1, [passed]).wrong("cut")) == 1, "there had been a router again for long"
+    routed = Passed(late, Place("c", 2.0, 110.0, "two"), 0.4)
+    assert len(Line(3, 3, 109.0, 3.0, 1, [routed]).wrong("cut")) == 1, "both POPs had a router"
+    own = Passed(late, Place("c", 2.0, 110.0, "one", alone=True), 0.4)
+    assert len(Line(3, 3, 109.0, 3.0, 1, [own]).wrong("cut")) == 1, "a POP knows its own callers"
+    assert all_passed([before, Place("b", 1.0, 110.01, "one"), early]) == [], "the same moment"

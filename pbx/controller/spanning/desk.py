@@ -1,7 +1,9 @@
 """This POP's part in queues that span POPs: the home of its calls, the owner of its agents.
 
 It tells the router what is open and free, takes or refuses what the router proposes, and notices when there is no
-router any more: then its own ACD serves its callers with its agents until there is one again.
+router any more: then its own ACD serves its callers with its agents until there is one again. Not at once: a router
+that died has a successor as soon as its lease is over, and until then nobody is served past those who came before at
+other POPs. A controller that has just started waits for the router's word in the same way.
 """
 
 from __future__ import annotations
@@ -31,8 +33,13 @@ from pbx.wire import mesh as wire
 
 log = logging.getLogger(__name__)
 
-ALONE_S = 2.0
-"""Without a word of the router for so long, this POP is alone."""
+ALONE_S = 3.0
+"""Without a word of the router for so long, this POP is alone: the lease of a router that died was over after
+``LEASE_S``, and who stands for it asks every half a second."""
+CUT_OFF_S = 2.0
+"""The same without a connection to the bus: there is no lease to be had."""
+STANDS_S = 1.25
+"""Without a word of the router for so long, this POP asks for the lease; it has it when the former one is over."""
 REFRESH_S = 2.0
 """How often the router is told everything again: what was lost is made up for."""
 SERVING_S = 2.0
@@ -79,6 +86,7 @@ class SpanningDesk:
         self._flushing = False
         self._term, self._heard_at = 0, 0.0
         self._router_pop: PopId | None = None
+        self._alone, self._waits_from = False, 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._refreshed_at = 0.0
         self._before: Mapping[str, int] = {}
@@ -109,6 +117,8 @@ class SpanningDesk:
 
     def put_queue(self, queue: Queue) -> None:
         if self.pop_id in queue.pops and len(queue.pops) > 1:
+            if not self.queues and self._router_pop is None:
+                self._alone, self._waits_from = False, self._clock()
             self.queues[queue.queue_id] = queue
         elif self.queues.pop(queue.queue_id, None) is None:
             return
@@ -129,7 +139,7 @@ class SpanningDesk:
 
     @property
     def router_pop(self) -> PopId | None:
-        """Where the router is; None: this POP is alone."""
+        """Where the router is; None: this POP is alone, or waits for the first word of one."""
         return self._router_pop
 
     @property
@@ -145,12 +155,13 @@ class SpanningDesk:
     def _look(self) -> None:
         self._watch = asyncio.get_running_loop().call_later(0.25, self._look)
         now = self._clock()
-        if self._router_pop is not None and now - self._heard_at > ALONE_S:
+        silent_s = now - max(self._heard_at, self._waits_from)
+        if self.queues and not self._alone and silent_s > (ALONE_S if self._mesh.connected else CUT_OFF_S):
             log.warning("no router of the queues that span POPs: POP %s serves its callers alone", self.pop_id)
-            self._router_pop = None
+            self._router_pop, self._alone = None, True
             self._share()
         self.moving.look()
-        self.election.look(bool(self.queues), self._router_pop is not None)
+        self.election.look(bool(self.queues), self._router_pop is not None and silent_s < STANDS_S)
         if self._router_pop is not None and now - self._refreshed_at > REFRESH_S:
             self._tell_all()
         if self.queues and now - self._served_at > SERVING_S and (offers := self.serving()) is not None:
@@ -158,7 +169,7 @@ class SpanningDesk:
             self._mesh.send(None, wire.Serving(list(offers)))
 
     def _share(self) -> None:
-        shared = self.queues.keys() if self._router_pop is not None else ()
+        shared = () if self._alone else self.queues.keys()
         self._router.share(frozenset(shared))
         self._news()
 
@@ -301,7 +312,7 @@ class SpanningDesk:
         if sender != self.pop_id:
             self.election.yields_to(term)
         if new and self.queues:
-            self._router_pop = sender
+            self._router_pop, self._alone = sender, False
             log.info("the router of the queues that span POPs is at POP %s", sender)
             self._share()
             self._flush()

@@ -2,12 +2,13 @@
 
 It matches by the same rules as a POP's own router: an ``Acd`` of its own is fed with what the POPs tell, and what it
 decides is proposed. ``Overview`` keeps apart what is news and what is old. All of it is soft: a new router begins with
-nothing and is told everything.
+nothing and is told everything. It proposes nothing until each POP has told it, or ``GATHER_S`` is over: it hears its
+own POP first, whose callers may have come after others'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -29,8 +30,11 @@ from pbx.wire import mesh as wire
 
 EXPIRE_S = 2.0
 """A proposal of which nothing is heard is as if it had not been made."""
+GATHER_S = 0.5
+"""How long a new router waits for what the POPs tell."""
 POP_SILENT_S = 5.0
 """What a POP told is forgotten when it has told nothing for so long."""
+GATHER = "gather"
 _NEVER = Hours(OpeningHours(zone=ZoneInfo("UTC"), weekly=((),) * 7, special={}, holidays=frozenset()))
 """The shifts of an agent who is not on shift now; when that changes the owner tells."""
 _LASTING = (RelaxSkill, RaisePriority, WidenSites)
@@ -65,6 +69,10 @@ class GlobalRouter:
         self._under_way: dict[str, Propose] = {}
         self._calls: dict[CallId, wire.CallTold] = {}
         self._heard: dict[PopId, float] = {}
+        self._expected: frozenset[PopId] = frozenset()
+        self._gathered: dict[PopId, list[wire.Told]] | None = {}
+        """What each POP has told since it told everything; None: that is over."""
+        self._timers.set(GATHER, GATHER_S)
 
     def stop(self) -> None:
         self._timers.cancel_all()
@@ -72,6 +80,7 @@ class GlobalRouter:
     def put_queues(self, queues: Mapping[QueueId, Queue]) -> None:
         """All that span POPs; what is not among them is routed no more."""
         now = self._clock()
+        self._expected = frozenset(pop_id for queue in queues.values() for pop_id in queue.pops)
         for queue in self._acd.queues():
             if queue.queue_id not in queues:
                 self._carry_out(self._acd.remove_queue(queue.queue_id, now))
@@ -104,19 +113,47 @@ class GlobalRouter:
 
     def told(self, pop_id: PopId, told: wire.Told) -> None:
         self._heard[pop_id] = self._clock()
-        for agent in told.agents:
-            self._agent(pop_id, agent)
-        # The longest wait first, or those who tell first would be served first.
-        for call in sorted(told.calls, key=lambda one: one.entered_at):
-            self._call(pop_id, call)
+        if self._gathered is None:
+            self._take([(pop_id, told)])
+            if told.all:
+                self._forget_untold(pop_id, told)
+            return
+        before = self._gathered.get(pop_id)
         if told.all:
-            calls, agents = {one.call_id for one in told.calls}, {one.agent_id for one in told.agents}
-            for call_id, known in list(self._known.calls.items()):
-                if known.pop_id == pop_id and call_id not in calls:
-                    self._forget_call(call_id)
-            for agent_id, known in list(self._known.agents.items()):
-                if known.pop_id == pop_id and agent_id not in agents:
-                    self._forget_agent(agent_id)
+            self._gathered[pop_id] = [told]
+            if self._gathered.keys() >= self._expected:
+                self._begin()
+        elif before is not None:  # or it will tell all, this among it
+            before.append(told)
+
+    def _begin(self) -> None:
+        """Propose from now on."""
+        gathered, self._gathered = self._gathered or {}, None
+        self._timers.cancel(GATHER)
+        self._take([(pop_id, told) for pop_id, all_told in gathered.items() for told in all_told])
+
+    def _take(self, all_told: Collection[tuple[PopId, wire.Told]]) -> None:
+        for pop_id, told in all_told:
+            for agent in told.agents:
+                self._agent(pop_id, agent)
+        newest: dict[str, tuple[PopId, wire.CallTold]] = {}
+        for pop_id, told in all_told:
+            for call in told.calls:
+                if call.call_id not in newest or newest[call.call_id][1].number < call.number:
+                    newest[call.call_id] = pop_id, call
+        # The longest wait first, or those who tell first would be served first.
+        for pop_id, call in sorted(newest.values(), key=lambda one: one[1].entered_at):
+            self._call(pop_id, call)
+
+    def _forget_untold(self, pop_id: PopId, told: wire.Told) -> None:
+        """``told`` is everything: what else was known of the POP is no more."""
+        calls, agents = {one.call_id for one in told.calls}, {one.agent_id for one in told.agents}
+        for call_id, known in list(self._known.calls.items()):
+            if known.pop_id == pop_id and call_id not in calls:
+                self._forget_call(call_id)
+        for agent_id, known in list(self._known.agents.items()):
+            if known.pop_id == pop_id and agent_id not in agents:
+                self._forget_agent(agent_id)
 
     def look_around(self) -> None:
         """Forget POPs that have fallen silent: their callers are served by their own agents."""
@@ -237,6 +274,9 @@ class GlobalRouter:
         self._propose(self._known.calls[call_id].pop_id, told)
 
     def _timer(self, name: str) -> None:
+        if name == GATHER:
+            self._begin()
+            return
         if not name.startswith("expire:"):
             self._carry_out(self._acd.timer(name, self._clock()))
             return

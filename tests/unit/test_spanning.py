@@ -18,7 +18,6 @@ from pbx.wire import messages as wire
 from tests.support.pops import Site, pops
 from tests.support.world import SHORT_FLOW, World
 
-
 SAME_MOMENT_S = 0.01
 """What the router proposes to two POPs at once they journal as it reaches them."""
 

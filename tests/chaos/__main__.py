@@ -129,7 +129,7 @@ def in_line(console: Console, seed: int, callers: int, keep: Path | None) -> int
             kept = None if keep is None else keep / how
             served = asyncio.run(line.run_line(lab, outcome, callers, how, told, kept))
             console.print(line.summary(served, how), soft_wrap=True)
-            figures |= {f"{how}_passed": len(served.passed), f"{how}_wrong": len(served.wrong(how))}
+            figures |= {f"{how}_passed": len(line.longest(served.passed)), f"{how}_wrong": len(served.wrong(how))}
             figures |= {f"{how}_gap_s": round(served.gap_s, 1)}
             found += [f"{how}: {one}" for one in outcome.wrong]
     for one in found:

@@ -77,16 +77,15 @@ class Line:
     furthest: int
     """By how many places anybody was served earlier or later than he came, the same moment or not."""
     passed: list[Passed]
-    """Each caller once, by whom he was passed for longest."""
 
     def parted(self, one: Passed) -> bool:
-        """Whether he was passed while there was no router, by a caller of another POP."""
-        there = self.failed_at <= one.by.offered_at <= self.failed_at + self.gap_s
-        return there and one.place.pop != one.by.pop and (one.place.alone or one.by.alone)
+        """Whether he was passed by a caller of another POP before there was one router again."""
+        return one.place.pop != one.by.pop and self.failed_at <= one.by.offered_at <= self.failed_at + self.gap_s
 
     def wrong(self, how: How) -> list[str]:
         """A POP that is cut off may serve its own; while the POPs reach each other there is one line."""
-        return [str(one) for one in self.passed if not (how == "cut" and self.parted(one))]
+        found = [one for one in self.passed if not (how == "cut" and self.parted(one))]
+        return [str(one) for one in longest(found)]
 
 
 def furthest(places: list[Place]) -> int:
@@ -97,15 +96,20 @@ def furthest(places: list[Place]) -> int:
 
 
 def all_passed(places: list[Place]) -> list[Passed]:
-    """Each caller who was offered later than somebody who came after him, if not in the same moment."""
-    found: list[Passed] = []
-    first: Place | None = None
-    for place in sorted(places, key=lambda one: (one.entered_at, one.call), reverse=True):
-        if first is not None and place.offered_at - first.offered_at > SAME_MOMENT_S:
-            found.append(Passed(place, first, place.offered_at - first.offered_at))
-        elif first is None or place.offered_at < first.offered_at:
-            first = place
-    return found[::-1]
+    """Each caller with each of those who came after him and were offered before him, if not in the same moment."""
+    came = sorted(places, key=lambda one: (one.entered_at, one.call))
+    return [
+        Passed(place, by, place.offered_at - by.offered_at)
+        for number, place in enumerate(came)
+        for by in came[number + 1 :]
+        if place.offered_at - by.offered_at > SAME_MOMENT_S
+    ]
+
+
+def longest(passed: list[Passed]) -> list[Passed]:
+    """Each caller once, by whom he was passed for longest."""
+    worst = {one.place.call: one for one in sorted(passed, key=lambda one: one.seconds)}
+    return list(worst.values())
 
 
 def places(two: Two) -> list[Place]:
@@ -198,14 +202,11 @@ def _callers(two: Two, pop: int, count: int) -> Sipp:
 
 def summary(line: Line, how: How) -> str:
     what = {"killed": "the router's program killed", "cut": "the router's POP cut off for 6 s"}[how]
-    parted = sum(map(line.parted, line.passed))
-    longest = max((one.seconds for one in line.passed), default=0.0)
-    order = (
-        f"{len(line.passed)} offered after somebody who came later, by {longest:.2f} s at most"
-        f" ({parted} of them while each POP served its callers alone)"
-        if line.passed
-        else "nobody offered after somebody who came later"
-    )
+    passed = longest(line.passed)
+    order = "nobody offered after somebody who came later"
+    if passed:
+        wrong, at_most = len(line.wrong(how)), max(one.seconds for one in passed)
+        order = f"{len(passed)} offered after somebody who came later, by at most {at_most:.2f} s, {wrong} wrongly"
     return (
         f"{line.callers} callers in line at two POPs, {what}: {line.served} served, a router again after"
         f" {line.gap_s:.1f} s; {order}; furthest from the order of coming, the same moment counted too:"

@@ -127,8 +127,8 @@ def test_who_is_passed_in_a_line_and_when_that_is_wrong() -> None:
     assert together.wrong("cut") == []
     assert len(together.wrong("killed")) == 1, "the POPs reach each other"
     assert len(Line(3, 3, 100.0, 3.0, 1, [passed]).wrong("cut")) == 1, "there had been a router again for long"
-    routed = Passed(late, Place("c", 2.0, 110.0, "two"), 0.4)
-    assert len(Line(3, 3, 109.0, 3.0, 1, [routed]).wrong("cut")) == 1, "both POPs had a router"
     own = Passed(late, Place("c", 2.0, 110.0, "one", alone=True), 0.4)
     assert len(Line(3, 3, 109.0, 3.0, 1, [own]).wrong("cut")) == 1, "a POP knows its own callers"
     assert all_passed([before, Place("b", 1.0, 110.01, "one"), early]) == [], "the same moment"
+    both = Line(3, 3, 109.0, 3.0, 1, all_passed([late, early, Place("d", 3.0, 110.2, "one")]))
+    assert [("b" in one, "d" in one) for one in both.wrong("cut")] == [(True, True)], "one does not hide the other"

@@ -10,6 +10,7 @@ import pytest
 from pbx.adapters.memory.engine import Answer, Caller
 from pbx.adapters.memory.legs import Leg
 from pbx.controller.spanning.desk import CUT_OFF_S
+from pbx.controller.spanning.global_router import EXPIRE_S
 from pbx.domain import events as ev
 from pbx.domain.e164 import cli_of
 from pbx.domain.hangup_cause import HangupCause
@@ -439,6 +440,30 @@ async def test_a_controller_that_starts_waits_for_the_routers_word(tmp_path: Pat
         other.agent("bo")
         await site.one.until(lambda: "talk" in (first.hears, second.hears), "a conversation")
         assert first.hears == "talk"
+
+
+@pytest.mark.parametrize("away_s", [0.5, 10.0], ids=["a moment", "forgotten"])
+async def test_an_agent_of_a_controller_that_starts_takes_who_came_first(tmp_path: Path, away_s: float) -> None:
+    """What it tells the router, whose own caller waits, is a free agent and a caller who came before that one. The
+    router may know the caller still, by an older number: a proposal for that would be refused, and two seconds lost."""
+    async with pops(tmp_path) as site:
+        leader = site.router()
+        assert leader is not None
+        router, other = (site.one, site.two) if leader == "de-1" else (site.two, site.one)
+        other.agent("bo")
+        other.engine.unregister(other.engine.phones[PhoneId("bo")])
+        first = await other.call()
+        await site.one.run(1)
+        second = await router.call()
+        await other.die()
+        other.engine.phone("bo")
+        await site.one.run(away_s)
+        await other.live()
+        await site.one.until(lambda: other.pop.spanning.router_pop == leader, "the router's word")  # type: ignore[union-attr]
+        heard = site.one.clock()
+        await site.one.until(lambda: "talk" in (first.hears, second.hears), "a conversation")
+        assert first.hears == "talk"
+        assert site.one.clock() - heard < EXPIRE_S, "with the first proposal"
 
 
 async def test_a_controller_that_starts_without_a_bus_serves_its_callers_soon(tmp_path: Path) -> None:

@@ -133,9 +133,17 @@ class GlobalRouter:
         self._take([(pop_id, told) for pop_id, all_told in gathered.items() for told in all_told])
 
     def _take(self, all_told: Collection[tuple[PopId, wire.Told]]) -> None:
+        """Calls find the best of all agents who are free; but where others wait already they are put in their places
+        first, or an agent would take one who came later."""
+        if waited_for := bool(self._calls):
+            self._calls_told(all_told)
         for pop_id, told in all_told:
             for agent in told.agents:
                 self._agent(pop_id, agent)
+        if not waited_for:
+            self._calls_told(all_told)
+
+    def _calls_told(self, all_told: Collection[tuple[PopId, wire.Told]]) -> None:
         newest: dict[str, tuple[PopId, wire.CallTold]] = {}
         for pop_id, told in all_told:
             for call in told.calls:

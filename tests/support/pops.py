@@ -27,6 +27,11 @@ class Site:
         found = {desk.router_pop for desk in desks if desk is not None}
         return found.pop() if len(found) == 1 else None
 
+    def router_first(self) -> tuple[World, World]:
+        """Of two POPs the one where the router is, and the other."""
+        assert self.router() is not None
+        return (self.one, self.two) if self.router() == self.one.pop_id else (self.two, self.one)
+
     def part(self, name: str, *, media: bool = True) -> None:
         """A POP loses the bus, and the others."""
         self.bus.mesh(name).cut = True

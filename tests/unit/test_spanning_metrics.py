@@ -21,7 +21,7 @@ async def page(world: World) -> Scrape:
 
 async def test_the_router_and_what_becomes_of_its_proposals(tmp_path: Path) -> None:
     async with pops(tmp_path) as site:
-        leader, other = (site.one, site.two) if site.router() == "de-1" else (site.two, site.one)
+        leader, other = site.router_first()
         other.agent("bo")
         caller = await other.call()
         await site.one.until(lambda: caller.hears == "talk", "the conversation")

@@ -105,7 +105,7 @@ def cells_table(outcomes: list[Outcome]) -> Table:
 def summary(outcome: Outcome) -> str:
     faults = sum(outcome.struck.values()) - outcome.struck["seconds"]
     missed = [f"{name}: {state}" for (name, state), times in cells([outcome]).items() if not times]
-    crossed = f"{outcome.crossed} offers across POPs, " if outcome.crossed else ""
+    crossed = f"{outcome.crossed} offers across POPs, {outcome.moves} moves, " if outcome.crossed else ""
     crossed += (
         f"media server ended by itself {len(outcome.crashes)} times ({outcome.crashes[0]}), " if outcome.crashes else ""
     )
@@ -211,6 +211,7 @@ def main() -> int:
             readopted=adopted,
             wrong=wrong,
             crossed=sum(o.crossed for o in outcomes),
+            moves=sum(o.moves for o in outcomes),
             crashes=sum(len(o.crashes) for o in outcomes),
             cells_met=sum(1 for times in met.values() if times),
             cells=len(met),

@@ -115,11 +115,11 @@ def longest(passed: list[Passed]) -> list[Passed]:
 def places(two: Two) -> list[Place]:
     """Of all who were offered to an agent."""
     found: list[Place] = []
-    for pop_id, faults in two.faults.items():
+    for pop_id, path in two.journals.items():
         entered: dict[str, float] = {}
         offered: dict[str, Place] = {}
         alone = True
-        for event in evidence.journal(faults.site.pop.state_dir / "controller" / "journal.sqlite"):
+        for event in evidence.journal(path):
             call = event["call"]
             if event["kind"] == "QueuesShared":
                 alone = not event["queue_ids"]

@@ -56,6 +56,8 @@ class Outcome:
     """How often a call went on under another controller."""
     crossed: int = 0
     """Offers to agents of another POP."""
+    moves: int = 0
+    """How often an agent's phone registered at another POP."""
     crashes: list[str] = field(default_factory=list)
     """How media servers ended by themselves."""
 

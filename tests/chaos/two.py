@@ -19,6 +19,7 @@ from tests.chaos import evidence
 from tests.chaos.checker import Evidence, check
 from tests.chaos.faults import Faults
 from tests.chaos.load import LONGEST_S, QUEUE, SHORT, Callers
+from tests.chaos.movers import Movers
 from tests.chaos.runner import SETTLE_S, Outcome, at_the_centre, capturing, ended
 from tests.chaos.states import STATES, States
 from tests.chaos.together import check_together
@@ -31,6 +32,10 @@ from tests.lab.stack import DID, POP_ID, Agent, Stack
 SECOND_DID = "+49305550101"
 AGENTS = 4
 """At each POP."""
+MOVERS = 2
+"""Of the first POP's, whom the other one has, too."""
+CLAIMED_S = 1.5
+"""A phone does not leave a POP that it reaches when only the POPs do not reach each other: it has moved before."""
 TALK_MS = 2500
 RATE = 1.3
 """Callers a second, at each POP."""
@@ -70,6 +75,12 @@ class Two:
     states: dict[str, States]
     callers: list[Callers]
     calm: list[tuple[float, float]] = field(default_factory=list)
+    movers: Movers | None = None
+
+    @property
+    def journals(self) -> dict[str, Path]:
+        """By POP."""
+        return {pop_id: one.site.pop.state_dir / "controller" / "journal.sqlite" for pop_id, one in self.faults.items()}
 
     def come(self, seconds: float) -> None:
         for callers in self.callers:
@@ -101,11 +112,17 @@ class Two:
         for states in self.states.values():
             found += states.look()
         self.outcome.met.setdefault(name, Counter()).update(found)
+        if self.movers is not None:
+            await self.movers.move()
+            if "cut" in fault:
+                await asyncio.sleep(CLAIMED_S)
         if fault == "link between the POPs cut":
             await at.cut_from(self.faults[others[router]].site.pop, seconds)
         else:
             await at.all()[fault](seconds)
         self.outcome.struck[name] += 1
+        if self.movers is not None:
+            await self.movers.refresh()
         await self.rest()
 
     async def rest(self) -> None:
@@ -132,7 +149,7 @@ class Two:
         pops: dict[str, Evidence] = {}
         for pop_id, faults in self.faults.items():
             host = faults.site.pop
-            events = evidence.journal(host.state_dir / "controller" / "journal.sqlite")
+            events = evidence.journal(self.journals[pop_id])
             own = [one for one in dialogs if host.address in (one.source, one.target)]
             of_pop = [row for row in rows if row["pop_id"] == pop_id]
             pops[pop_id] = Evidence(events, own, of_pop, [], host.address, faults.deaths, faults.away, spans=True)
@@ -208,15 +225,12 @@ async def started(
         with contextlib.ExitStack() as cables:
             captures = [cables.enter_context(capturing(host)) for host in (stack.carrier, stack.phones, second.phones)]
             faults = {POP_ID: Faults(stack, stack), SECOND_ID: Faults(stack, second)}
-            journals = {
-                pop_id: one.site.pop.state_dir / "controller" / "journal.sqlite" for pop_id, one in faults.items()
-            }
             callers = [
                 Callers(stack, SHORT),
                 Callers(stack, SHORT, target=second.host.address, did=SECOND_DID, first=50_000),
             ]
-            states = {pop_id: States(path) for pop_id, path in journals.items()}
-            two = Two(stack, second, outcome, told, faults, states, callers)
+            two = Two(stack, second, outcome, told, faults, {}, callers)
+            two.states |= {pop_id: States(path) for pop_id, path in two.journals.items()}
             watching = [asyncio.create_task(one.watch()) for one in faults.values()]
             try:
                 yield two, captures
@@ -234,8 +248,13 @@ async def run_two(
 ) -> Outcome:
     """Faults one after the other, callers at both POPs all the while."""
     async with started(lab, outcome, told) as (two, captures):
+        await two.second.backs_up()
         phones = two.stack.sipp_agents(AGENTS, ring_ms=300, talk_ms=TALK_MS, limit_s=LONGEST_S)
-        async with phones, second_agents(two.second, AGENTS, TALK_MS):
+        async with phones as answering, second_agents(two.second, AGENTS, TALK_MS):
+            names = sorted(two.stack.agents)[:MOVERS]
+            users = {name: two.stack.agents[name].password for name in names}
+            pops = {pop_id: faults.site.pop.address for pop_id, faults in two.faults.items()}
+            two.movers = Movers(two.stack.phones, answering.port, users, pops, outcome.seed)
             began = time.monotonic()
             async with contextlib.AsyncExitStack() as coming:
                 for callers, states in zip(two.callers, two.states.values(), strict=True):
@@ -250,6 +269,9 @@ async def run_two(
             for callers in two.callers:
                 callers.stop()
             await two.settle()
+            agents = {name: two.stack.agents[name].agent_id for name in names}
+            outcome.wrong += await two.movers.misplaced(two.journals, agents)
+            outcome.moves = two.movers.moves
             await two.judge(captures)
             if keep is not None and outcome.wrong:
                 keep_evidence(two, keep, captures)
@@ -261,7 +283,7 @@ def keep_evidence(two: Two, directory: Path, captures: list[Path]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "calm").write_text("\n".join(f"{begin:.3f} {end:.3f}" for begin, end in two.calm))
     for pop_id, faults in two.faults.items():
-        journal = faults.site.pop.state_dir / "controller" / "journal.sqlite"
+        journal = two.journals[pop_id]
         for suffix in ("", "-wal"):
             path = journal.with_name(journal.name + suffix)
             if path.exists():

@@ -12,18 +12,10 @@ from tests.lab.errors import wait_until
 from tests.lab.flows import QUEUE_FLOW
 from tests.lab.lab import Lab
 from tests.lab.phone import Phone
-from tests.lab.second_pop import SECOND_ID, SecondPop, two_pops
-from tests.lab.stack import DID, POP_ID, Stack
+from tests.lab.second_pop import SecondPop, two_pops
+from tests.lab.stack import DID, Stack
 
 CALLER_HZ, AGENT_HZ = 1000, 600
-
-
-async def back_up(stack: Stack, second: SecondPop) -> None:
-    former = await stack.api.get(f"pops/{POP_ID}")
-    change = {name: former[name] for name in ("name", "country", "region")} | {"backup_pop_id": SECOND_ID}
-    await stack.api.ask("PUT", f"pops/{POP_ID}", change)
-    await stack.synced()
-    await second.synced()
 
 
 def power_off(stack: Stack) -> None:
@@ -80,7 +72,7 @@ def rings_for(second: SecondPop, name: str) -> bool:
 
 async def test_a_phone_moves_to_the_backup_in_a_wait_and_in_a_call(lab: Lab) -> None:
     async with two_pops(lab, flow=QUEUE_FLOW) as (stack, second):
-        await back_up(stack, second)
+        await second.backs_up()
         async with agent(stack, second, "bo", available=False) as bo:
             # In a wait: the caller is at the first POP, and is answered by way of the second.
             async with dials(stack, stack.pop.address, 1) as caller:
@@ -120,7 +112,7 @@ async def test_a_phone_moves_to_the_backup_in_a_wait_and_in_a_call(lab: Lab) -> 
 
 async def test_a_pop_is_powered_off_and_its_agents_go_on_at_the_backup_and_come_back(lab: Lab) -> None:
     async with two_pops(lab, flow=QUEUE_FLOW) as (stack, second):
-        await back_up(stack, second)
+        await second.backs_up()
         async with (
             agent(stack, second, "dora", available=True) as dora,
             dials(stack, stack.pop.address, 1) as lost,

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from tests.e2e.test_moving_agent import AGENT_HZ, back_up, boot, dials, hear_each_other, power_off, rings_for
+from tests.e2e.test_moving_agent import AGENT_HZ, boot, dials, hear_each_other, power_off, rings_for
 from tests.lab.asterisk import AsteriskServer
 from tests.lab.errors import wait_until
 from tests.lab.flows import QUEUE_FLOW
@@ -27,7 +27,7 @@ MOVED_S = 90
 async def test_a_phone_follows_the_records_to_the_backup_and_back(lab: Lab) -> None:
     async with two_pops(lab, flow=QUEUE_FLOW) as (stack, second):
         assert isinstance(stack.server, AsteriskServer)
-        await back_up(stack, second)
+        await second.backs_up()
         eva = await stack.add_agent("eva")
         await stack.synced()
         await second.synced()

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.e2e.test_moving_agent import agent, at, back_up, boot, dials, hear_each_other, power_off, rings_for
+from tests.e2e.test_moving_agent import agent, at, boot, dials, hear_each_other, power_off, rings_for
 from tests.lab.errors import wait_until
 from tests.lab.flows import QUEUE_FLOW
 from tests.lab.lab import Lab
@@ -24,7 +24,7 @@ def rung(phone: Phone) -> int:
 @pytest.mark.timeout(300)
 async def test_a_phone_with_two_accounts_is_rung_once_and_goes_on_without_its_first_pop(lab: Lab) -> None:
     async with two_pops(lab, flow=QUEUE_FLOW) as (stack, second):
-        await back_up(stack, second)
+        await second.backs_up()
         async with agent(stack, second, "eva", available=True) as eva:
             await eva.register_at(at(second))
             # Both live, and callers come by either.

@@ -80,6 +80,14 @@ class SecondPop:
 
         await self.stack.api.until(f"pops/{SECOND_ID}", ready, 60)
 
+    async def backs_up(self) -> None:
+        """It is the first POP's backup: it has its numbers and agents, too."""
+        former = await self.stack.api.get(f"pops/{POP_ID}")
+        change = {name: former[name] for name in ("name", "country", "region")} | {"backup_pop_id": SECOND_ID}
+        await self.stack.api.ask("PUT", f"pops/{POP_ID}", change)
+        await self.stack.synced()
+        await self.synced()
+
     @contextlib.asynccontextmanager
     async def agent(self, name: str, tone_hz: int = 600, auto: bool = True) -> AsyncIterator[Phone]:
         """An agent of this POP, AVAILABLE, with a registered phone that sends a tone."""

@@ -197,15 +197,22 @@ class Sipp:
 
     @classmethod
     def register(
-        cls, host: Host, target: str, users: Mapping[str, str], *, contact_port: int, rate: float = 100
+        cls,
+        host: Host,
+        target: str,
+        users: Mapping[str, str],
+        *,
+        contact_port: int,
+        rate: float = 100,
+        expires_s: int = 3600,
     ) -> Self:
-        """Register users (name -> password) at `target` for an hour; the contact is `host:contact_port`."""
+        """Register users (name -> password) at `target`; the contact is `host:contact_port`. `expires_s` 0: no more."""
         lines = [
             (user, f"[authentication username={user} password={password}]", str(contact_port))
             for user, password in users.items()
         ]
         options = [f"{target}:5060", "-m", str(len(lines)), "-r", str(rate)]
-        return cls(host, "register", _scenario("register", {}), options, lines)
+        return cls(host, "register", _scenario("register", {"EXPIRES_S": str(expires_s)}), options, lines)
 
     def wait_listening(self, deadline_s: float = 5) -> None:
         """Wait until it has its port."""

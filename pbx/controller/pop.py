@@ -396,6 +396,8 @@ class Pop:
         self._phone_news.seen(snapshot)
         self.served_alone.seen(snapshot)
         self.phones.put_all()
+        if self.spanning is not None:
+            self.spanning.media_server(True)
         self._news()
         log.info("media server connected: %d legs, %d calls of ours", len(live), len(self.calls))
 
@@ -419,6 +421,8 @@ class Pop:
 
     def engine_down(self, reason: str) -> None:
         self.engine_is_up = False
+        if self.spanning is not None:
+            self.spanning.media_server(False)
         self._news()
         log.error("media server lost: %s", reason)
 

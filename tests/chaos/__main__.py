@@ -117,14 +117,14 @@ def summary(outcome: Outcome) -> str:
     )
 
 
-def in_line(console: Console, seed: int, callers: int, keep: Path | None) -> int:
+def in_line(console: Console, first: Outcome, callers: int, keep: Path | None) -> int:
     """Both ways in which a router fails."""
     found: list[str] = []
     ways: tuple[line.How, ...] = ("killed", "cut")
     figures: dict[str, float | int] = {"callers": callers}
     with Lab.start() as lab:
         for how in ways:
-            outcome = Outcome(seed, "asterisk")
+            outcome = Outcome(first.seed, first.engine)
             told = lambda what: console.print(f"{time.strftime('%H:%M:%S')} {what}")  # noqa: E731
             kept = None if keep is None else keep / how
             served = asyncio.run(line.run_line(lab, outcome, callers, how, told, kept))
@@ -160,8 +160,8 @@ def main() -> int:
     names = options.fault or list(known)
     if unknown := set(names) - set(known):
         parser.error(f"--fault: no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    if options.pops == 2 and (options.aimed or options.engine != "asterisk"):
-        parser.error("--pops 2: neither with --aimed nor on FreeSWITCH")
+    if options.pops == 2 and options.aimed:
+        parser.error("--pops 2: not with --aimed")
     console = Console(width=max(150, Console().width))
     first = options.seed if options.seed is not None else int(time.time())
     dealt = aimed_plan(first, names, options.rounds)
@@ -169,7 +169,7 @@ def main() -> int:
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     if options.line is not None:
-        return in_line(console, first, options.line, options.keep)
+        return in_line(console, Outcome(first, options.engine), options.line, options.keep)
     with Lab.start() as lab, Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         for seed in range(first, first + options.rounds):
             plan = plan_of(seed, options.faults, names)

@@ -57,6 +57,8 @@ class Faults:
     """When no controller held the lease, at most."""
     unnoted: list[tuple[float, float]] = field(default_factory=list)
     """When the disk was full on which calls are noted that are served without a controller."""
+    lossy: list[tuple[float, float]] = field(default_factory=list)
+    """When packets were lost."""
     crashes: list[str] = field(default_factory=list)
     """How the media server ended by itself, each time; it is started again then, as systemd would."""
     _is_down: bool = False
@@ -222,8 +224,9 @@ class Faults:
 
     async def loss(self, seconds: float) -> None:
         """Of all that comes to the POP and leaves it, but for what it says to itself."""
-        share = "numgen random mod 100 < 5 drop"
+        share, began = "numgen random mod 100 < 5 drop", time.time()
         await self._filtered(self.site.pop, seconds, f'input iifname "eth0" {share}', f'output oifname "eth0" {share}')
+        self.lossy.append((began, time.time()))
 
     async def disk_full(self, seconds: float) -> None:
         """The directory that recordings under way are written to, on a file system of its own, is filled."""

@@ -153,7 +153,7 @@ class Two:
             own = [one for one in dialogs if host.address in (one.source, one.target)]
             of_pop = [row for row in rows if row["pop_id"] == pop_id]
             pops[pop_id] = Evidence(events, own, of_pop, [], host.address, faults.deaths, faults.away, spans=True)
-            pops[pop_id].taken_at = time.time()
+            pops[pop_id].taken_at, pops[pop_id].lossy = time.time(), faults.lossy
             self.outcome.wrong += [f"{pop_id}: {line}" for line in check(pops[pop_id])]
             kinds = Counter(event["kind"] for event in events)
             self.outcome.calls += kinds["LegOffered"]
@@ -216,7 +216,8 @@ async def started(
     lab: Lab, outcome: Outcome, told: Callable[[str], None], postgres: bool = True
 ) -> AsyncIterator[tuple[Two, list[Path]]]:
     """Two POPs without agents, and the captures at the cables of carrier and phones."""
-    async with two_pops(lab, flow=SHORT.flow, postgres=postgres) as (stack, second):
+    engines = (outcome.engine, outcome.engine)
+    async with two_pops(lab, flow=SHORT.flow, engines=engines, postgres=postgres) as (stack, second):
         await stack.api.ask(
             "PUT", "queues/support", {"name": "Support", **QUEUE, "max_waiting": 500, "pops": [POP_ID, SECOND_ID]}
         )

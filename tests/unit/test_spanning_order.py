@@ -10,6 +10,7 @@ import pytest
 from pbx.adapters.memory.engine import Caller
 from pbx.controller.spanning.desk import CUT_OFF_S
 from pbx.controller.spanning.global_router import EXPIRE_S
+from pbx.domain.errors import EngineGone
 from pbx.domain.ids import PhoneId
 from tests.support.pops import Site, pops
 from tests.support.world import World
@@ -158,6 +159,49 @@ async def test_a_controller_that_starts_without_a_bus_serves_its_callers_soon(tm
         came = site.one.clock()
         await site.one.until(lambda: caller.hears == "talk", "a conversation")
         assert site.one.clock() - came < CUT_OFF_S + 5.0
+
+
+async def test_calls_of_a_pop_without_its_media_server_hold_up_nobody(tmp_path: Path) -> None:
+    """Nobody can be rung for them. When the media server answers again they are in their places."""
+    async with pops(tmp_path) as site:
+        first = await site.two.call()
+        await site.one.run(1)
+        second = await site.one.call()
+        third = await site.one.call()
+
+        async def gone(*_: object) -> None:
+            raise EngineGone("the media server is not connected")
+
+        originate = site.two.engine.originate
+        site.two.engine.originate = gone  # type: ignore[method-assign, assignment]
+        site.two.pop.engine_down("a test")
+        await site.one.run(0.5)
+        site.one.agent("anna")
+        asked = site.one.clock()
+        await site.one.until(lambda: second.hears == "talk", "the caller whose POP can ring an agent")
+        assert site.one.clock() - asked < EXPIRE_S
+        site.two.engine.originate = originate  # type: ignore[method-assign]
+        site.two.pop.engine_up(await site.two.engine.snapshot())
+        await site.one.run(1)
+        second.hang_up()
+        await site.one.until(lambda: "talk" in (first.hears, third.hears), "the next")
+        assert first.hears == "talk", "who came first"
+
+
+async def test_agents_of_a_pop_without_its_media_server_are_offered_nobody(tmp_path: Path) -> None:
+    async with pops(tmp_path) as site:
+        site.two.agent("bo")
+        await site.one.run(1)
+        site.two.pop.engine_down("a test")
+        await site.one.run(0.5)
+        site.one.agent("anna")
+        caller = await site.one.call()
+        await site.one.until(lambda: caller.hears == "talk", "the conversation")
+        offers = site.one.cdr(site.one.call_id(caller)).offers
+        assert [offer.agent_id for offer in offers] == ["anna"], "bo has been idle for longer"
+        site.two.pop.engine_up(await site.two.engine.snapshot())
+        another = await site.one.call()
+        await site.one.until(lambda: another.hears == "talk", "the other agent")
 
 
 async def _nothing(held: int | None) -> int | None:

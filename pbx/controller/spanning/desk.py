@@ -11,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from pbx.controller.router import Router
 from pbx.controller.spanning.counts import SpanningCounts
 from pbx.controller.spanning.election import Election
 from pbx.controller.spanning.moving import Moving
+from pbx.controller.spanning.telling import Told, agent_told, call_told
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent
 from pbx.domain.ids import AgentId, CallId, OfferId, PhoneId, PopId, QueueId, derive
-from pbx.domain.pools import Profile
 from pbx.domain.queue import Queue
 from pbx.domain.spanning.home import Home, Phase, not_here
 from pbx.domain.spanning.messages import Attempt, CallIs, Propose
@@ -46,18 +45,6 @@ SERVING_S = 2.0
 """How often the other POPs are told which conversations this POP's agents have with their callers."""
 LEG_SLACK_S = 3.0
 """The owner ends a ringing that nobody answers; its word may take so long."""
-
-
-@dataclass(slots=True)
-class Told:
-    """An agent as the router was told, or will be at once. ``epoch`` counts the changes."""
-
-    epoch: int
-    free: bool
-    reserved: int
-    """The ACD's own count of the agent's reservations: one that began and ended meanwhile is a change as well."""
-    profile: Profile | None
-    """What the agent can do; one object for all who can the same."""
 
 
 class SpanningDesk:
@@ -87,6 +74,7 @@ class SpanningDesk:
         self._term, self._heard_at = 0, 0.0
         self._router_pop: PopId | None = None
         self._alone, self._waits_from = False, 0.0
+        self._media_server_up = False
         self._watch: asyncio.TimerHandle | None = None
         self._refreshed_at = 0.0
         self._before: Mapping[str, int] = {}
@@ -136,6 +124,18 @@ class SpanningDesk:
                 self._on_agent(agent)
         self.election.set_queues(self.queues)
         self._share()
+
+    def media_server(self, up: bool) -> None:
+        """While it is not there nobody can be rung: calls of this POP would hold up those of others, and agents here
+        be proposed in vain. When it is back they are open and free again, in their places."""
+        if up is self._media_server_up:
+            return
+        self._media_server_up = up
+        for queue_id in self.queues:
+            for call_id in self._router.acd.waiting_calls(queue_id):
+                self._touch(call_id)
+        for agent in self._router.acd.agents.values():
+            self._on_agent(agent)
 
     @property
     def router_pop(self) -> PopId | None:
@@ -189,7 +189,8 @@ class SpanningDesk:
     def _on_agent(self, agent: Agent) -> None:
         if not self.queues:
             return
-        free, profile = agent.can_be_offered and agent.profile is not None, agent.profile
+        profile = agent.profile
+        free = self._media_server_up and agent.can_be_offered and profile is not None
         told = self._agents.get(agent.agent_id)
         if told is None:
             # Higher than in any run before, and before no queue was shared: epochs of that time are stale.
@@ -217,7 +218,7 @@ class SpanningDesk:
 
     def _moved(self, call_id: CallId) -> wire.CallTold | None:
         """Take the call where the ACD has it, by the table of ``home``. What the router is to be told, if anything."""
-        is_open, home = self._router.acd.is_open_for_router(call_id), self._homes.get(call_id)
+        is_open, home = self._media_server_up and self._router.acd.is_open_for_router(call_id), self._homes.get(call_id)
         if home is None:
             if not is_open:
                 return None
@@ -235,38 +236,10 @@ class SpanningDesk:
         return self._call_told(home.report())
 
     def _call_told(self, report: CallIs) -> wire.CallTold:
-        waiting = self._router.acd.waiting(report.call_id) if report.open else None
-        if waiting is None:
-            return wire.CallTold(report.call_id, report.number, open=False)
-        needs = [[need.skill, need.least, [list(one) for one in need.fallbacks]] for need in waiting.needs]
-        return wire.CallTold(
-            report.call_id,
-            report.number,
-            True,
-            waiting.queue_id,
-            waiting.entered_at,
-            waiting.priority + waiting.raised,
-            needs,
-            waiting.value,
-        )
+        return call_told(report, self._router.acd.waiting(report.call_id) if report.open else None)
 
     def _agent_told(self, agent_id: AgentId) -> wire.AgentTold:
-        told, agent = self._agents[agent_id], self._router.agent(agent_id)
-        if agent is None or not told.free:
-            return wire.AgentTold(agent_id, told.epoch, free=False)
-        skills = dict(agent.skills)
-        return wire.AgentTold(
-            agent_id,
-            told.epoch,
-            True,
-            skills,
-            agent.country,
-            agent.site,
-            agent.cost,
-            agent.weight,
-            agent.idle_since,
-            agent.on_shift,
-        )
+        return agent_told(agent_id, self._agents[agent_id], self._router.agent(agent_id))
 
     def _tell_all(self) -> None:
         self._refreshed_at = self._clock()

@@ -122,8 +122,10 @@ class PopWatch:
         page.gauge("callplane_router_here", "1: it is at this POP.", desk.election.router is not None)
         page.gauge("callplane_router_term", "Of its lease; rises with each new router.", desk.term)
         if desk.heard_s is not None:
-            about = "Since its last word; after 2 the POP serves its callers alone."
+            about = "Since its last word; after 3 the POP serves its callers alone."
             page.gauge("callplane_router_heard_age_seconds", about, desk.heard_s)
+        about = "POPs that offers do not reach: callers of this one are not proposed to agents there for a while."
+        page.gauge("callplane_mesh_unreached_pops", about, len(desk.reach.unreached()))
         about = "Matches that the router proposed while it was here; expired: no answer in time."
         page.counters("callplane_router_proposals", about, "what", counts.proposed)
         about = "What this POP answered to proposals for its calls."

@@ -222,3 +222,22 @@ async def test_a_pop_that_is_cut_off_serves_its_own_and_nobody_is_lost(tmp_path:
             own = [number for number in served.order if number % 3 == at]
             assert own == sorted(own), "the callers of one POP stay in order, whoever is cut off"
         assert all(world.state(f"agent-{world.pop_id}")[0] == "AVAILABLE" for world in worlds)
+
+
+async def test_a_trunk_that_is_broken_holds_up_nobody_else(tmp_path: Path) -> None:
+    """Callers of a POP whose agents' POPs it does not reach come first, and others are served all the same."""
+    async with pops(tmp_path) as site:
+        first = []
+        for _ in range(5):
+            first.append(await site.two.call())
+            await site.one.run(1)
+        second = await site.one.call()
+        site.part("de-2")
+        site.bus.mesh("de-2").cut = False  # the bus is there: it is the trunks that are not
+        site.one.agent("anna")
+        asked = site.one.clock()
+        await site.one.until(lambda: second.hears == "talk", "the caller whom the agent can be given")
+        assert site.one.clock() - asked < 15.0
+        site.heal("de-2")
+        second.hang_up()
+        await site.one.until(lambda: any(caller.hears == "talk" for caller in first), "one of those who came first")

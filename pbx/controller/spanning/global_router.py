@@ -35,6 +35,8 @@ GATHER_S = 0.5
 POP_SILENT_S = 5.0
 """What a POP told is forgotten when it has told nothing for so long."""
 GATHER = "gather"
+_REACHED = "@reached:"
+"""With a POP's id a skill of agents whom calls of that POP reach; no skill of a queue or an agent is called so."""
 _NEVER = Hours(OpeningHours(zone=ZoneInfo("UTC"), weekly=((),) * 7, special={}, holidays=frozenset()))
 """The shifts of an agent who is not on shift now; when that changes the owner tells."""
 _LASTING = (RelaxSkill, RaisePriority, WidenSites)
@@ -69,6 +71,10 @@ class GlobalRouter:
         self._under_way: dict[str, Propose] = {}
         self._calls: dict[CallId, wire.CallTold] = {}
         self._heard: dict[PopId, float] = {}
+        self._agents: dict[AgentId, wire.AgentTold] = {}
+        """Those who were free when last heard of."""
+        self._unreached: dict[PopId, frozenset[PopId]] = {}
+        """Home -> whose agents its callers are not to be proposed to."""
         self._expected: frozenset[PopId] = frozenset()
         self._gathered: dict[PopId, list[wire.Told]] | None = {}
         """What each POP has told since it told everything; None: that is over."""
@@ -135,6 +141,8 @@ class GlobalRouter:
     def _take(self, all_told: Collection[tuple[PopId, wire.Told]]) -> None:
         """Calls find the best of all agents who are free; but where others wait already they are put in their places
         first, or an agent would take one who came later."""
+        for pop_id, told in all_told:
+            self._reaches(pop_id, frozenset(map(PopId, told.unreached)))
         if waited_for := bool(self._calls):
             self._calls_told(all_told)
         for pop_id, told in all_told:
@@ -142,6 +150,19 @@ class GlobalRouter:
                 self._agent(pop_id, agent)
         if not waited_for:
             self._calls_told(all_told)
+
+    def _reaches(self, home: PopId, unreached: frozenset[PopId]) -> None:
+        """While a POP does not reach another one its calls need an agent whom they reach, which is a skill here."""
+        if unreached == self._unreached.get(home, frozenset()):
+            return
+        self._unreached[home] = unreached
+        now = self._clock()
+        for agent_id, agent in self._agents.items():
+            self._carry_out(self._put_agent(agent_id, agent, now))
+        for call_id in [call_id for call_id in self._calls if self.home_of(call_id) == home]:
+            if self._acd.waits_in(call_id) is not None and self._acd.offer_of(call_id) is None:
+                self._out(call_id)
+                self._in(call_id)
 
     def _calls_told(self, all_told: Collection[tuple[PopId, wire.Told]]) -> None:
         newest: dict[str, tuple[PopId, wire.CallTold]] = {}
@@ -168,6 +189,7 @@ class GlobalRouter:
         now = self._clock()
         for pop_id in [pop_id for pop_id, at in self._heard.items() if now - at > POP_SILENT_S]:
             del self._heard[pop_id]
+            self._unreached.pop(pop_id, None)
             calls, agents = self._known.forget_pop(pop_id)
             for call_id in calls:
                 self._forget_call(call_id)
@@ -180,6 +202,7 @@ class GlobalRouter:
         self._out(call_id)
 
     def _forget_agent(self, agent_id: AgentId) -> None:
+        self._agents.pop(agent_id, None)
         self._known.agents.pop(agent_id, None)
         agent = self._acd.agents.get(agent_id)
         if agent is not None:
@@ -200,14 +223,17 @@ class GlobalRouter:
 
     def _in(self, call_id: CallId) -> None:
         told = self._calls[call_id]
+        home = self._known.calls[call_id].pop_id
         needs = tuple(Need(skill, least, tuple(map(tuple, more))) for skill, least, more in told.needs)
+        if self._unreached.get(home):
+            needs += (Need(_REACHED + home, 1),)
         join = cmd.JoinQueue(
             QueueId(told.queue_id),
             entered_at=told.entered_at,
             priority=told.priority,
             needs=needs,
             value=told.value,
-            pop_id=self._known.calls[call_id].pop_id,
+            pop_id=home,
         )
         self._carry_out(self._acd.handle(call_id, join, self._clock()))
 
@@ -228,21 +254,12 @@ class GlobalRouter:
             return
         phone_id = PhoneId(agent_id)
         if not told.free:
+            self._agents.pop(agent_id, None)
             self._carry_out(self._acd.phone_reachable(phone_id, False, now))
             return
         self._carry_out(self._acd.phone_reachable(phone_id, False, now))  # or it is offered before all is right
-        put = self._acd.put_agent(
-            agent_id,
-            phone_id,
-            told.skills,
-            told.country,
-            now,
-            cost=told.cost,
-            weight=told.weight,
-            site=told.site,
-            home_pop=pop_id,
-            shifts=None if told.on_shift else _NEVER,
-        )
+        self._agents[agent_id] = told
+        put = self._put_agent(agent_id, told, now)
         self._carry_out(put)
         agent = self._acd.agents[agent_id]
         if agent.status is not Status.AVAILABLE:
@@ -254,6 +271,22 @@ class GlobalRouter:
             self._carry_out(self._acd.handle(agent.call_id, cmd.ReleaseAgent(agent_id), now))
         agent.idle_since = told.idle_since
         self._carry_out(self._acd.phone_reachable(phone_id, True, now))
+
+    def _put_agent(self, agent_id: AgentId, told: wire.AgentTold, now: float) -> list[Decision]:
+        pop_id = self._known.agents[agent_id].pop_id
+        reached = {_REACHED + home: 1 for home, unreached in self._unreached.items() if pop_id not in unreached}
+        return self._acd.put_agent(
+            agent_id,
+            PhoneId(agent_id),
+            told.skills | reached,
+            told.country,
+            now,
+            cost=told.cost,
+            weight=told.weight,
+            site=told.site,
+            home_pop=pop_id,
+            shifts=None if told.on_shift else _NEVER,
+        )
 
     # --- what is proposed -------------------------------------------------------------------------------------------
 

@@ -1,11 +1,14 @@
 """A host of the lab: its own network, processes, name and root file system, on this machine's kernel."""
 
+from __future__ import annotations
+
+import contextlib
 import itertools
 import os
 import resource
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.lab import net
@@ -86,7 +89,7 @@ class Host:
         timeout_s: float = 30,
         check: bool = True,
         cwd: Path | None = None,
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end and return its output; standard error is part of `stdout`.
 
         Raises `LabError` with the output when it fails (unless `check` is false) or takes more than
@@ -139,6 +142,20 @@ class Host:
     def plug_in(self) -> None:
         """Put the host back on the network."""
         net.ip("link", "set", "eth0", "up", netns_of=self._pid)
+
+    @contextlib.contextmanager
+    def cut_from(self, other: Host) -> Iterator[None]:
+        """Until the block ends nothing of the other host comes here, and nothing gets there."""
+        table = "inet cut_from"
+        chains = (
+            f"chain {hook} {{ type filter hook {hook} priority 0; ip {end} {other.address} drop; }};"
+            for hook, end in (("input", "saddr"), ("output", "daddr"))
+        )
+        self.run(["nft", f"table {table} {{ {' '.join(chains)} }}"])
+        try:
+            yield
+        finally:
+            self.run(["nft", "delete", "table", *table.split()])
 
     def _enter(self, command: Sequence[str | Path], *, rootfs: bool, cwd: Path | None) -> list[str]:
         # After the shell each replaces itself by the next: the program has the process id it forked.

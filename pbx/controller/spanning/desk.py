@@ -101,6 +101,7 @@ class SpanningDesk:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        self._waits_from = self._clock()
         self._mesh.listen(self)
         self._look()
 

@@ -60,8 +60,6 @@ class Evidence:
     """When there was no controller, or none that the media server knew: who came then may have had the fallback."""
     unnoted: list[tuple[float, float]] = field(default_factory=list)
     """When the disk was full on which the media server notes calls that it serves alone."""
-    lossy: list[tuple[float, float]] = field(default_factory=list)
-    """When packets to and from the POP were lost."""
     taken_at: float = float("inf")
     """When all this was put together."""
     spans: bool = False
@@ -206,8 +204,7 @@ def _talks(events: list[Event]) -> Iterator[str]:
 
 
 def _rung(evidence: Evidence) -> Iterator[str]:
-    """On the wire, too, an agent's phone has one call at a time. A media server that has not heard that it rings,
-    because that was lost, cannot take the call back (RFC 3261 9.1), and may ring the phone for the next one then."""
+    """On the wire, too, an agent's phone has one call at a time."""
     by_phone: dict[str, list[Dialog]] = defaultdict(list)
     for dialog in evidence.dialogs:
         if dialog.source == evidence.pop and not dialog.called.startswith("+"):
@@ -217,8 +214,7 @@ def _rung(evidence: Evidence) -> Iterator[str]:
         for former, later in itertools.pairwise(dialogs):
             died = min((at for at in evidence.deaths if at >= former.began_at), default=float("inf"))
             over = min(former.ended_at if former.ended_at is not None else float("inf"), died)
-            unheard = any(begin <= former.began_at <= end for begin, end in evidence.lossy)
-            if later.began_at < over and not (unheard and later.began_at < (former.answered_at or 0.0)):
+            if later.began_at < over:
                 yield f"phone {phone} is rung at {later.began_at:.3f} while its call of {former.began_at:.3f} is on"
 
 

@@ -23,7 +23,6 @@ from tests.lab.warden import child_of
 STEP_S = 30.0
 HEALED_S = 120.0
 """Until what was killed is there again, at most: programs start slowly on a machine that is busy with other tests."""
-TABLE = ("inet", "callplane_chaos")
 
 
 class Site(Protocol):
@@ -57,8 +56,6 @@ class Faults:
     """When no controller held the lease, at most."""
     unnoted: list[tuple[float, float]] = field(default_factory=list)
     """When the disk was full on which calls are noted that are served without a controller."""
-    lossy: list[tuple[float, float]] = field(default_factory=list)
-    """When packets were lost."""
     crashes: list[str] = field(default_factory=list)
     """How the media server ended by itself, each time; it is started again then, as systemd would."""
     _is_down: bool = False
@@ -206,27 +203,29 @@ class Faults:
             await asyncio.sleep(seconds)
 
     async def link_cut(self, seconds: float) -> None:
-        centre = self.stack.centre.address
-        await self._filtered(self.site.pop, seconds, f"input ip saddr {centre} drop", f"output ip daddr {centre} drop")
+        with self.site.pop.cut_from(self.stack.centre):
+            await asyncio.sleep(seconds)
 
     async def one_way(self, seconds: float) -> None:
         """The POP hears the centre, the centre does not hear the POP."""
-        await self._filtered(self.site.pop, seconds, f"output ip daddr {self.stack.centre.address} drop")
+        with self.site.pop.filtered(leaving=[f"ip daddr {self.stack.centre.address} drop"]):
+            await asyncio.sleep(seconds)
 
     async def other_way(self, seconds: float) -> None:
         """The centre hears the POP, the POP does not hear the centre."""
-        await self._filtered(self.site.pop, seconds, f"input ip saddr {self.stack.centre.address} drop")
+        with self.site.pop.filtered(coming=[f"ip saddr {self.stack.centre.address} drop"]):
+            await asyncio.sleep(seconds)
 
     async def cut_from(self, other: Host, seconds: float) -> None:
         """The two POPs do not reach each other; the centre reaches both."""
-        rules = f"input ip saddr {other.address} drop", f"output ip daddr {other.address} drop"
-        await self._filtered(self.site.pop, seconds, *rules)
+        with self.site.pop.cut_from(other):
+            await asyncio.sleep(seconds)
 
     async def loss(self, seconds: float) -> None:
         """Of all that comes to the POP and leaves it, but for what it says to itself."""
-        share, began = "numgen random mod 100 < 5 drop", time.time()
-        await self._filtered(self.site.pop, seconds, f'input iifname "eth0" {share}', f'output oifname "eth0" {share}')
-        self.lossy.append((began, time.time()))
+        share = ["meta protocol ip numgen random mod 100 < 5 drop"]
+        with self.site.pop.filtered(leaving=share, coming=share):
+            await asyncio.sleep(seconds)
 
     async def disk_full(self, seconds: float) -> None:
         """The directory that recordings under way are written to, on a file system of its own, is filled."""
@@ -239,22 +238,6 @@ class Faults:
         finally:
             await asyncio.to_thread(self.site.pop.run, ["rm", filler], rootfs=False)
             self.unnoted.append((began, time.time()))
-
-    async def _filtered(self, host: Host, seconds: float, *rules: str) -> None:
-        chains = {"input": [], "output": []}  # type: dict[str, list[str]]
-        for rule in rules:
-            hook, _, what = rule.partition(" ")
-            chains[hook].append(what)
-        text = " ".join(
-            f"chain {hook} {{ type filter hook {hook} priority 0; {'; '.join(found)}; }};"
-            for hook, found in chains.items()
-            if found
-        )
-        await asyncio.to_thread(host.run, ["nft", f"table {' '.join(TABLE)} {{ {text} }}"])
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            await asyncio.to_thread(host.run, ["nft", "delete", "table", *TABLE])
 
     async def up(self, since: float) -> None:
         """A controller has renewed its lease after now; it may not have held it ``since``. Raises LabError."""

@@ -202,7 +202,6 @@ class Run:
         dialogs = evidence.dialogs(carrier, phones)
         seen = Evidence(events, dialogs, calls, on_disk, self.stack.pop.address)
         seen.deaths, seen.away, seen.unnoted = self.faults.deaths, self.faults.away, self.faults.unnoted
-        seen.lossy = self.faults.lossy
         seen.taken_at = time.time()
         self.outcome.adopted = sum(event["kind"] == "CallReadopted" for event in events)
         self.outcome.calls = sum(event["kind"] == "LegOffered" for event in events)

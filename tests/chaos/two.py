@@ -153,7 +153,7 @@ class Two:
             own = [one for one in dialogs if host.address in (one.source, one.target)]
             of_pop = [row for row in rows if row["pop_id"] == pop_id]
             pops[pop_id] = Evidence(events, own, of_pop, [], host.address, faults.deaths, faults.away, spans=True)
-            pops[pop_id].taken_at, pops[pop_id].lossy = time.time(), faults.lossy
+            pops[pop_id].taken_at = time.time()
             self.outcome.wrong += [f"{pop_id}: {line}" for line in check(pops[pop_id])]
             kinds = Counter(event["kind"] for event in events)
             self.outcome.calls += kinds["LegOffered"]

@@ -31,7 +31,7 @@ ROOTFS_ENV = {
 class Host:
     """One lab host. Made by `Lab.host`; it goes when the lab goes."""
 
-    def __init__(self, name: str, address: str, pid: int, directory: Path) -> None:
+    def __init__(self, name: str, address: str, pid: int, directory: Path, switch_pid: int) -> None:
         self.name = name
         self.address = address
         self.state_dir = directory / name
@@ -39,7 +39,7 @@ class Host:
         self.root = directory / ".layer" / "root"
         self.clock: HostClock | None = None
         """Where it has one of its own, of which the programs know that are started from then on."""
-        self._pid = pid
+        self._pid, self._switch_pid = pid, switch_pid
         self._serials = itertools.count()
 
     @property
@@ -144,18 +144,16 @@ class Host:
         net.ip("link", "set", "eth0", "up", netns_of=self._pid)
 
     @contextlib.contextmanager
+    def filtered(self, leaving: Sequence[str] = (), coming: Sequence[str] = ()) -> Iterator[None]:
+        """Until the block ends these nftables rules are for what leaves this host, and for what comes to it."""
+        with net.filtered_cable(self.name, self._switch_pid, leaving, coming):
+            yield
+
+    @contextlib.contextmanager
     def cut_from(self, other: Host) -> Iterator[None]:
         """Until the block ends nothing of the other host comes here, and nothing gets there."""
-        table = "inet cut_from"
-        chains = (
-            f"chain {hook} {{ type filter hook {hook} priority 0; ip {end} {other.address} drop; }};"
-            for hook, end in (("input", "saddr"), ("output", "daddr"))
-        )
-        self.run(["nft", f"table {table} {{ {' '.join(chains)} }}"])
-        try:
+        with self.filtered([f"ip daddr {other.address} drop"], [f"ip saddr {other.address} drop"]):
             yield
-        finally:
-            self.run(["nft", "delete", "table", *table.split()])
 
     def _enter(self, command: Sequence[str | Path], *, rootfs: bool, cwd: Path | None) -> list[str]:
         # After the shell each replaces itself by the next: the program has the process id it forked.

@@ -97,7 +97,9 @@ class Lab:
             self._check_name(name)
             reply = self._ask({"host": name})
             directory = self.slot.directory
-            self._hosts[name] = Host(name, str(reply["address"]), int(str(reply["pid"])), directory)
+            self._hosts[name] = Host(
+                name, str(reply["address"]), int(str(reply["pid"])), directory, int(str(reply["switch"]))
+            )
         return self._hosts[name]
 
     def boot(self, name: str, rootfs_dir: Path, seed: Path) -> tuple[str, int]:

@@ -13,7 +13,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -208,9 +208,40 @@ def plug_in_machine(slot: Slot, switch_pid: int) -> None:
     )
 
 
+def _port(name: str) -> str:
+    """Of the switch; a bare host name could be a word of ip's own language, as "carrier" is."""
+    return f"to-{name}"
+
+
+@contextlib.contextmanager
+def filtered_cable(name: str, switch_pid: int, leaving: Sequence[str], coming: Sequence[str]) -> Iterator[None]:
+    """Until the block ends these nftables rules are for what leaves the host, and for what comes to it.
+
+    They are at the switch: who sends hears nothing of what is lost, as in a network. A rule at the sender's own end
+    would tell its program (EPERM), and media servers do not send that again.
+    """
+    table = f"netdev cable_{name.replace('-', '_')}"
+    chains = ""
+    for hook, rules in (("ingress", leaving), ("egress", coming)):
+        hooked = f'type filter hook {hook} device "{_port(name)}" priority 0;'
+        chains += f"chain {hook} {{ {hooked} {' '.join(f'{rule};' for rule in rules)} }}; "
+    _nft(switch_pid, f"table {table} {{ {chains}}}")
+    try:
+        yield
+    finally:
+        _nft(switch_pid, f"delete table {table}")
+
+
+def _nft(netns_of: int, commands: str) -> None:
+    command = ["nsenter", f"--net=/proc/{netns_of}/ns/net", "nft", commands]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
 def plug_in_host(name: str, address: str, host_pid: int, switch_pid: int) -> None:
     """Give a host its eth0 with `address`, the other end of the cable in the switch."""
-    port = f"to-{name}"  # a bare host name could be a word of ip's own language, as "carrier" is
+    port = _port(name)
     ip(
         *("link", "add", "name", port, "netns", str(switch_pid), "type", "veth"),
         *("peer", "name", "eth0", "netns", str(host_pid)),

@@ -58,7 +58,7 @@ class Warden:
         arguments = ["sh", str(HOLDER), name, str(self.rootfs), str(self.slot.directory), str(shm)]
         pid, _ = self._isolated(arguments, name)
         net.plug_in_host(name, address, pid, self.switch_pid)
-        return {"pid": pid, "address": address}
+        return {"pid": pid, "address": address, "switch": self.switch_pid}
 
     def boot_machine(self, name: str, rootfs: str, seed: str) -> dict[str, object]:
         """Boot a machine with systemd; returns as `add_host` does, while it is still starting."""
@@ -75,7 +75,7 @@ class Warden:
         if holder.stdin is not None:
             holder.stdin.write("go\n")
             holder.stdin.flush()
-        return {"pid": pid, "address": address}
+        return {"pid": pid, "address": address, "switch": self.switch_pid}
 
     def next_address(self) -> str:
         return self.slot.address(FIRST_HOST + len(self.hosts))

@@ -218,17 +218,6 @@ def test_who_has_the_fallback_has_a_record_too_unless_it_could_not_be_noted(good
     assert check(good) == []
 
 
-def test_a_phone_whose_ringing_was_not_heard_may_be_rung_again(good: Evidence) -> None:
-    at = max(dialog.began_at for dialog in good.dialogs) + 10
-    good.dialogs.append(Dialog("g", POP, PHONES, "+4917099", "anna", at, at + 0.3, at + 3))
-    good.dialogs.append(Dialog("h", POP, PHONES, "+4917098", "anna", at + 0.1, None, at + 0.4))
-    assert [line for line in check(good) if "is rung at" in line] != []
-    good.lossy = [(at - 1, at + 1)]
-    assert [line for line in check(good) if "is rung at" in line] == []
-    good.dialogs[-1] = Dialog("h", POP, PHONES, "+4917098", "anna", at + 0.5, None, at + 0.8)
-    assert [line for line in check(good) if "is rung at" in line] != [], "it had been answered"
-
-
 # --- what a capture holds ---------------------------------------------------------------------------------------------
 
 

@@ -32,10 +32,6 @@ def _no_agents(agent_id: AgentId) -> None:
     pass
 
 
-def _no_offers(offer_id: OfferId, outcome: ev.OfferOutcome) -> None:
-    pass
-
-
 def _nobody(call_id: CallId) -> int:
     return 0
 
@@ -69,8 +65,6 @@ class Router:
         """Offers under way whose call and agent are of different POPs."""
         self.on_handled: Callable[[CallId], None] = _nobody_listens
         """Told of each command of a call, when it has been carried out."""
-        self.on_lent_over: Callable[[OfferId, ev.OfferOutcome], None] = _no_offers
-        """Told how an offer ended whose call and agent are of different POPs."""
         self.on_agent_changed: Callable[[AgentId], None] = _no_agents
         """Told of each change of an agent's status or state; called within what the router does."""
         self.calls_before: Callable[[CallId], int] = _nobody
@@ -180,7 +174,6 @@ class Router:
         offer_id, agent_id, outcome = ended.offer_id, ended.agent_id, ended.outcome.value
         found = ev.LentOfferEnded(at=now, call_id=call_id, agent_id=agent_id, offer_id=offer_id, outcome=outcome)
         self._journal.note(None, (found,))
-        self.on_lent_over(offer_id, ended.outcome)
 
     def take_over(self, agent: ev.AgentAdopted) -> None:
         """An agent comes from another POP, IDLE or in wrap-up; the phone has not been seen here yet. One who is not

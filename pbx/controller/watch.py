@@ -124,8 +124,9 @@ class PopWatch:
         if desk.heard_s is not None:
             about = "Since its last word; after 3 the POP serves its callers alone."
             page.gauge("callplane_router_heard_age_seconds", about, desk.heard_s)
-        about = "POPs that offers do not reach: callers of this one are not proposed to agents there for a while."
-        page.gauge("callplane_mesh_unreached_pops", about, len(desk.reach.unreached()))
+        if (router := desk.election.router) is not None:
+            about = "Pairs of POPs of which the one's offers do not reach the other: none are proposed for a while."
+            page.gauge("callplane_router_unreached_pairs", about, sum(map(len, router.reach.unreached().values())))
         about = "Matches that the router proposed while it was here; expired: no answer in time."
         page.counters("callplane_router_proposals", about, "what", counts.proposed)
         about = "What this POP answered to proposals for its calls."

@@ -46,8 +46,6 @@ class Told(Wire, frozen=True, tag="told"):
     calls: list[CallTold]
     agents: list[AgentTold]
     all: bool = False
-    unreached: list[str] = msgspec.field(default_factory=list)
-    """POPs whose agents its callers are not to be proposed to: its calls do not get there."""
 
 
 class Router(Wire, frozen=True, tag="router"):

@@ -12,13 +12,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import msgspec
-
 from pbx.controller.router import Router
 from pbx.controller.spanning.counts import SpanningCounts
 from pbx.controller.spanning.election import Election
 from pbx.controller.spanning.moving import Moving
-from pbx.controller.spanning.reach import Reach
 from pbx.controller.spanning.telling import Told, agent_told, call_told
 from pbx.domain import events as ev
 from pbx.domain.agent import Agent
@@ -63,7 +60,7 @@ class SpanningDesk:
         news: Callable[[], None] = lambda: None,
     ) -> None:
         """``news`` is told when there is another router, or none any more."""
-        self.counts, self.reach = SpanningCounts(), Reach(clock)
+        self.counts = SpanningCounts()
         self.moving = Moving(pop_id, router, mesh, journal, clock, self.counts)
         self.pop_id, self._news = pop_id, news
         self._router, self._mesh, self._clock = router, mesh, clock
@@ -80,8 +77,6 @@ class SpanningDesk:
         self._media_server_up = False
         self._watch: asyncio.TimerHandle | None = None
         self._refreshed_at = 0.0
-        self._unreached: list[PopId] = []
-        """As the router was told."""
         self._before: Mapping[str, int] = {}
         self._first: Mapping[str, tuple[float, str]] = {}
         self._served_at = 0.0
@@ -94,7 +89,6 @@ class SpanningDesk:
         self.election = Election(pop_id, mesh, clock, self._from_router, self.counts)
         router.acd.watch(self._on_call, self._on_agent)
         router.on_handled = self._touched
-        router.on_lent_over = self.reach.over
         router.calls_before = self._calls_before
         router.acd.others_first = self._others_first
 
@@ -171,8 +165,6 @@ class SpanningDesk:
         self.election.look(bool(self.queues), self._router_pop is not None and silent_s < STANDS_S)
         if self._router_pop is not None and now - self._refreshed_at > REFRESH_S:
             self._tell_all()
-        if self._router_pop is not None and self._unreached != self.reach.unreached():
-            self._to_router(wire.Told([], []))
         if self.queues and now - self._served_at > SERVING_S and (offers := self.serving()) is not None:
             self._served_at = now
             self._mesh.send(None, wire.Serving(list(offers)))
@@ -257,9 +249,6 @@ class SpanningDesk:
         self._to_router(wire.Told(calls, agents, all=True))
 
     def _to_router(self, told: wire.Told) -> None:
-        self._unreached = self.reach.unreached()
-        if self._unreached:
-            told = msgspec.structs.replace(told, unreached=self._unreached)
         if self._router_pop == self.pop_id:
             self.election.told(self.pop_id, told)
         else:
@@ -331,9 +320,7 @@ class SpanningDesk:
             self._router.take_here(call_id, agent_id)
         else:
             self.free(owner, agent_id)
-            offer = self._offer(after, told)
-            self.reach.made(offer, owner)
-            self._router.take_elsewhere(call_id, offer)
+            self._router.take_elsewhere(call_id, self._offer(after, told))
         self._to_router(wire.Told([self._call_told(after.report())], []))
 
     def _offer(self, home: Home, told: wire.Proposed) -> ev.OfferMade:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from pbx.controller.spanning.counts import SpanningCounts
+from pbx.controller.spanning.reach import Reach
 from pbx.controller.timers import Timers
 from pbx.domain import commands as cmd
 from pbx.domain import events as ev
@@ -73,8 +74,11 @@ class GlobalRouter:
         self._heard: dict[PopId, float] = {}
         self._agents: dict[AgentId, wire.AgentTold] = {}
         """Those who were free when last heard of."""
-        self._unreached: dict[PopId, frozenset[PopId]] = {}
-        """Home -> whose agents its callers are not to be proposed to."""
+        self.reach = Reach(clock)
+        self._unreached: Mapping[PopId, frozenset[PopId]] = {}
+        """Home -> whose agents its callers are not proposed to, as it is in force."""
+        self._asked: dict[AgentId, PopId] = {}
+        """Whose caller the agent was proposed to, where nothing has been heard of the agent since."""
         self._expected: frozenset[PopId] = frozenset()
         self._gathered: dict[PopId, list[wire.Told]] | None = {}
         """What each POP has told since it told everything; None: that is over."""
@@ -141,8 +145,6 @@ class GlobalRouter:
     def _take(self, all_told: Collection[tuple[PopId, wire.Told]]) -> None:
         """Calls find the best of all agents who are free; but where others wait already they are put in their places
         first, or an agent would take one who came later."""
-        for pop_id, told in all_told:
-            self._reaches(pop_id, frozenset(map(PopId, told.unreached)))
         if waited_for := bool(self._calls):
             self._calls_told(all_told)
         for pop_id, told in all_told:
@@ -151,15 +153,17 @@ class GlobalRouter:
         if not waited_for:
             self._calls_told(all_told)
 
-    def _reaches(self, home: PopId, unreached: frozenset[PopId]) -> None:
+    def _regroup(self) -> None:
         """While a POP does not reach another one its calls need an agent whom they reach, which is a skill here."""
-        if unreached == self._unreached.get(home, frozenset()):
+        unreached = self.reach.unreached()
+        if unreached == self._unreached:
             return
-        self._unreached[home] = unreached
+        changed = {h for h in unreached.keys() | self._unreached.keys() if unreached.get(h) != self._unreached.get(h)}
+        self._unreached = unreached
         now = self._clock()
         for agent_id, agent in self._agents.items():
             self._carry_out(self._put_agent(agent_id, agent, now))
-        for call_id in [call_id for call_id in self._calls if self.home_of(call_id) == home]:
+        for call_id in [call_id for call_id in self._calls if self.home_of(call_id) in changed]:
             if self._acd.waits_in(call_id) is not None and self._acd.offer_of(call_id) is None:
                 self._out(call_id)
                 self._in(call_id)
@@ -187,9 +191,9 @@ class GlobalRouter:
     def look_around(self) -> None:
         """Forget POPs that have fallen silent: their callers are served by their own agents."""
         now = self._clock()
+        self._regroup()
         for pop_id in [pop_id for pop_id, at in self._heard.items() if now - at > POP_SILENT_S]:
             del self._heard[pop_id]
-            self._unreached.pop(pop_id, None)
             calls, agents = self._known.forget_pop(pop_id)
             for call_id in calls:
                 self._forget_call(call_id)
@@ -252,6 +256,8 @@ class GlobalRouter:
         agent_id, now = AgentId(told.agent_id), self._clock()
         if not self._known.agent(AgentIs(pop_id, agent_id, told.epoch, told.free)):
             return
+        if (home := self._asked.pop(agent_id, None)) is not None:
+            self.reach.got_there(home, pop_id)
         phone_id = PhoneId(agent_id)
         if not told.free:
             self._agents.pop(agent_id, None)
@@ -312,6 +318,7 @@ class GlobalRouter:
             offer.agent_country,
         )  # fmt: skip
         self._counts.proposed["made"] += 1
+        self._asked[offer.agent_id] = self._known.calls[call_id].pop_id
         self._propose(self._known.calls[call_id].pop_id, told)
 
     def _timer(self, name: str) -> None:
@@ -328,6 +335,11 @@ class GlobalRouter:
         self._counts.proposed["expired"] += of_call or of_agent
         agent_id, call_id = proposal.agent_id, proposal.attempt.call_id
         if of_agent:
+            home, call = self._asked.pop(agent_id, None), self._known.calls.get(call_id)
+            taken = call is not None and call.count > proposal.attempt.number
+            if home is not None and home != proposal.owner and taken:
+                # The caller's POP took it, and the agent's has noticed nothing: it did not get there.
+                self.reach.vain(home, proposal.owner)
             known, agent = self._known.agents[agent_id], self._acd.agents[agent_id]
             if agent.call_id == call_id and agent.offer_id is not None:
                 self._out(call_id)

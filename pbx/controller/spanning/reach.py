@@ -1,17 +1,17 @@
-"""Which POPs this one does not reach over its trunks, as its offers to their agents show.
+"""Which POPs the calls of another one do not reach, as the router sees it.
 
-The bus may reach a POP that no call does: a certificate has run out, a port is closed. An owner that hears of an offer
-answers in time, whatever the agent does. Where nothing comes, or offers fail one after the other, callers of this POP
-are not proposed to agents there for a while: they would hold up other POPs' callers, who came later.
+The bus may reach a POP that no call does: a certificate has run out, a port is closed. The caller's POP takes a
+proposal then, and the owner of the agent never hears of it. After two of these its callers are not proposed to agents
+there for a while: they would be in vain, and hold up other POPs' callers, who came later.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass
 
-from pbx.domain import events as ev
-from pbx.domain.ids import OfferId, PopId
+from pbx.domain.ids import PopId
 from pbx.ports.media_engine import Clock
 
 log = logging.getLogger(__name__)
@@ -20,15 +20,12 @@ AGAIN_S = 5.0
 """After so long it is tried again; each time in vain doubles it."""
 LONGEST_S = 60.0
 TRIES = 2
-"""So many offers fail one after the other: one agent's phone can be out of order."""
-_AT_ITS_LIMIT_S = 0.25
-_SAYS_NOTHING = (ev.OfferOutcome.CALLER_GONE, ev.OfferOutcome.WITHDRAWN)
+"""One may be lost otherwise: the owner's word, on a bus that is just cut."""
 
 
 @dataclass(slots=True)
 class _Vain:
-    offers: int = 0
-    """Since the last that was answered in any way, or since it was given up."""
+    tries: int = 0
     times: int = 0
     until: float = 0.0
 
@@ -36,30 +33,25 @@ class _Vain:
 class Reach:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._under_way: dict[OfferId, tuple[PopId, float]] = {}
-        self._vain: dict[PopId, _Vain] = {}
+        self._vain: dict[tuple[PopId, PopId], _Vain] = {}
 
-    def made(self, offer: ev.OfferMade, owner: PopId) -> None:
-        """This POP ends it when nothing is heard within its ``ring_timeout_s``."""
-        self._under_way[offer.offer_id] = owner, self._clock() + offer.ring_timeout_s
+    def got_there(self, home: PopId, owner: PopId) -> None:
+        """Something has happened to an agent of ``owner`` to whom a caller of ``home`` was proposed."""
+        self._vain.pop((home, owner), None)
 
-    def over(self, offer_id: OfferId, outcome: ev.OfferOutcome) -> None:
-        """Offers to agents of this POP are not known here, and do not count."""
-        owner, limit = self._under_way.pop(offer_id, (None, 0.0))
-        if owner is None or outcome in _SAYS_NOTHING:
-            return
-        now = self._clock()
-        silent = outcome is ev.OfferOutcome.NO_ANSWER and now > limit - _AT_ITS_LIMIT_S
-        if not silent and outcome is not ev.OfferOutcome.FAILED:
-            self._vain.pop(owner, None)
-            return
-        vain = self._vain.setdefault(owner, _Vain())
-        vain.offers += TRIES if silent else 1
-        if vain.offers >= TRIES and now >= vain.until:
+    def vain(self, home: PopId, owner: PopId) -> None:
+        """``home`` has taken a proposal for an agent of ``owner``, who has not noticed."""
+        vain, now = self._vain.setdefault((home, owner), _Vain()), self._clock()
+        vain.tries += 1
+        if vain.tries >= TRIES and now >= vain.until:
             again_s = min(AGAIN_S * 2**vain.times, LONGEST_S)
-            vain.offers, vain.times, vain.until = 0, vain.times + 1, now + again_s
-            log.warning("POP %s is not reached: no caller of this POP is offered there for %g s", owner, again_s)
+            vain.tries, vain.times, vain.until = 0, vain.times + 1, now + again_s
+            log.warning("calls of POP %s do not reach POP %s: none is proposed for %g s", home, owner, again_s)
 
-    def unreached(self) -> list[PopId]:
-        now = self._clock()
-        return sorted(pop_id for pop_id, vain in self._vain.items() if now < vain.until)
+    def unreached(self) -> dict[PopId, frozenset[PopId]]:
+        """Home -> the owners whom its calls do not reach."""
+        now, found = self._clock(), defaultdict[PopId, set[PopId]](set)
+        for (home, owner), vain in self._vain.items():
+            if now < vain.until:
+                found[home].add(owner)
+        return {home: frozenset(owners) for home, owners in found.items()}
